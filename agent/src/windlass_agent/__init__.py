@@ -1,0 +1,1 @@
+"""The Windlass agent: claims queue items, builds, submits, watches and reports."""

@@ -1,0 +1,69 @@
+"""The blob interface: artifact bytes under their digest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from attrs import frozen
+
+__all__ = ["BlobInfo", "BlobStore"]
+
+
+@frozen(kw_only=True)
+class BlobInfo:
+    """A stored blob.
+
+    Attributes:
+        digest: ``<algorithm>:<hex>`` of the content, which is also its key.
+        size: Bytes.
+        mtime: Seconds since the epoch when it was stored, 0.0 if not known.
+    """
+
+    digest: str
+    size: int
+    mtime: float = 0.0
+
+
+class BlobStore(ABC):
+    """Immutable bytes by digest, the flat key space below packs, chunks and manifests. Serves several threads.
+
+    Two implementations: over any storage scheme (`windlass.artifacts.blobstore`), and over a server's HTTP API.
+    """
+
+    @abstractmethod
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        """Those of the digests that are not stored. Batched: cost grows with the pages, not one request each."""
+
+    @abstractmethod
+    def put(self, digest: str, source: str | bytes) -> None:
+        """Store the file at path `source`, or the bytes, under their digest; whole or not at all; never overwrites.
+
+        Raises:
+            IntegrityError: The bytes have another digest; nothing was stored.
+            NoSpaceError, StorageError.
+        """
+
+    @abstractmethod
+    def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
+        """A readable stream over the blob, or over a range of it. The caller verifies what he reads.
+
+        Raises:
+            ObjectNotFoundError: It is not stored.
+        """
+
+    @abstractmethod
+    def delete(self, digests: Iterable[str]) -> None:
+        """Remove blobs; missing ones are fine. Called by garbage collection only."""
+
+    @abstractmethod
+    def list(self) -> Iterator[BlobInfo]:
+        """All blobs, in no particular order. Called by garbage collection only."""
+
+    def local_path(self, digest: str) -> str | None:
+        """Path on this host of a blob that may be hard-linked or reflinked, or None."""
+        return None
+
+    def close(self) -> None:
+        """Give back connections. May be repeated."""

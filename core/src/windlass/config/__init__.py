@@ -1,0 +1,5 @@
+"""Configuration: declared once as attrs classes, used for validation, JSON Schema, docs and help."""
+
+from windlass.config.options import option
+
+__all__ = ["option"]

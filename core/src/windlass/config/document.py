@@ -1,0 +1,153 @@
+"""A configuration file as data, with the line of every value."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import field, frozen
+
+from windlass.errors import ConfigError, Problem
+
+__all__ = ["Document", "load", "loads"]
+
+# PyYAML follows YAML 1.1, where 1e-3 is a text; people who write learning rates mean a number.
+_FLOAT = re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with numbers like ``1e-3`` and an error on duplicate keys."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+@frozen(kw_only=True)
+class Document:
+    """Parsed content of a file.
+
+    Attributes:
+        data: Plain JSON-like data.
+        source: File name for messages.
+        lines: Line number (from 1) by JSON path (``$.builder.type``).
+    """
+
+    data: Any
+    source: str = ""
+    lines: dict[str, int] = field(factory=dict)
+
+    def place(self, path: str) -> str:
+        """``file:line`` of a JSON path with the path behind it; of its nearest known parent if it is missing."""
+        probe = path
+        while probe and probe not in self.lines:
+            cut = max(probe.rfind("."), probe.rfind("["))
+            probe = probe[:cut] if cut > 0 else ""
+        line = self.lines.get(probe)
+        if line is None:
+            return f"{self.source}: {path}" if self.source else path
+        return f"{self.source}:{line} ({path})"
+
+
+def load(path: str | Path) -> Document:
+    """Read a YAML or JSON file.
+
+    Raises:
+        ConfigError: Missing, not readable, or not well formed; gives ``file:line``.
+    """
+    name = str(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError("the file does not exist", where=name, hint="Check the path.") from None
+    except IsADirectoryError:
+        raise ConfigError("this is a directory, not a file", where=name, hint="Give a YAML or JSON file.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8 text: {error.reason}", where=name, hint="Save the file as UTF-8.") from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=name) from None
+    return loads(text, name)
+
+
+def loads(text: str, source: str = "") -> Document:
+    """Parse YAML or JSON text. An empty text gives an empty mapping. Raises `ConfigError` with ``source:line``."""
+    if source.endswith(".json"):
+        try:
+            json.loads(text or "{}")
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                f"not well-formed JSON: {error.msg}", where=f"{source}:{error.lineno}", hint="Correct the syntax."
+            ) from None
+    try:
+        node = _compose(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark is not None else ""
+        raise ConfigError(
+            f"not well-formed YAML: {error.problem or error.context}",
+            where=f"{source}{line}",
+            hint="Correct the syntax.",
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not well-formed YAML: {error}", where=source, hint="Correct the syntax.") from None
+    if node is None:
+        return Document(data={}, source=source)
+    lines: dict[str, int] = {}
+    problems: list[Problem] = []
+    data = _build(node, "$", lines, problems, source, set())
+    if problems:
+        raise ConfigError("the file is not well formed", where=source, problems=problems)
+    return Document(data=data, source=source, lines=lines)
+
+
+def _compose(text: str) -> Any:
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except yaml.scanner.ScannerError as error:
+        # Tabs cannot indent in YAML, but documents in the wild have them; two spaces each is what was meant.
+        if "'\\t'" not in str(error.problem):
+            raise
+        spaced = re.sub(r"(?m)^\t+", lambda m: "  " * len(m.group()), text)
+        return yaml.compose(spaced, Loader=_Loader)
+
+
+def _build(node: Any, path: str, lines: dict[str, int], problems: list[Problem], source: str, parents: set[int]) -> Any:
+    lines[path] = node.start_mark.line + 1
+    place = f"{source}:{node.start_mark.line + 1} ({path})"
+    if id(node) in parents:
+        problems.append(Problem("an alias that contains itself", where=place))
+        return None
+    if isinstance(node, yaml.MappingNode):
+        result: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                sources = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+                for item in sources:
+                    part = _build(item, path, {}, problems, source, parents | {id(node)})
+                    merged = {**(part if isinstance(part, dict) else {}), **merged}
+                continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                problems.append(Problem("keys must be simple texts", where=place))
+                continue
+            key = str(key_node.value)
+            if key in result:
+                line = key_node.start_mark.line + 1
+                problems.append(Problem(f"the key '{key}' is given twice", where=f"{source}:{line} ({path}.{key})"))
+            result[key] = _build(value_node, f"{path}.{key}", lines, problems, source, parents | {id(node)})
+        return {**merged, **result}
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _build(item, f"{path}[{i}]", lines, problems, source, parents | {id(node)})
+            for i, item in enumerate(node.value)
+        ]
+    if node.tag in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary"):
+        return node.value
+    constructor = yaml.constructor.SafeConstructor()
+    try:
+        return constructor.construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        problems.append(Problem(f"cannot be read: {getattr(error, 'problem', error)}", where=place))
+        return None

@@ -1,0 +1,131 @@
+"""JSON Schema, tables and help from config classes."""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import attrs
+
+__all__ = ["KeyInfo", "json_schema", "keys"]
+
+
+@attrs.frozen(kw_only=True)
+class KeyInfo:
+    """One key of a config class, for people.
+
+    Attributes:
+        name: Key in YAML.
+        type: ``text``, ``number``, ``list of text`` …
+        required: There is no default.
+        default: Default as plain data, None if there is none.
+        help: One sentence.
+    """
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    help: str
+
+
+def keys(cls: type[Any]) -> tuple[KeyInfo, ...]:
+    """All keys of a config class in order."""
+    hints = typing.get_type_hints(cls)
+    return tuple(
+        KeyInfo(
+            name=a.metadata.get("key") or a.name,
+            type=_word(hints[a.name]),
+            required=a.default is attrs.NOTHING,
+            default=_default(a),
+            help=a.metadata.get("help", ""),
+        )
+        for a in attrs.fields(cls)
+        if a.init
+    )
+
+
+def json_schema(cls: type[Any], title: str = "") -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a config class."""
+    schema = _class_schema(cls)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title or cls.__name__, **schema}
+    return schema
+
+
+def _class_schema(cls: type[Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for a in attrs.fields(cls):
+        if not a.init:
+            continue
+        key = a.metadata.get("key") or a.name
+        part = _type_schema(hints[a.name])
+        if a.metadata.get("help"):
+            part["description"] = a.metadata["help"]
+        if a.metadata.get("choices"):
+            target = part["items"] if part.get("type") == "array" else part
+            target["enum"] = list(a.metadata["choices"])
+        for name, word in (("minimum", "minimum"), ("maximum", "maximum"), ("pattern", "pattern")):
+            if a.metadata.get(name) not in (None, ""):
+                part[word] = a.metadata[name]
+        if a.default is attrs.NOTHING:
+            required.append(key)
+        elif _default(a) is not None:
+            part["default"] = _default(a)
+        properties[key] = part
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+_SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", Path: "string"}
+
+
+def _type_schema(kind: Any) -> dict[str, Any]:
+    if kind in _SIMPLE:
+        return {"type": _SIMPLE[kind]}
+    if isinstance(kind, type) and attrs.has(kind):
+        return _class_schema(kind)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return {"enum": [member.value for member in kind]}
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is typing.Literal:
+        return {"enum": list(args)}
+    if origin in (typing.Union, types.UnionType):
+        options = [_type_schema(arg) for arg in args if arg is not type(None)]
+        return options[0] if len(options) == 1 else {"anyOf": options}
+    if origin in (tuple, list, set, frozenset):
+        return {"type": "array", "items": _type_schema(args[0]) if args else {}}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        value = _type_schema(args[1]) if len(args) == 2 else {}
+        return {"type": "object", "additionalProperties": value or True}
+    return {}
+
+
+def _word(kind: Any) -> str:
+    schema = _type_schema(kind)
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    if schema.get("type") == "array":
+        inner = schema["items"].get("type", "value")
+        return f"list of {inner}"
+    if "anyOf" in schema:
+        return " or ".join(part.get("type", "value") for part in schema["anyOf"])
+    return str(schema.get("type", "value"))
+
+
+def _default(a: attrs.Attribute[Any]) -> Any:
+    from windlass.config.converter import unstructure
+
+    if a.default is attrs.NOTHING:
+        return None
+    default: Any = a.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        default = None if default.takes_self else default.factory()
+    return unstructure(default)

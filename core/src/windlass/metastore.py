@@ -1,0 +1,403 @@
+"""The metadata store interface: runs, queues, agents, artifacts, access — five small interfaces on one object.
+
+Every method takes and returns frozen values of `windlass.models`, so that the HTTP API is this interface, method by
+method: ``POST /api/v1/<part>/<method>`` with the arguments as one JSON object. Hence no callbacks, no iterators, and
+only keyword-safe argument names. All methods may be called from several threads and processes.
+
+Every method may raise `StoreUnavailableError` (busy, out of reach): nothing was changed or, for a method that says
+"may be repeated", calling again is safe. Times are the store's own clock.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from windlass.blobs import BlobStore
+from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User
+from windlass.models.artifact import (
+    ArtifactFilter,
+    ArtifactRef,
+    ArtifactVersion,
+    Collection,
+    CollectionUpdate,
+    Committed,
+    DistributedPart,
+    EdgeKind,
+    LineageEdge,
+    ManifestRoot,
+    NewVersion,
+    VersionUpdate,
+)
+from windlass.models.queue import (
+    Agent,
+    Claim,
+    ClaimRequest,
+    Lease,
+    NewItem,
+    Queue,
+    QueueRef,
+    QueueStatus,
+    Renewal,
+)
+from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunUpdate
+
+__all__ = [
+    "AccessStore",
+    "AgentStore",
+    "ArtifactStore",
+    "MetadataStore",
+    "MetastoreCapabilities",
+    "QueueStore",
+    "RunStore",
+]
+
+
+@frozen(kw_only=True)
+class MetastoreCapabilities:
+    """What a metadata store can do.
+
+    Attributes:
+        embedded: It is a file of this host; an agent must serve the API to its jobs.
+        wakes: `QueueStore.wait` is woken by writers in other processes, and does not poll.
+    """
+
+    embedded: bool = False
+    wakes: bool = True
+
+
+class RunStore(ABC):
+    """Runs, their history and their logs."""
+
+    @abstractmethod
+    def create(self, run: Run) -> Run:
+        """Store a run that was not queued (``windlass.init`` outside a launch, or run here and now).
+
+        Raises `ConflictError` if the id is taken.
+        """
+
+    @abstractmethod
+    def get(self, run_id: str) -> Run:
+        """One run. Raises `RunNotFoundError`."""
+
+    @abstractmethod
+    def list(self, where: RunFilter) -> tuple[Run, ...]:
+        """Runs, newest first."""
+
+    @abstractmethod
+    def update(self, run_id: str, changes: RunUpdate, fence: int | None = None, attempt: int | None = None) -> Run:
+        """Change a run and return it.
+
+        With `fence`, only if that claim still holds; with `attempt`, only if that attempt is the present one
+        (this is how the code of a superseded attempt is kept out). A terminal run takes no further state;
+        summary, notes and tags may still change.
+
+        Raises:
+            FencedError: The claim or attempt is not the present one. Nothing was changed.
+            ConflictError: The run is over and `changes.state` is something else.
+            RunNotFoundError: No such run.
+        """
+
+    @abstractmethod
+    def request_stop(self, run_id: str) -> Run:
+        """Ask for the end of a run. A queued run is ``killed`` at once; a claimed one when its agent sees it."""
+
+    @abstractmethod
+    def delete(self, run_id: str) -> None:
+        """Remove a terminal run with its logs and history. Raises `ConflictError` if it is not over."""
+
+    @abstractmethod
+    def log_metrics(self, run_id: str, rows: Sequence[MetricRow], attempt: int | None = None) -> None:
+        """Add history rows. A row of a step that exists is merged into it, so the call may be repeated."""
+
+    @abstractmethod
+    def metrics(self, run_id: str, after_step: int = -1, limit: int = 1000) -> tuple[MetricRow, ...]:
+        """History rows with a step greater than `after_step`, by step."""
+
+    @abstractmethod
+    def append_log(
+        self, run_id: str, lines: Sequence[LogLine], source: str, before: str, after: str, fence: int | None = None
+    ) -> bool:
+        """Add output, exactly once.
+
+        `source` names where it was read (attempt id and stream set), `before` is the cursor from which it was
+        read and `after` the one behind it. Nothing is added, and False returned, when the stored cursor of
+        `source` is not `before`: somebody else has stored this piece already; ask `log_cursor` and go on there.
+        Above the size cap of a run (64 MiB) the head and the newest part are kept and a mark stands between.
+        """
+
+    @abstractmethod
+    def log_cursor(self, run_id: str, source: str) -> str:
+        """The cursor up to which output of `source` is stored; empty at the beginning."""
+
+    @abstractmethod
+    def read_log(self, run_id: str, start: int = 0, limit: int = 1000) -> LogPage:
+        """Stored output from position `start`, at most `limit` pieces."""
+
+
+class QueueStore(ABC):
+    """Queues, and the claims on their items."""
+
+    @abstractmethod
+    def create(self, queue: Queue) -> Queue:
+        """Store a queue. Raises `ConflictError` if the name is taken."""
+
+    @abstractmethod
+    def get(self, ref: QueueRef) -> Queue:
+        """One queue. Raises `NotFoundError` naming the queues there are."""
+
+    @abstractmethod
+    def list(self, entity: str = "") -> tuple[Queue, ...]:
+        """Queues by name."""
+
+    @abstractmethod
+    def update(self, queue: Queue) -> Queue:
+        """Replace a queue's definition. `updated_at` must be what was read, else `ConflictError`."""
+
+    @abstractmethod
+    def delete(self, ref: QueueRef, force: bool = False) -> None:
+        """Remove a queue. Items in it: `ConflictError`, or with `force` the waiting ones are killed."""
+
+    @abstractmethod
+    def status(self, ref: QueueRef) -> QueueStatus:
+        """Counts of the items that are not over."""
+
+    @abstractmethod
+    def enqueue(self, items: Sequence[NewItem]) -> tuple[Run, ...]:
+        """Put requests on their queues, all or none, as ``queued`` runs. May be repeated: known run ids are left.
+
+        Items of one queue and priority leave in the order of arrival.
+        """
+
+    @abstractmethod
+    def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
+        """Take items: expired claims of other agents first, then waiting ones by priority and age.
+
+        Each run gets a new fence. A waiting item becomes ``pending`` / ``preparing``; a taken-over run keeps its
+        state. Paused queues, limits, ``not_before`` and stop requests are obeyed. Empty when there is nothing.
+        """
+
+    @abstractmethod
+    def renew(self, agent: str, leases: Sequence[Lease], lease_seconds: float) -> Renewal:
+        """Extend claims, and be the agent's heartbeat. May be repeated."""
+
+    @abstractmethod
+    def release(self, lease: Lease, delay: float, changes: RunUpdate, next_attempt: bool) -> Run:
+        """Give a run back to its queue, at the head of its priority, to be claimed after `delay` seconds.
+
+        `next_attempt` counts the attempt up (retry after preemption or failure) and forgets handle, host and exit
+        code; without it the run is handed over as it stands, running work included.
+
+        Raises `FencedError`.
+        """
+
+    @abstractmethod
+    def wait(self, queues: Sequence[QueueRef], timeout: float) -> bool:
+        """Sleep until something may have changed for an agent of these queues (new item, release, stop, drain).
+
+        True: look. False: `timeout` seconds have passed. Wakes within 100 ms; costs no CPU meanwhile.
+        """
+
+
+class AgentStore(ABC):
+    """Agents and their heartbeats."""
+
+    @abstractmethod
+    def register(self, agent: Agent) -> Agent:
+        """Store an agent that starts. All its queues must exist, else `NotFoundError` naming those that do."""
+
+    @abstractmethod
+    def heartbeat(self, agent_id: str, state: str, runs: Sequence[str]) -> Agent:
+        """Say that the agent lives."""
+
+    @abstractmethod
+    def get(self, agent_id: str) -> Agent:
+        """One agent. Raises `NotFoundError`."""
+
+    @abstractmethod
+    def list(self, entity: str = "") -> tuple[Agent, ...]:
+        """Agents, newest first; those without a heartbeat for three minutes as ``lost``."""
+
+    @abstractmethod
+    def request_drain(self, agent_id: str) -> Agent:
+        """Ask an agent to take nothing more and end when its runs are over."""
+
+
+class ArtifactStore(ABC):
+    """The index of artifacts. Bytes and manifests lie in the blob store."""
+
+    @abstractmethod
+    def commit(self, new: NewVersion) -> Committed:
+        """Make a version visible, in one transaction: number, aliases (``latest`` always), output edge of the run.
+
+        When the collection holds a version with the same digest already, that one is returned and only aliases
+        and the edge change. An alias moves away from the version that had it.
+
+        Raises:
+            FencedError: `new.attempt` is not the present attempt of `new.run`.
+            UsageError: A name, type, alias or tag breaks the rules, or the collection has another type.
+        """
+
+    @abstractmethod
+    def get(self, ref: ArtifactRef) -> ArtifactVersion:
+        """The version a path names. Raises `ArtifactNotFoundError` listing what is there."""
+
+    @abstractmethod
+    def get_by_id(self, version_id: str) -> ArtifactVersion:
+        """The version with that id, deleted ones included. Raises `ArtifactNotFoundError`."""
+
+    @abstractmethod
+    def list(self, where: ArtifactFilter) -> tuple[ArtifactVersion, ...]:
+        """Versions, newest first."""
+
+    @abstractmethod
+    def collection(self, entity: str, project: str, name: str) -> Collection:
+        """One collection. Raises `ArtifactNotFoundError`."""
+
+    @abstractmethod
+    def collections(self, entity: str = "", project: str = "", type: str = "") -> tuple[Collection, ...]:
+        """Collections by entity, project and name."""
+
+    @abstractmethod
+    def update_collection(self, entity: str, project: str, name: str, changes: CollectionUpdate) -> Collection:
+        """Change a collection's labels."""
+
+    @abstractmethod
+    def update(self, version_id: str, changes: VersionUpdate) -> ArtifactVersion:
+        """Change a version's labels. An alias moves away from the version that had it."""
+
+    @abstractmethod
+    def delete(self, version_id: str, force: bool = False) -> ArtifactVersion:
+        """Delete a version; it can be restored until garbage collection purges it.
+
+        Aliases other than ``latest`` are refused unless `force`; protected aliases always. `latest` moves to the
+        newest version that is left. Raises `ConflictError`.
+        """
+
+    @abstractmethod
+    def restore(self, version_id: str) -> ArtifactVersion:
+        """Undo a deletion. Raises `ArtifactNotFoundError` when it is purged."""
+
+    @abstractmethod
+    def use(self, run_id: str, version_id: str, attempt: int | None = None) -> None:
+        """Record that a run uses a version. May be repeated."""
+
+    @abstractmethod
+    def edges(self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None) -> tuple[LineageEdge, ...]:
+        """Lineage of a run or of a version."""
+
+    @abstractmethod
+    def begin_upload(self, owner: str) -> str:
+        """Open an upload session. While it is renewed, no blob that appeared since it began is collected."""
+
+    @abstractmethod
+    def renew_upload(self, upload: str) -> None:
+        """Keep an upload session; call at least once a minute. It ends ten minutes after the last renewal."""
+
+    @abstractmethod
+    def end_upload(self, upload: str) -> None:
+        """Close an upload session. May be repeated."""
+
+    @abstractmethod
+    def oldest_upload(self) -> float:
+        """When the oldest live upload session began; infinity when there is none."""
+
+    @abstractmethod
+    def roots(self, after: str = "", limit: int = 10000) -> tuple[ManifestRoot, ...]:
+        """Manifests that keep blobs alive, by manifest digest greater than `after`."""
+
+    @abstractmethod
+    def purge(self, deleted_before: float) -> tuple[str, ...]:
+        """Forget versions deleted (or out of their life time) before that time; returns their ids."""
+
+    @abstractmethod
+    def add_part(self, part: DistributedPart) -> None:
+        """Store one run's part of a version that several runs write."""
+
+    @abstractmethod
+    def take_parts(
+        self, entity: str, project: str, name: str, group: str, remove: bool = False
+    ) -> tuple[DistributedPart, ...]:
+        """The parts stored so far, by part name; `remove` forgets them (after the commit)."""
+
+
+class AccessStore(ABC):
+    """Users, keys, roles and run tokens."""
+
+    @abstractmethod
+    def issue_run_token(self, run_id: str, attempt: int, fence: int) -> str:
+        """A token good for this run and its project only, while the run is not over and the attempt is present.
+
+        Raises `FencedError` when the claim does not hold.
+        """
+
+    @abstractmethod
+    def authenticate(self, token: str) -> Principal:
+        """Whose token or key this is. Raises `AccessError`, also for tokens of runs that are over."""
+
+    @abstractmethod
+    def role(self, principal: Principal, entity: str) -> Role | None:
+        """The principal's role in an entity, None if it has none."""
+
+    @abstractmethod
+    def create_user(self, user: User) -> User:
+        """Add a user or service account. Its own entity of the same name comes with it, as owner."""
+
+    @abstractmethod
+    def users(self) -> tuple[User, ...]:
+        """All users by name."""
+
+    @abstractmethod
+    def create_key(self, user: str, description: str = "") -> NewApiKey:
+        """Make an API key. The secret is shown here once and kept only as a hash."""
+
+    @abstractmethod
+    def keys(self, user: str) -> tuple[ApiKey, ...]:
+        """A user's keys."""
+
+    @abstractmethod
+    def revoke_key(self, key_id: str) -> None:
+        """Make a key useless. May be repeated."""
+
+    @abstractmethod
+    def set_member(self, member: Member) -> None:
+        """Give a user a role in an entity."""
+
+    @abstractmethod
+    def remove_member(self, entity: str, user: str) -> None:
+        """Take a user's role away."""
+
+    @abstractmethod
+    def members(self, entity: str) -> tuple[Member, ...]:
+        """Users with a role in an entity."""
+
+
+class MetadataStore(ABC):
+    """One metadata store: the five parts, the blobs that belong to it, and its life."""
+
+    runs: RunStore
+    queues: QueueStore
+    agents: AgentStore
+    artifacts: ArtifactStore
+    access: AccessStore
+    blobs: BlobStore
+
+    @abstractmethod
+    def whoami(self) -> Principal:
+        """Who the store takes us for: ``local`` for an embedded one, else whose key or token we hold."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The store's clock, seconds since the epoch."""
+
+    def migrate(self) -> None:
+        """Bring the schema to this version. Called by ``windlass server`` and when an embedded store is opened."""
+
+    def check(self) -> None:
+        """Find out whether the store answers and its schema fits. Raises `WindlassError` with advice."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back connections. May be repeated."""

@@ -1,0 +1,82 @@
+"""Who may do what."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from attrs import frozen
+
+
+class Role(StrEnum):
+    """What a user may do in an entity. Each includes the ones before it."""
+
+    VIEWER = "viewer"
+    SUBMITTER = "submitter"
+    OWNER = "owner"
+    ADMIN = "admin"
+
+    def covers(self, other: Role) -> bool:
+        """True when this role may do all that `other` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+@frozen(kw_only=True)
+class Principal:
+    """Who is asking.
+
+    Attributes:
+        kind: ``user``, ``service`` or ``run``; ``local`` for a process that has the store's file or database.
+        name: User name or run id.
+        entity, project, run, attempt: Scope of a run token.
+        admin: May do everything on this server.
+    """
+
+    kind: str = "local"
+    name: str = ""
+    entity: str = ""
+    project: str = ""
+    run: str = ""
+    attempt: int = 0
+    admin: bool = False
+
+
+@frozen(kw_only=True)
+class ApiKey:
+    """An API key as it can be shown: never the key itself."""
+
+    id: str
+    user: str
+    description: str = ""
+    created_at: float = 0.0
+    last_used_at: float = 0.0
+
+
+@frozen(kw_only=True)
+class NewApiKey:
+    """A fresh key. `secret` is shown once and stored only as a hash."""
+
+    key: ApiKey
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewApiKey(key={self.key!r}, secret=***)"
+
+
+@frozen(kw_only=True)
+class User:
+    """A person or a service account."""
+
+    name: str
+    service: bool = False
+    admin: bool = False
+    created_at: float = 0.0
+
+
+@frozen(kw_only=True)
+class Member:
+    """A user's role in an entity."""
+
+    entity: str
+    user: str
+    role: Role

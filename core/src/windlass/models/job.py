@@ -1,0 +1,72 @@
+"""Jobs: blueprints that can be run again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from windlass.models.reason import JSON
+
+
+class SourceKind(StrEnum):
+    """Where a job's code comes from."""
+
+    GIT = "git"
+    CODE = "code"
+    IMAGE = "image"
+
+
+@frozen(kw_only=True)
+class JobSource:
+    """Where the code is and how it starts. Exactly the fields of its `kind` are set.
+
+    Attributes:
+        kind: git, code or image.
+        remote: git: https or ssh URL, or an absolute file path that was given explicitly.
+        commit: git: full commit hash (40 or 64 hexadecimal digits).
+        patch: git: digest of a blob with uncommitted changes (``git diff --binary``), or empty.
+        artifact: code: artifact path ``entity/project/name:v<N>``.
+        image: image: container image reference.
+        entry_point: Command and leading arguments. Empty: the image's own.
+        build_context: Sub-directory of the source that is the build context. Empty: the root.
+        dockerfile: Path of the Dockerfile, relative to the build context. Empty: generated.
+        base_image: Base of a generated Dockerfile. Empty: by Python version.
+        python: Python version ``3.N`` the job wants. Empty: found in the source, else the agent's.
+        notebook: The entry point is a notebook.
+    """
+
+    kind: SourceKind
+    remote: str = ""
+    commit: str = ""
+    patch: str = ""
+    artifact: str = ""
+    image: str = ""
+    entry_point: tuple[str, ...] = ()
+    build_context: str = ""
+    dockerfile: str = ""
+    base_image: str = ""
+    python: str = ""
+    notebook: bool = False
+
+
+@frozen(kw_only=True)
+class JobSpec:
+    """The content of a job artifact (``windlass-job.json``).
+
+    Attributes:
+        version: Format number of this document.
+        source: Code and entry point.
+        input_schemas: JSON Schema of the run config under ``@windlass.config`` and of config files under
+            ``files.<path>``.
+        input_types: Inferred types in the same layout; shown by ``job describe``.
+        output_types: Inferred types of the summary.
+        requirements: Frozen dependency list of the environment that made the job, one requirement a line.
+    """
+
+    version: int = 1
+    source: JobSource
+    input_schemas: dict[str, JSON] = field(factory=dict)
+    input_types: dict[str, JSON] = field(factory=dict)
+    output_types: dict[str, JSON] = field(factory=dict)
+    requirements: tuple[str, ...] = ()

@@ -1,0 +1,203 @@
+"""Queues, claims and agents."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from windlass.models.launch import LaunchPolicy, LaunchSpec
+from windlass.models.reason import JSON
+from windlass.models.run import Run
+
+
+@frozen(kw_only=True)
+class TemplateVariable:
+    """A ``{{name}}`` field of a queue's config that submitters may fill.
+
+    Attributes:
+        type: ``string``, ``integer`` or ``float``.
+        default: Used when no value is given; None makes the value required.
+        enum: Allowed values; empty allows any.
+        minimum, maximum: Inclusive bounds of numbers.
+        description: Shown to submitters.
+    """
+
+    type: str = "string"
+    default: JSON = None
+    enum: tuple[JSON, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    description: str = ""
+
+
+@frozen(kw_only=True)
+class QueueLimits:
+    """Ceilings of a queue. None: no ceiling.
+
+    Attributes:
+        concurrency: Runs of this queue at the same time.
+        per_user: Runs of one author at the same time.
+    """
+
+    concurrency: int | None = None
+    per_user: int | None = None
+
+
+@frozen(kw_only=True)
+class Queue:
+    """An ordered list of launch requests and the rules for running them.
+
+    Attributes:
+        entity, name: Together they identify it. Name: 1 to 64 characters of ``[A-Za-z0-9_.-]``.
+        resource: Runner plugin that runs its items.
+        config: Resource config in the resource's own words, with ``{{templates}}`` and ``${macros}``.
+        templates: Template variables by name.
+        open_fields: Paths below which a submitter may set values himself: ``resource_args.<path>``, ``env.<NAME>``,
+            ``env`` or ``resource_args`` for all of it.
+        prioritized: Items may have a priority.
+        fair_share: Submitters take turns.
+        paused: Nothing is claimed.
+        limits: Ceilings.
+        policy: Defaults for runs of this queue.
+        policy_max: The most a submitter may ask for; None in a field forbids changing it.
+        created_at, updated_at: Seconds since the epoch.
+    """
+
+    entity: str
+    name: str
+    resource: str
+    config: dict[str, JSON] = field(factory=dict)
+    templates: dict[str, TemplateVariable] = field(factory=dict)
+    open_fields: tuple[str, ...] = ()
+    prioritized: bool = False
+    fair_share: bool = False
+    paused: bool = False
+    limits: QueueLimits = QueueLimits()
+    policy: LaunchPolicy = LaunchPolicy()
+    policy_max: LaunchPolicy | None = None
+    description: str = ""
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@frozen(kw_only=True)
+class QueueRef:
+    """Names a queue."""
+
+    entity: str
+    name: str
+
+
+@frozen(kw_only=True)
+class QueueStatus:
+    """How full a queue is."""
+
+    queued: int = 0
+    pending: int = 0
+    running: int = 0
+    agents: int = 0
+
+
+@frozen(kw_only=True)
+class NewItem:
+    """A launch request to be put on a queue.
+
+    Attributes:
+        run_id: Chosen by the submitter, so that a repeated call does not enqueue twice.
+    """
+
+    run_id: str
+    queue: QueueRef
+    spec: LaunchSpec
+    name: str = ""
+    project: str = ""
+    entity: str = ""
+    author: str = ""
+    priority: int = 2
+    config: dict[str, JSON] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class ClaimRequest:
+    """An agent asks for work.
+
+    Attributes:
+        agent: Id of the registered agent.
+        host: Its host name; runs bound to another host are left to agents there for ten leases.
+        queues: In the order in which they are tried.
+        limit: At most so many items.
+        lease_seconds: How long the claim holds without renewal.
+        capacity: Free slots by name; items that need more are left. Empty: not looked at.
+    """
+
+    agent: str
+    host: str = ""
+    queues: tuple[QueueRef, ...] = ()
+    limit: int = 1
+    lease_seconds: float = 60.0
+    capacity: dict[str, float] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Claim:
+    """A run that now belongs to the asking agent, until the lease ends.
+
+    Attributes:
+        run: The run as it stands, with the new fence in ``run.fence``.
+        queue: The queue as it stands.
+        lease_until: Seconds since the epoch by the store's clock.
+        takeover: The run was another agent's whose lease ended; ask ``runner.find`` before submitting.
+    """
+
+    run: Run
+    queue: Queue
+    lease_until: float
+    takeover: bool = False
+
+
+@frozen(kw_only=True)
+class Lease:
+    """Names a claim: the run and the fencing number it was claimed under."""
+
+    run_id: str
+    fence: int
+
+
+@frozen(kw_only=True)
+class Renewal:
+    """Answer to a renewal.
+
+    Attributes:
+        lost: Run ids that belong to somebody else now (or are over); stop working on them.
+        stop: Run ids whose stop was requested.
+        drain: The agent itself was asked to end.
+    """
+
+    lost: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    drain: bool = False
+
+
+@frozen(kw_only=True)
+class Agent:
+    """A registered agent.
+
+    Attributes:
+        queues: Queues it takes items from.
+        max_jobs: At most so many runs at once; -1 is unlimited.
+        state: ``polling``, ``running``, ``draining`` or ``stopped``; ``lost`` when the heartbeat stopped.
+        runs: Ids of the runs it holds.
+    """
+
+    id: str
+    name: str = ""
+    entity: str = ""
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    queues: tuple[QueueRef, ...] = ()
+    max_jobs: int = 1
+    state: str = "polling"
+    runs: tuple[str, ...] = ()
+    drain_requested: bool = False
+    created_at: float = 0.0
+    heartbeat_at: float = 0.0

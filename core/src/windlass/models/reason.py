@@ -1,0 +1,37 @@
+"""Why something is in the state it is in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+from windlass.errors import WindlassError
+
+JSON = Any
+"""A JSON value: None, bool, int, float, str, list or dict with string keys."""
+
+
+@frozen(kw_only=True)
+class Reason:
+    """A structured reason: stable code, sentence, advice.
+
+    Attributes:
+        code: Kebab-case, stable (``exit-code``, ``out-of-memory``, ``stopped-by-user``, ``build`` …).
+        message: What happened, for people.
+        hint: What to do next. May be empty.
+        context: More facts as JSON.
+    """
+
+    code: str
+    message: str = ""
+    hint: str = ""
+    context: dict[str, JSON] = field(factory=dict)
+
+    @classmethod
+    def from_error(cls, error: BaseException) -> Reason:
+        """The reason that an exception gives. Anything that is not a WindlassError becomes ``internal``."""
+        if isinstance(error, WindlassError):
+            where = f"{error.where}: " if error.where else ""
+            return cls(code=error.code, message=where + error.message, hint=error.hint, context=error.context)
+        return cls(code="internal", message=f"{type(error).__name__}: {error}")

@@ -1,0 +1,250 @@
+"""The App: catalogs of all kinds, and the way from a config mapping to a working backend."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from windlass.errors import ConfigError, PluginError, PluginInvalidError, PluginNotFoundError
+from windlass.plugins.catalog import Catalog, HookCatalog, load_file
+from windlass.plugins.events import Event, fire
+from windlass.plugins.guard import crashed, guard
+from windlass.plugins.scan import installed_plugins
+from windlass.plugins.types import (
+    BuilderPlugin,
+    Context,
+    EnvironmentPlugin,
+    MetastorePlugin,
+    PluginInfo,
+    RegistryPlugin,
+    RunnerPlugin,
+    SerializerPlugin,
+    StoragePlugin,
+)
+from windlass.settings import Settings
+
+if TYPE_CHECKING:
+    from windlass.builders import Builder
+    from windlass.environments import Environment
+    from windlass.metastore import MetadataStore
+    from windlass.registries import Registry
+    from windlass.runners import Runner
+    from windlass.serializers import Serializer
+    from windlass.storage import Storage
+
+_log = logging.getLogger(__name__)
+
+_KINDS: dict[str, tuple[str, type[Any]]] = {
+    "builder": ("windlass_builders", BuilderPlugin),
+    "runner": ("windlass_runners", RunnerPlugin),
+    "registry": ("windlass_registries", RegistryPlugin),
+    "environment": ("windlass_environments", EnvironmentPlugin),
+    "storage": ("windlass_storage_schemes", StoragePlugin),
+    "serializer": ("windlass_serializers", SerializerPlugin),
+    "metastore": ("windlass_metastores", MetastorePlugin),
+}
+KINDS = tuple(_KINDS)
+"""The kinds of plugins, in the order in which they are shown."""
+
+
+class App:
+    """Where consumers (command line, agent, server, SDK, orchestrators) find plugins. Pass it around; there is no global.
+
+    Args:
+        settings: Settings of this process; from the environment by default.
+        plugins: Python files with plugins that are not packaged.
+
+    Attributes:
+        builders, runners, registries, environments, storage, serializers, metastores: One `Catalog` each.
+        hooks: Event hooks.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, plugins: tuple[str, ...] = ()) -> None:
+        self.settings = settings or Settings.from_env()
+        self._catalogs: dict[str, Catalog[Any]] = {
+            kind: Catalog(kind, hook, descriptor, self._installed) for kind, (hook, descriptor) in _KINDS.items()
+        }
+        self.builders: Catalog[BuilderPlugin[Any]] = self._catalogs["builder"]
+        self.runners: Catalog[RunnerPlugin[Any]] = self._catalogs["runner"]
+        self.registries: Catalog[RegistryPlugin[Any]] = self._catalogs["registry"]
+        self.environments: Catalog[EnvironmentPlugin[Any]] = self._catalogs["environment"]
+        self.storage: Catalog[StoragePlugin[Any]] = self._catalogs["storage"]
+        self.serializers: Catalog[SerializerPlugin[Any]] = self._catalogs["serializer"]
+        self.metastores: Catalog[MetastorePlugin[Any]] = self._catalogs["metastore"]
+        self.hooks = HookCatalog(self._installed, lambda error: _log.error("%s", error))
+        self._lock = threading.Lock()
+        self._storages: dict[str, Storage] = {}
+        for path in plugins:
+            self.load(path)
+
+    @cached_property
+    def _scan(self) -> tuple[PluginInfo, ...]:
+        return installed_plugins()
+
+    def _installed(self) -> tuple[PluginInfo, ...]:
+        return self._scan
+
+    def catalog(self, kind: str) -> Catalog[Any]:
+        """The catalog of a kind. Raises `PluginNotFoundError` naming the kinds there are."""
+        try:
+            return self._catalogs[kind]
+        except KeyError:
+            raise PluginNotFoundError(
+                f"there is no kind of plugin called '{kind}'", hint=f"Kinds: {', '.join(KINDS)}."
+            ) from None
+
+    def installed(self) -> tuple[PluginInfo, ...]:
+        """All plugins of all kinds, event hooks included. Imports nothing."""
+        infos = [info for kind in KINDS for info in self._catalogs[kind].infos()]
+        return (*infos, *(info for info in self._scan if info.kind not in _KINDS))
+
+    def register(self, plugin: Any) -> None:
+        """Add a descriptor, or an object with event hooks, for this process.
+
+        Raises:
+            PluginConflictError: The name is taken.
+            PluginInvalidError: It is neither.
+        """
+        for kind, (_, descriptor) in _KINDS.items():
+            if isinstance(plugin, descriptor):
+                self._catalogs[kind].register(plugin)
+                return
+        if any(name.startswith("windlass_") for name in dir(plugin)):
+            self.hooks.register(plugin)
+            return
+        raise PluginInvalidError(
+            f"{type(plugin).__name__} is no plugin",
+            hint="Register a RunnerPlugin, BuilderPlugin … or an object with windlass_… event hooks.",
+        )
+
+    def load(self, path: str) -> None:
+        """Add all plugins of a Python file. Raises `PluginImportError` or `PluginInvalidError`."""
+        module = load_file(path)
+        count = sum(catalog.register_module(module, path) for catalog in self._catalogs.values())
+        events = [name for name in dir(module) if name.startswith("windlass_") and not name.endswith("s")]
+        if events:
+            self.hooks.register(module, path)
+        if not count and not events:
+            raise PluginInvalidError(
+                "it has no windlass_… hook", where=path, hint="Define e.g. windlass_runners(), marked with @hookimpl."
+            )
+
+    def fire(self, event: Event) -> None:
+        """Tell event hooks what happened. Never raises."""
+        fire(self.hooks, event)
+
+    def context(self, environment: Environment | None = None, *, kind: str = "", name: str = "") -> Context:
+        """The context for a plugin's constructor."""
+        from windlass.config.secrets import SecretResolver
+
+        return Context(
+            settings=self.settings,
+            app=self,
+            secrets=SecretResolver(),
+            environment=environment,
+            logger=logging.getLogger(f"windlass.{kind}.{name}" if kind else "windlass.plugin"),
+        )
+
+    def create(
+        self,
+        kind: str,
+        name: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        environment: Environment | None = None,
+        where: str = "$",
+    ) -> Any:
+        """Make a backend from its config mapping (without ``type``); its errors will name its distribution.
+
+        Raises:
+            PluginError: See `Catalog.get`.
+            ConfigError: The mapping does not fit the plugin's config class.
+        """
+        from windlass.config.converter import structure
+
+        catalog = self.catalog(kind)
+        descriptor = catalog.get(name)
+        info = catalog.info(name)
+        settings = structure(config or {}, descriptor.config, where=where)
+        try:
+            backend = descriptor.create(settings, self.context(environment, kind=kind, name=name))
+        except (PluginError, ConfigError):
+            raise
+        except Exception as error:
+            from windlass.errors import WindlassError
+
+            if isinstance(error, WindlassError):
+                raise
+            raise crashed(info, "its constructor", error) from error
+        return guard(backend, _interface(kind), info) if kind != "metastore" else backend
+
+    def create_runner(self, name: str, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Runner:
+        """Make a runner. See `create`."""
+        return cast("Runner", self.create("runner", name, config, **kwargs))
+
+    def create_builder(self, name: str, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Builder:
+        """Make a builder. See `create`."""
+        return cast("Builder", self.create("builder", name, config, **kwargs))
+
+    def create_registry(self, name: str, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Registry:
+        """Make a registry. See `create`."""
+        return cast("Registry", self.create("registry", name, config, **kwargs))
+
+    def create_environment(self, name: str, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Environment:
+        """Make an environment. See `create`."""
+        return cast("Environment", self.create("environment", name, config, **kwargs))
+
+    def create_serializer(self, name: str, parameters: Mapping[str, Any] | None = None) -> Serializer:
+        """Make a serializer for one dump or load. See `create`."""
+        return cast("Serializer", self.create("serializer", name, parameters, where="$.parameters"))
+
+    def storage_for(self, uri: str) -> Storage:
+        """The storage that serves a URI, kept for the next call: a plugin by scheme or host, else any fsspec protocol.
+
+        Raises:
+            PluginNotFoundError: Neither a plugin nor an installed fsspec filesystem serves the scheme.
+        """
+        from windlass.plugins.lookup import storage_name
+
+        key = storage_name(self, uri)
+        with self._lock:
+            found = self._storages.get(key)
+        if found is None:
+            if key.startswith("fsspec:"):
+                from windlass.plugins.lookup import fsspec_storage
+
+                found = fsspec_storage(self, uri)
+            else:
+                found = cast("Storage", self.create("storage", key, {}))
+            with self._lock:
+                found = self._storages.setdefault(key, found)
+        return found
+
+    def open_store(self, url: str = "") -> MetadataStore:
+        """Open the metadata store of a URL; the settings' store by default.
+
+        Raises:
+            PluginNotFoundError: No metastore plugin serves the URL's scheme.
+            StoreError: It cannot be opened.
+        """
+        from windlass.plugins.lookup import metastore_name
+
+        url = url or self.settings.store_url
+        return cast("MetadataStore", self.create("metastore", metastore_name(self, url), {"url": url}))
+
+    def close(self) -> None:
+        """Close the storages that were opened. May be repeated."""
+        with self._lock:
+            storages, self._storages = self._storages, {}
+        for storage in storages.values():
+            storage.close()
+
+
+def _interface(kind: str) -> type[Any]:
+    from windlass.plugins import guard as guards
+
+    by_name = {cls.__name__.lower(): cls for cls in guards.GUARDED}
+    return by_name[kind]

@@ -1,0 +1,330 @@
+"""The catalog: names to descriptors, one generic class for all kinds."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+import pluggy
+
+from windlass.errors import (
+    PluginConflictError,
+    PluginError,
+    PluginImportError,
+    PluginInvalidError,
+    PluginNotFoundError,
+)
+from windlass.plugins import hookspec
+from windlass.plugins.types import PluginInfo
+
+P = TypeVar("P")
+
+REGISTERED = "(registered)"
+
+
+def import_timeout() -> float:
+    """Seconds a plugin's import may take: ``WINDLASS_PLUGIN_TIMEOUT``, 30 by default."""
+    try:
+        return float(os.environ.get("WINDLASS_PLUGIN_TIMEOUT", "30"))
+    except ValueError:
+        return 30.0
+
+
+class Catalog(Generic[P]):
+    """The plugins of one kind: listed from metadata, loaded one by one when asked for.
+
+    Args:
+        kind: ``runner`` …
+        hook: Name of the provider hook.
+        descriptor: Class that the hook must yield.
+        installed: Returns what the metadata lists (of all kinds); called once.
+    """
+
+    def __init__(
+        self, kind: str, hook: str, descriptor: type[P], installed: Callable[[], Iterable[PluginInfo]]
+    ) -> None:
+        self.kind = kind
+        self._hook = hook
+        self._descriptor = descriptor
+        self._installed = installed
+        self._infos: dict[str, list[PluginInfo]] | None = None
+        self._loaded: dict[str, P] = {}
+        self._lock = threading.RLock()
+        self._manager = _new_manager()
+
+    def _listed(self) -> dict[str, list[PluginInfo]]:
+        with self._lock:
+            if self._infos is None:
+                self._infos = {}
+                for info in self._installed():
+                    if info.kind == self.kind:
+                        self._infos.setdefault(info.name, []).append(info)
+            return self._infos
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all plugins of this kind, sorted. Imports nothing."""
+        return tuple(sorted(self._listed()))
+
+    def infos(self) -> tuple[PluginInfo, ...]:
+        """What is known of all plugins of this kind without importing them; a conflict shows as two entries."""
+        return tuple(info for name in self.names() for info in self._listed()[name])
+
+    def info(self, name: str) -> PluginInfo:
+        """What is known of one plugin without importing it.
+
+        Raises:
+            PluginNotFoundError: Not installed. Names what is, and how to install it.
+            PluginConflictError: Two distributions offer it. Names both.
+        """
+        infos = self._listed().get(name, [])
+        if not infos:
+            raise self._not_found(name)
+        if len(infos) > 1:
+            offers = " and ".join(f"{i.distribution} {i.version} ({i.target})" for i in infos)
+            raise PluginConflictError(
+                f"the {self.kind} '{name}' is offered twice: by {offers}",
+                hint="Uninstall one of them.",
+                context={"distributions": [f"{i.distribution} {i.version}" for i in infos]},
+            )
+        return infos[0]
+
+    def get(self, name: str) -> P:
+        """The descriptor of one plugin; imports its module, and no other, the first time.
+
+        Raises:
+            PluginNotFoundError, PluginConflictError, PluginImportError, PluginInvalidError: See `windlass.errors`.
+        """
+        with self._lock:
+            if name in self._loaded:
+                return self._loaded[name]
+        info = self.info(name)
+        module = import_module(info)
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = self._describe(module, info)
+            return self._loaded[name]
+
+    def get_all(self) -> Iterator[tuple[PluginInfo, P | PluginError]]:
+        """Every plugin with its descriptor, or with the error that keeps it from being used."""
+        for name in self.names():
+            try:
+                yield self.info(name), self.get(name)
+            except PluginError as error:
+                yield self._listed()[name][0], error
+
+    def register(self, descriptor: P, *, source: str = "") -> None:
+        """Add a descriptor that no distribution ships. Replaces nothing: a taken name is a conflict."""
+        if not isinstance(descriptor, self._descriptor):
+            raise PluginInvalidError(
+                f"a {self.kind} must be registered as {self._descriptor.__name__}, got {type(descriptor).__name__}"
+            )
+        name = self._checked_name(descriptor)
+        info = PluginInfo(
+            kind=self.kind,
+            name=name,
+            target=source,
+            summary=getattr(descriptor, "summary", ""),
+            distribution=REGISTERED,
+        )
+        with self._lock:
+            infos = self._listed()
+            if name in infos:
+                other = infos[name][0]
+                raise PluginConflictError(
+                    f"the {self.kind} '{name}' exists already: {other.distribution} {other.version} ({other.target})",
+                    hint="Choose another name.",
+                )
+            infos[name] = [info]
+            self._loaded[name] = descriptor
+
+    def register_module(self, module: ModuleType, source: str) -> int:
+        """Add all descriptors of a module that is not packaged; returns how many."""
+        info = PluginInfo(kind=self.kind, name=module.__name__, target=source, distribution=source)
+        descriptors = self._provided(module, info)
+        for descriptor in descriptors:
+            self.register(descriptor, source=source)
+        return len(descriptors)
+
+    def _not_found(self, name: str) -> PluginNotFoundError:
+        names = self.names()
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        hint += f"Install it with: pip install windlass-{self.kind}-{name}"
+        return PluginNotFoundError(
+            f"there is no {self.kind} '{name}'; installed: {', '.join(names) or 'none'}",
+            hint=hint,
+            context={"kind": self.kind, "name": name, "installed": list(names)},
+        )
+
+    def _describe(self, module: ModuleType, info: PluginInfo) -> P:
+        found = {self._checked_name(d, info): d for d in self._provided(module, info)}
+        if info.name not in found:
+            raise _invalid(
+                info,
+                f"its hook {self._hook}() yields {', '.join(sorted(found)) or 'nothing'}, "
+                f"but the entry point is called '{info.name}'",
+            )
+        return found[info.name]
+
+    def _provided(self, module: ModuleType, info: PluginInfo) -> list[P]:
+        key = f"{self.kind}:{info.name}"  # pluggy's own loader drops equal names of different kinds
+        try:
+            if not self._manager.has_plugin(key):
+                self._manager.register(module, key)
+                self._manager.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            if self._manager.has_plugin(key):
+                self._manager.unregister(name=key)
+            raise _invalid(info, str(error).splitlines()[-1].strip()) from error
+        implementation = getattr(module, self._hook, None)
+        if implementation is None:
+            return []
+        try:
+            descriptors = list(implementation())
+        except Exception as error:
+            raise _invalid(info, f"its hook {self._hook}() raised {type(error).__name__}: {error}") from error
+        for descriptor in descriptors:
+            if not isinstance(descriptor, self._descriptor):
+                raise _invalid(
+                    info,
+                    f"its hook {self._hook}() yielded {type(descriptor).__name__}, not {self._descriptor.__name__}",
+                )
+        return descriptors
+
+    def _checked_name(self, descriptor: P, info: PluginInfo | None = None) -> str:
+        name = getattr(descriptor, "name", None)
+        if isinstance(name, str) and name and name.replace("-", "").replace("_", "").isalnum() and name.islower():
+            return name
+        message = f"a {self.kind} is called {name!r}; names are lower-case letters, digits and dashes"
+        if info is None:
+            raise PluginInvalidError(message)
+        raise _invalid(info, message)
+
+
+class HookCatalog:
+    """Event hooks: plugins of the group ``windlass.hooks``, all loaded when the first event is fired."""
+
+    def __init__(self, installed: Callable[[], Iterable[PluginInfo]], report: Callable[[PluginError], None]) -> None:
+        self._installed = installed
+        self._report = report
+        self._plugins: list[tuple[PluginInfo, Any]] | None = None
+        self._extra: list[tuple[PluginInfo, Any]] = []
+        self._lock = threading.Lock()
+
+    def register(self, plugin: Any, source: str = REGISTERED) -> None:
+        """Add an object or module with event hooks."""
+        name = getattr(plugin, "__name__", type(plugin).__name__)
+        self._extra.append((PluginInfo(kind="hook", name=name, distribution=source), plugin))
+
+    def implementations(self, hook: str) -> Iterator[tuple[PluginInfo, Callable[[Any], None]]]:
+        """All implementations of one event hook."""
+        with self._lock:
+            if self._plugins is None:
+                self._plugins = []
+                for info in self._installed():
+                    if info.kind == "hook":
+                        self._load(info)
+        for info, plugin in [*self._plugins, *self._extra]:
+            call = getattr(plugin, hook, None)
+            if callable(call):
+                yield info, call
+
+    def _load(self, info: PluginInfo) -> None:
+        assert self._plugins is not None
+        try:
+            module = import_module(info)
+            manager = _new_manager()
+            manager.register(module, f"hook:{info.name}")
+            manager.check_pending()
+            self._plugins.append((info, module))
+        except PluginError as error:
+            self._report(error)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            self._report(_invalid(info, str(error).splitlines()[-1].strip()))
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("windlass")
+    manager.add_hookspecs(hookspec)
+    return manager
+
+
+def _invalid(info: PluginInfo, message: str) -> PluginInvalidError:
+    return PluginInvalidError(
+        f"the {info} is not well formed: {message}",
+        hint=f"This is a problem of {info.distribution}, not of Windlass; report it there.",
+        context={"distribution": info.distribution, "version": info.version, "target": info.target},
+    )
+
+
+def import_module(info: PluginInfo) -> ModuleType:
+    """Import the module of an entry point, within a time limit.
+
+    Raises:
+        PluginImportError: The import raised, exited, or did not end in time.
+    """
+    result: list[ModuleType | BaseException] = []
+
+    def work() -> None:
+        try:
+            module_name, _, attribute = info.target.partition(":")
+            module: Any = importlib.import_module(module_name)
+            for part in filter(None, attribute.split(".")):
+                module = getattr(module, part)
+            result.append(module)
+        except BaseException as error:  # SystemExit at import must not end the program
+            result.append(error)
+
+    thread = threading.Thread(target=work, name=f"import {info.target}", daemon=True)
+    thread.start()
+    limit = import_timeout()
+    thread.join(limit)
+    facts = {"distribution": info.distribution, "version": info.version, "target": info.target}
+    if not result:
+        raise PluginImportError(
+            f"importing the {info} did not end within {limit:g} s",
+            hint=f"This is a problem of {info.distribution}; uninstall it, or set WINDLASS_PLUGIN_TIMEOUT.",
+            context=facts,
+        )
+    if isinstance(result[0], BaseException):
+        error = result[0]
+        hint = f"Reinstall it: pip install --force-reinstall {info.distribution}"
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            hint = f"The module '{error.name}' is missing. {hint}"
+        raise PluginImportError(
+            f"importing the {info} failed: {type(error).__name__}: {error}", hint=hint, context=facts
+        ) from error
+    return result[0]
+
+
+def load_file(path: str) -> ModuleType:
+    """Import a Python file that is not packaged (``--plugin ./my_runner.py``).
+
+    Raises:
+        PluginImportError: The file is missing, or its import failed.
+    """
+    full = os.path.abspath(path)
+    name = "windlass_local_" + os.path.splitext(os.path.basename(full))[0].replace("-", "_")
+    spec = importlib.util.spec_from_file_location(name, full)
+    if spec is None or spec.loader is None or not os.path.isfile(full):
+        raise PluginImportError(f"there is no Python file at {path}", where=path, hint="Give the path of a .py file.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        line = ""
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == full:
+                line = f":{trace.tb_lineno}"
+            trace = trace.tb_next
+        raise PluginImportError(
+            f"importing it failed: {type(error).__name__}: {error}", where=f"{path}{line}", hint="Correct the file."
+        ) from error
+    return module

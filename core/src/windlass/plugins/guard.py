@@ -1,0 +1,126 @@
+"""Guards: a backend's exceptions and results are checked where they enter Windlass.
+
+An exception that is not a `WindlassError` becomes `PluginCrashedError`, and a result of the wrong type
+`PluginInvalidError`; both name the distribution, so that bugs are reported where they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from windlass.builders import Builder, BuiltImage
+from windlass.environments import Environment
+from windlass.errors import PluginCrashedError, PluginInvalidError, WindlassError
+from windlass.plugins.types import PluginInfo
+from windlass.registries import Credentials, Registry
+from windlass.runners import RunHandle, Runner
+from windlass.serializers import Serializer
+from windlass.storage import ObjectInfo, Storage
+
+T = TypeVar("T")
+
+_ITERATORS = {("Runner", "logs"), ("Storage", "list")}
+_RESULTS: dict[tuple[str, str], tuple[type, ...]] = {
+    ("Runner", "submit"): (RunHandle,),
+    ("Runner", "find"): (RunHandle, type(None)),
+    ("Runner", "poll"): (Mapping,),
+    ("Builder", "build"): (BuiltImage,),
+    ("Registry", "resolve"): (str, type(None)),
+    ("Registry", "credentials"): (Credentials,),
+    ("Environment", "verify"): (dict,),
+    ("Storage", "stat"): (ObjectInfo,),
+    ("Storage", "put"): (ObjectInfo,),
+    ("Serializer", "versions"): (dict,),
+}
+GUARDED = (Builder, Runner, Registry, Environment, Storage, Serializer)
+"""Interfaces whose backends are wrapped. Metadata stores are not: they are in the hot path and ship with Windlass."""
+
+
+def guard(backend: T, interface: type[T], info: PluginInfo) -> T:
+    """Wrap a backend so that what goes wrong in it is named.
+
+    Raises:
+        PluginInvalidError: `backend` is not an instance of the interface.
+    """
+    if not isinstance(backend, interface):
+        raise PluginInvalidError(
+            f"the {info} made a {type(backend).__name__}, which is not a {interface.__name__}",
+            hint=f"This is a problem of {info.distribution}; report it there.",
+        )
+    wrapper: T = _wrapper(interface)(backend, info)  # type: ignore[arg-type]
+    return wrapper
+
+
+def crashed(info: PluginInfo, doing: str, error: BaseException) -> PluginCrashedError:
+    """The error that stands for an exception which a plugin should not have let out."""
+    return PluginCrashedError(
+        f"the {info} failed in {doing}: {type(error).__name__}: {error}",
+        hint=f"This is a problem of {info.distribution} {info.version}, not of Windlass; report it there.",
+        context={"distribution": info.distribution, "version": info.version, "plugin": f"{info.kind}:{info.name}"},
+    )
+
+
+@cache
+def _wrapper(interface: type) -> Callable[..., Any]:
+    def init(self: Any, backend: Any, info: PluginInfo) -> None:
+        self.wrapped = backend
+        self.info = info
+
+    members: dict[str, Any] = {"__init__": init, "__doc__": interface.__doc__}
+    for name, member in inspect.getmembers(interface):
+        if name.startswith("_"):
+            continue
+        if isinstance(member, property):
+            members[name] = property(_guarded_property(name))
+        elif callable(member):
+            members[name] = _guarded_method(interface, name)
+    return type(f"Guarded{interface.__name__}", (interface,), members)
+
+
+def _guarded_property(name: str) -> Callable[[Any], Any]:
+    def get(self: Any) -> Any:
+        try:
+            return getattr(self.wrapped, name)
+        except WindlassError:
+            raise
+        except Exception as error:
+            raise crashed(self.info, name, error) from error
+
+    return get
+
+
+def _guarded_method(interface: type, name: str) -> Callable[..., Any]:
+    key = (interface.__name__, name)
+    expected = _RESULTS.get(key)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            result = getattr(self.wrapped, name)(*args, **kwargs)
+        except WindlassError:
+            raise
+        except Exception as error:
+            raise crashed(self.info, f"{name}()", error) from error
+        if key in _ITERATORS:
+            return _guarded_iterator(self.info, name, result)
+        if expected is not None and not isinstance(result, expected):
+            raise PluginInvalidError(
+                f"{name}() of the {self.info} returned {type(result).__name__}, "
+                f"not {' or '.join(kind.__name__ for kind in expected)}",
+                hint=f"This is a problem of {self.info.distribution}; report it there.",
+            )
+        return result
+
+    call.__name__ = name
+    return call
+
+
+def _guarded_iterator(info: PluginInfo, name: str, iterator: Any) -> Iterator[Any]:
+    try:
+        yield from iterator
+    except WindlassError:
+        raise
+    except Exception as error:
+        raise crashed(info, f"{name}()", error) from error

@@ -1,0 +1,89 @@
+"""Which plugin serves a URI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from windlass.errors import PluginError, PluginNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from windlass.plugins.app import App
+    from windlass.plugins.types import PluginInfo, StoragePlugin
+    from windlass.storage import Storage
+
+# Names of the official plugins by scheme: a look-up then imports one plugin and not all of them.
+_METASTORES = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "unix": "http"}
+_STORAGES = {
+    "file": "file", "s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure",
+    "http": "http", "https": "http",
+}  # fmt: skip
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme of a URI, lower case. Raises `UsageError` if there is none."""
+    scheme = urlsplit(uri).scheme.lower()
+    if not scheme or "://" not in uri:
+        raise UsageError(f"{uri!r} has no scheme", hint="Write e.g. file:///data/x or s3://bucket/key.")
+    return scheme
+
+
+def metastore_name(app: App, url: str) -> str:
+    """Name of the metastore plugin that serves a URL. Raises `PluginNotFoundError`."""
+    scheme = scheme_of(url)
+    known = _METASTORES.get(scheme)
+    if known in app.metastores.names():
+        assert known is not None
+        return known
+    for info, descriptor in app.metastores.get_all():
+        if not isinstance(descriptor, PluginError) and scheme in descriptor.schemes:
+            return info.name
+    raise PluginNotFoundError(
+        f"no metadata store serves {scheme}://",
+        where="WINDLASS_BASE_URL",
+        hint=f"pip install windlass-metastore-{known or scheme}",
+    )
+
+
+def storage_name(app: App, uri: str) -> str:
+    """Name of the storage plugin that serves a URI, or ``fsspec:<protocol>``. Raises `PluginNotFoundError`."""
+    scheme = scheme_of(uri)
+    host = urlsplit(uri).hostname or ""
+    if scheme in ("http", "https"):
+        if fnmatch(host, "*.blob.core.windows.net") and "azure" in app.storage.names():
+            return "azure"
+        for info, descriptor in _others(app):
+            if any(fnmatch(host, pattern) for pattern in descriptor.hosts):
+                return info.name
+    known = _STORAGES.get(scheme)
+    if known in app.storage.names():
+        assert known is not None
+        return known
+    for info, descriptor in _others(app):
+        if scheme in descriptor.schemes:
+            return info.name
+    from fsspec.registry import known_implementations, registry
+
+    if scheme in registry or scheme in known_implementations:
+        return f"fsspec:{scheme}"
+    raise PluginNotFoundError(
+        f"no storage serves {scheme}://; installed: {', '.join(app.storage.names()) or 'none'}",
+        where=uri,
+        hint=f"pip install windlass-storage-{known or scheme}, or any fsspec filesystem for {scheme}://.",
+    )
+
+
+def _others(app: App) -> Iterator[tuple[PluginInfo, StoragePlugin[Any]]]:
+    official = set(_STORAGES.values())
+    for info, descriptor in app.storage.get_all():
+        if info.name not in official and not isinstance(descriptor, PluginError):
+            yield info, descriptor
+
+
+def fsspec_storage(app: App, uri: str) -> Storage:
+    """A read-only storage over any fsspec protocol."""
+    from windlass.artifacts.fsspec_storage import FsspecStorage
+
+    return FsspecStorage(scheme_of(uri))

@@ -1,0 +1,138 @@
+"""The storage interface: bytes at URIs, as blob store, as source of references, as build-context store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from attrs import frozen
+
+from windlass.errors import UnsupportedError
+
+__all__ = ["ObjectInfo", "ObjectRef", "Storage", "StorageCapabilities"]
+
+
+@frozen(kw_only=True)
+class StorageCapabilities:
+    """What a storage scheme can do.
+
+    Attributes:
+        writable: `put` and `delete` work.
+        conditional_put: `put` with ``if_absent`` is atomic also between processes.
+        versions: Old versions of an object can be read by version id or generation.
+        checksums: `ObjectInfo.checksum` comes from the store without reading the bytes.
+        presign: `presign` gives URLs that need no credentials.
+        links: Objects are files of this host that can be hard-linked or reflinked (`local_path`).
+    """
+
+    writable: bool = True
+    conditional_put: bool = True
+    versions: bool = False
+    checksums: bool = False
+    presign: bool = False
+    links: bool = False
+
+
+@frozen(kw_only=True)
+class ObjectRef:
+    """Names exact bytes: an address plus whatever identifies the version that was seen.
+
+    Attributes:
+        uri: Address.
+        etag: As the store gave it, quotes stripped. Empty: not checked.
+        version: Version id or generation. Empty: the present one.
+        size: Bytes, -1 if not known.
+    """
+
+    uri: str
+    etag: str = ""
+    version: str = ""
+    size: int = -1
+
+
+@frozen(kw_only=True)
+class ObjectInfo:
+    """What a store says of an object.
+
+    Attributes:
+        uri: Full address.
+        size: Bytes.
+        etag: Quotes stripped. Empty if the store has none.
+        version: Version id or generation, empty if the store keeps no versions.
+        checksum: A real content checksum ``<algorithm>:<hex>`` (``crc32c``, ``md5``, ``sha256``, ``crc64nvme`` …)
+            or empty. Never an ETag.
+        mtime: Seconds since the epoch, 0.0 if not known.
+    """
+
+    uri: str
+    size: int
+    etag: str = ""
+    version: str = ""
+    checksum: str = ""
+    mtime: float = 0.0
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The reference that fetches exactly this version again."""
+        return ObjectRef(uri=self.uri, etag=self.etag, version=self.version, size=self.size)
+
+
+class Storage(ABC):
+    """One storage scheme with its credentials. Serves several threads; methods run side by side."""
+
+    @abstractmethod
+    def stat(self, uri: str) -> ObjectInfo:
+        """Facts about one object, without its bytes.
+
+        Raises:
+            ObjectNotFoundError: Nothing is there (a prefix is not an object).
+            StorageError: Refused or failed; `retryable` for network faults.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """All objects below a prefix, in path order, with all that a listing tells and no request per object.
+
+        The prefix is a folder: ``s3://b/foo`` gives ``foo/…`` and never ``foobar/…``; an object named exactly
+        like the prefix is not part of it. Zero-size objects are given, folder markers (names ending in ``/``)
+        are not. Nothing there: an empty iteration. Never truncates.
+        """
+
+    @abstractmethod
+    def open(self, ref: ObjectRef, start: int = 0, length: int = -1) -> BinaryIO:
+        """A readable stream over the recorded version, from byte `start`, `length` bytes (-1: to the end).
+
+        Raises:
+            ObjectNotFoundError: Gone.
+            ObjectChangedError: Without versions in the store: etag or size differ; names expected and found.
+        """
+
+    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+        """Store the file at path `source`, or the bytes, under `uri`; whole or not at all.
+
+        With `if_absent` an existing object is left as it is and its info returned. Parents are made as needed.
+        Large files go up in parts, resumed when called again after a kill.
+
+        Raises:
+            NoSpaceError, StorageError, UnsupportedError.
+        """
+        raise UnsupportedError(f"{type(self).__name__} cannot do this")
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Remove objects; missing ones are fine."""
+        raise UnsupportedError(f"{type(self).__name__} cannot do this")
+
+    def presign(self, uri: str, method: str, expires: float) -> str:
+        """A URL with which ``GET`` or ``PUT`` works without credentials for `expires` seconds."""
+        raise UnsupportedError(f"{type(self).__name__} cannot do this")
+
+    def local_path(self, uri: str) -> str | None:
+        """Path on this host of an object, if it is one that may be linked; else None."""
+        return None
+
+    def check(self) -> None:
+        """Find out whether the credentials hold. Raises `WindlassError` with advice."""
+
+    def close(self) -> None:
+        """Give back connections. May be repeated."""

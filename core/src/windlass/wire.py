@@ -1,0 +1,54 @@
+"""JSON on the wire and on disk: msgspec straight into and out of the attrs models."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from windlass.errors import ConfigError
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: Any) -> bytes:
+    """A model, or anything made of models and JSON values, as compact JSON. Bytes become base64."""
+    return _encoder.encode(value)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def decode(data: bytes | str, kind: type[T]) -> T:
+    """A model from JSON. Unknown keys are ignored, so that older programs read newer data.
+
+    Raises:
+        ConfigError: Not JSON, or not of this type; `where` holds the JSON path.
+    """
+    try:
+        value: T = _decoder(kind).decode(data)  # type: ignore[arg-type]
+        return value
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        raise ConfigError(message, where=path.rstrip("`") or "$") from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"not well-formed JSON: {error}") from None
+
+
+def to_plain(value: Any) -> Any:
+    """A model as JSON values (dicts, lists, texts, numbers)."""
+    return msgspec.to_builtins(value)
+
+
+def from_plain(value: Any, kind: type[T]) -> T:
+    """A model from JSON values. Raises `ConfigError`."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        raise ConfigError(message, where=path.rstrip("`") or "$") from None

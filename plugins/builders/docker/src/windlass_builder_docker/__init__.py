@@ -1,0 +1,1 @@
+"""Build images with a Docker engine, through BuildKit where it is offered."""

@@ -1,0 +1,1 @@
+"""Never build: run prebuilt images only."""

@@ -1,0 +1,1 @@
+"""Metadata and blobs of a Windlass server over HTTP."""

@@ -1,0 +1,1 @@
+"""Run jobs as containers of a Docker engine."""

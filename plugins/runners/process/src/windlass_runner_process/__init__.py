@@ -1,0 +1,1 @@
+"""Run jobs as supervised processes on this machine."""

@@ -1,0 +1,1 @@
+"""Python objects as pickles, large buffers out of band."""

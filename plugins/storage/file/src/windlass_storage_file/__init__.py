@@ -1,0 +1,1 @@
+"""Files on local and network-mounted disks."""

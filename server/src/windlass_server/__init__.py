@@ -1,0 +1,1 @@
+"""The Windlass server: the metadata and blob API over HTTP."""
