@@ -33,7 +33,7 @@ _NAMES = {
     "use_artifact": "windlass.sdk.globals",
 }
 
-__all__ = [*sorted(_NAMES), "__version__", "run", "sdk", "summary"]
+__all__ = sorted([*_NAMES, "__version__", "run", "sdk", "summary"])  # noqa: PLE0605 - derived, so it cannot drift
 
 
 def __getattr__(name: str) -> Any:

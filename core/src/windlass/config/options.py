@@ -28,7 +28,8 @@ def option(
         factory: Makes the default of mutable types.
         key: Name in YAML when it differs from the field (``build-context-store``); both spellings are read.
         choices: Allowed values.
-        minimum, maximum: Inclusive bounds of numbers.
+        minimum: Smallest allowed number.
+        maximum: Largest allowed number.
         pattern: Regular expression that a text must match in full.
         secret: The value is a secret reference (``env/NAME`` …), never shown.
     """

@@ -52,8 +52,7 @@ def keys(cls: type[Any]) -> tuple[KeyInfo, ...]:
 def json_schema(cls: type[Any], title: str = "") -> dict[str, Any]:
     """The JSON Schema (2020-12) of a config class."""
     schema = _class_schema(cls)
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title or cls.__name__, **schema}
-    return schema
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title or cls.__name__, **schema}
 
 
 def _class_schema(cls: type[Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ KINDS = tuple(_KINDS)
 
 
 class App:
-    """Where consumers (command line, agent, server, SDK, orchestrators) find plugins. Pass it around; there is no global.
+    """Where consumers (command line, agent, server, SDK, orchestrators) find plugins. There is no global one.
 
     Args:
         settings: Settings of this process; from the environment by default.
@@ -214,9 +214,9 @@ class App:
             found = self._storages.get(key)
         if found is None:
             if key.startswith("fsspec:"):
-                from windlass.plugins.lookup import fsspec_storage
+                from windlass.artifacts.fsspec_storage import FsspecStorage
 
-                found = fsspec_storage(self, uri)
+                found = FsspecStorage(key.removeprefix("fsspec:"))
             else:
                 found = cast("Storage", self.create("storage", key, {}))
             with self._lock:

@@ -12,7 +12,6 @@ from windlass.errors import PluginError, PluginNotFoundError, UsageError
 if TYPE_CHECKING:
     from windlass.plugins.app import App
     from windlass.plugins.types import PluginInfo, StoragePlugin
-    from windlass.storage import Storage
 
 # Names of the official plugins by scheme: a look-up then imports one plugin and not all of them.
 _METASTORES = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "unix": "http"}
@@ -80,10 +79,3 @@ def _others(app: App) -> Iterator[tuple[PluginInfo, StoragePlugin[Any]]]:
     for info, descriptor in app.storage.get_all():
         if info.name not in official and not isinstance(descriptor, PluginError):
             yield info, descriptor
-
-
-def fsspec_storage(app: App, uri: str) -> Storage:
-    """A read-only storage over any fsspec protocol."""
-    from windlass.artifacts.fsspec_storage import FsspecStorage
-
-    return FsspecStorage(scheme_of(uri))

@@ -35,7 +35,8 @@ class PluginInfo:
     """Where a plugin comes from; known without importing it.
 
     Attributes:
-        kind: ``builder``, ``runner``, ``registry``, ``environment``, ``storage``, ``serializer``, ``metastore``, ``hook``.
+        kind: ``builder``, ``runner``, ``registry``, ``environment``, ``storage``, ``serializer``, ``metastore`` or
+            ``hook``.
         name: The value users write in YAML.
         target: Module, optionally ``:attribute``, that the entry point names.
         summary: One line.
