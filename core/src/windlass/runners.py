@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 from attrs import field, frozen
 
+from windlass.errors import ConfigError
 from windlass.models.reason import JSON, Reason
 from windlass.models.run import LogLine, ResourceUsage, RunHandle
 
@@ -22,6 +24,7 @@ __all__ = [
     "Runner",
     "RunnerCapabilities",
     "RunnerState",
+    "env_entries",
 ]
 
 
@@ -221,3 +224,33 @@ class Runner(ABC):
 
     def close(self) -> None:
         """Give back connections. What was started goes on. May be repeated."""
+
+
+def env_entries(entries: Sequence[str], allowed: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Read environment entries of a queue's config: ``NAME=value``, or ``NAME`` for the agent's own value.
+
+    Args:
+        entries: As they stand in the config.
+        allowed: Globs of the names that may be taken from the agent; what they do not cover is refused.
+        environ: The agent's environment. An allowed name that is not set there is left out, as docker does.
+
+    Raises:
+        ConfigError: An entry is malformed, or a name is not allowed.
+    """
+    found: dict[str, str] = {}
+    for index, entry in enumerate(entries):
+        name, equals, value = entry.partition("=")
+        where = f"$.env[{index}]"
+        if not name or "\0" in entry or any(c.isspace() for c in name):
+            raise ConfigError(f"{entry!r} is no environment entry", where=where, hint="Write NAME=value or NAME.")
+        if equals:
+            found[name] = value
+        elif not any(fnmatchcase(name, pattern) for pattern in allowed):
+            raise ConfigError(
+                f"the agent does not pass on its environment variable {name}",
+                where=where,
+                hint=f"Add '{name}' to the runner's allow-env in launch-config.yaml, or give a value.",
+            )
+        elif name in environ:
+            found[name] = environ[name]
+    return found

@@ -115,7 +115,9 @@ def _converter() -> cattrs.Converter:
     )
     # A single value where a list of them is wanted is read as a list of one; a text is never taken apart.
     original = converter.get_structure_hook(tuple[str, ...])
-    converter.register_structure_hook(tuple[str, ...], lambda value, kind: original(_as_list(value), kind))
+    converter.register_structure_hook_func(
+        lambda kind: kind == tuple[str, ...], lambda value, kind: original(_as_list(value), kind)
+    )
     return converter
 
 
