@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # Names of the official plugins by scheme: a look-up then imports one plugin and not all of them.
 _METASTORES = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "unix": "http"}
 _STORAGES = {
-    "file": "file", "s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure",
-    "http": "http", "https": "http",
+    "file": "file", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs",
+    "az": "azure", "abfs": "azure", "abfss": "azure", "http": "http", "https": "http",
 }  # fmt: skip
 
 

@@ -1,0 +1,114 @@
+"""Listing a large key space side by side: what S3 and Google Cloud Storage have in common.
+
+Both give keys in order of their UTF-8 bytes, and can begin behind any key. So a listing may be cut at arbitrary keys
+into ranges that are read at the same time. The cuts are guesses: good ones make it fast, bad ones cost a request.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from attrs import frozen
+
+__all__ = ["Page", "list_ranges"]
+
+T = TypeVar("T")
+_RANGES = 48
+_ROUNDS = 3
+
+
+@frozen(kw_only=True)
+class Page(Generic[T]):
+    """One answer of the store.
+
+    Attributes:
+        items: Keys and what is known of them, in key order.
+        last: The last key the store looked at, also when it is not among the items.
+        token: How to go on, or empty when this is the end.
+    """
+
+    items: list[tuple[str, T]]
+    last: str = ""
+    token: str = ""
+
+
+def list_ranges(
+    page: Callable[[str, str], Page[T]],
+    names: Callable[[str, str], list[str]],
+    *,
+    folder: str,
+    workers: int = 16,
+) -> Iterator[T]:
+    """All items below a folder in key order, from several ranges at once when there is more than one page.
+
+    Args:
+        page: Gets a key and a token; gives the keys of the folder behind that key (or behind the token's place).
+        names: Gets a folder and a key; gives sub-folders (with ``/``) and keys right in that folder behind the key,
+            at most one page of them.
+        folder: ``a/b/``, or empty for everything.
+        workers: Most requests at once.
+    """
+    first = page("", "")
+    for _, item in first.items:
+        yield item
+    if not first.token:
+        return
+    cuts = _cuts(names, folder, first)
+    stopped = threading.Event()
+
+    def read(after: str, upto: str | None) -> list[T]:
+        found: list[T] = []
+        token = ""
+        while not stopped.is_set():
+            answer = page(after, token)
+            found += [item for key, item in answer.items if key > after and (upto is None or key <= upto)]
+            token = answer.token
+            if not token or (upto is not None and answer.last >= upto):
+                break
+        return found
+
+    ranges = deque(zip([first.last, *cuts], [*cuts, None], strict=True))
+    running: deque[Future[list[T]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="list") as pool:
+        try:
+            while ranges or running:
+                while ranges and len(running) < workers:
+                    running.append(pool.submit(read, *ranges.popleft()))
+                yield from running.popleft().result()
+        finally:
+            stopped.set()
+            for future in running:
+                future.cancel()
+
+
+def _cuts(names: Callable[[str, str], list[str]], folder: str, first: Page[T]) -> list[str]:
+    found = set(_guesses(first))
+    level = [name for name in names(folder, first.last) if name > first.last]
+    found.update(level)
+    for _ in range(_ROUNDS):
+        folders = [name for name in level if name.endswith("/")]
+        if not folders or len(found) >= _RANGES // 2:
+            break
+        level = [name for folder in folders[:_RANGES] for name in names(folder, "")]
+        found.update(level)
+    cuts = sorted(cut for cut in found if cut > first.last)
+    if len(cuts) > _RANGES:
+        cuts = [cuts[len(cuts) * number // _RANGES] for number in range(_RANGES)]
+    return cuts
+
+
+def _guesses(first: Page[T]) -> Iterator[str]:
+    """Keys that may come when the names are numbered or hashed: the next values of their leading characters."""
+    if not first.items:
+        return
+    start, last = first.items[0][0], first.last
+    parent = last.rfind("/") + 1
+    same = next((i for i, (a, b) in enumerate(zip(start, last, strict=False)) if a != b), min(len(start), len(last)))
+    for position in range(parent, min(same + 1, len(last))):
+        for alphabet in ("0123456789", "abcdefghijklmnopqrstuvwxyz"):
+            if last[position] in alphabet and (alphabet[0] == "0" or position >= same):
+                yield from (last[:position] + c for c in alphabet[alphabet.index(last[position]) + 1 :])
