@@ -41,7 +41,7 @@ PLUGIN_LINES = 60
 """Most lines a ``plugin.py`` may have: hook, descriptor, and a constructor that imports late."""
 
 _CORE_DEPENDENCIES = {"attr", "attrs", "blake3", "cattr", "cattrs", "fsspec", "msgspec", "pluggy", "yaml", "_yaml"}
-_HELPERS = {"typing_extensions", "exceptiongroup"}  # what those dependencies import
+_HELPERS = ("typing_extensions", "cython_runtime", "_cython_", "windlass_local_", "__editable__")  # what those bring
 _KIT = __name__.partition(".")[0]
 
 
@@ -236,6 +236,6 @@ def modules_after_describing(app: App, kind: str, name: str) -> list[str]:
     )
     assert result.returncode == 0, result.stderr
     own = {"windlass", _KIT, target.partition(".")[0]}
-    light = own | _CORE_DEPENDENCIES | _HELPERS | set(sys.stdlib_module_names)
+    light = own | _CORE_DEPENDENCIES | set(sys.stdlib_module_names)
     tops = {module.partition(".")[0] for module in json.loads(result.stdout.splitlines()[-1])}
-    return sorted(top for top in tops - light if not top.startswith(("windlass_local_", "__editable__")))
+    return sorted(top for top in tops - light if not top.startswith(_HELPERS))

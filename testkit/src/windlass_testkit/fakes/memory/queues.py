@@ -1,0 +1,225 @@
+"""Queues and claims in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from windlass.errors import ConflictError, NotFoundError, UsageError
+from windlass.metastore import QueueStore
+from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal
+from windlass.models.reason import Reason
+from windlass.models.run import Run, RunPhase, RunState, RunUpdate
+from windlass_testkit.fakes.faults import Faults, faulty
+from windlass_testkit.fakes.memory.agents import is_lost
+from windlass_testkit.fakes.memory.runs import changed
+from windlass_testkit.fakes.memory.world import Item, World
+
+__all__ = ["MemoryQueues", "no_queue"]
+
+HOST_LEASES = 10
+"""So many leases must pass before a run that is bound to another host may be taken."""
+
+
+def no_queue(world: World, ref: QueueRef) -> NotFoundError:
+    """The error for a queue that does not exist; names those that do."""
+    names = sorted(f"{q.entity}/{q.name}" for q in world.queues)
+    return NotFoundError(
+        f"there is no queue '{ref.entity}/{ref.name}'",
+        hint=f"Queues: {', '.join(names) or 'none'}. Make one: windlass queue create {ref.name}",
+        context={"queues": names},
+    )
+
+
+@faulty
+class MemoryQueues(QueueStore):
+    """See `QueueStore`."""
+
+    def __init__(self, world: World, faults: Faults) -> None:
+        self._world = world
+        self.faults = faults
+        self._seen = 0
+
+    def create(self, queue: Queue) -> Queue:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", queue.name):
+            raise UsageError(f"{queue.name!r} is no name for a queue", hint="1 to 64 letters, digits, '_', '.', '-'.")
+        ref = QueueRef(entity=queue.entity, name=queue.name)
+        with self._world.changing() as now:
+            if ref in self._world.queues:
+                raise ConflictError(f"the queue '{queue.name}' exists ", hint="Change it: windlass queue update.")
+            self._world.queues[ref] = evolve(queue, created_at=now, updated_at=now)
+            return self._world.queues[ref]
+
+    def get(self, ref: QueueRef) -> Queue:
+        with self._world.changing():
+            return self._queue(ref)
+
+    def list(self, entity: str = "") -> tuple[Queue, ...]:
+        with self._world.changing():
+            queues = sorted(self._world.queues.values(), key=lambda q: (q.entity, q.name))
+            return tuple(q for q in queues if not entity or q.entity == entity)
+
+    def update(self, queue: Queue) -> Queue:
+        ref = QueueRef(entity=queue.entity, name=queue.name)
+        with self._world.changing(ring=True) as now:
+            known = self._queue(ref)
+            if known.updated_at != queue.updated_at:
+                raise ConflictError(f"the queue '{queue.name}' was changed meanwhile", hint="Read it again.")
+            stamp = max(now, known.updated_at + 1e-6)
+            self._world.queues[ref] = evolve(queue, created_at=known.created_at, updated_at=stamp)
+            return self._world.queues[ref]
+
+    def delete(self, ref: QueueRef, force: bool = False) -> None:
+        with self._world.changing(ring=True) as now:
+            self._queue(ref)
+            ids = [run_id for run_id, item in self._world.items.items() if item.queue == ref]
+            if ids and not force:
+                raise ConflictError(f"the queue '{ref.name}' holds {len(ids)} items", hint="--force kills the waiting.")
+            reason = Reason(code="queue-deleted", message=f"the queue '{ref.name}' was deleted")
+            for run_id in ids:
+                if not self._world.items[run_id].claimed:
+                    kill = RunUpdate(state=RunState.KILLED, reason=reason)
+                    changed(self._world, self._world.runs[run_id], kill, now)
+            del self._world.queues[ref]
+
+    def status(self, ref: QueueRef) -> QueueStatus:
+        with self._world.changing() as now:
+            self._queue(ref)
+            states = [self._world.runs[i].state for i, item in self._world.items.items() if item.queue == ref]
+            live = [a for a in self._world.agents.values() if ref in a.queues and not is_lost(a, now)]
+            return QueueStatus(
+                queued=states.count(RunState.QUEUED),
+                pending=states.count(RunState.PENDING),
+                running=states.count(RunState.RUNNING),
+                agents=sum(a.state != "stopped" for a in live),
+            )
+
+    def enqueue(self, items: Sequence[NewItem]) -> tuple[Run, ...]:
+        with self._world.changing(ring=True) as now:
+            queues = [self._queue(item.queue) for item in items]
+            for item, queue in zip(items, queues, strict=True):
+                if item.run_id not in self._world.runs:
+                    self._world.runs[item.run_id] = _new_run(item, queue, now)
+                    self._world.items[item.run_id] = Item(queue=item.queue, place=self._world.number())
+            return tuple(self._world.runs[item.run_id] for item in items)
+
+    def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
+        claims: list[Claim] = []
+        with self._world.changing() as now:
+            for takeover in (True, False):
+                for ref in request.queues:
+                    queue = self._world.queues.get(ref)
+                    while queue is not None and len(claims) < request.limit:
+                        run_id = self._expired(ref, request, now) if takeover else self._waiting(queue, now)
+                        if run_id is None:
+                            break
+                        claims.append(self._take(run_id, queue, request, now, takeover))
+        return tuple(claims)
+
+    def renew(self, agent: str, leases: Sequence[Lease], lease_seconds: float) -> Renewal:
+        lost, stop = [], []
+        with self._world.changing() as now:
+            known = self._world.agents.get(agent)
+            if known is not None:
+                self._world.agents[agent] = evolve(known, heartbeat_at=now)
+            for lease in leases:
+                run, item = self._world.runs.get(lease.run_id), self._world.items.get(lease.run_id)
+                if run is None or item is None or run.fence != lease.fence or run.agent != agent:
+                    lost.append(lease.run_id)
+                    continue
+                item.lease_until, item.lease_seconds = now + lease_seconds, lease_seconds
+                if run.stop_requested:
+                    stop.append(lease.run_id)
+            return Renewal(lost=tuple(lost), stop=tuple(stop), drain=bool(known and known.drain_requested))
+
+    def release(self, lease: Lease, delay: float, changes: RunUpdate, next_attempt: bool) -> Run:
+        with self._world.changing(ring=True) as now:
+            run = self._world.guarded(lease.run_id, fence=lease.fence)
+            if run.state.is_terminal:
+                raise ConflictError(f"run '{run.id}' is over ({run.state})")
+            run = changed(self._world, run, changes, now)
+            if run.stop_requested and (next_attempt or run.handle is None):
+                reason = Reason(code="stopped-by-user", message="stopped while it went back to its queue")
+                return changed(self._world, run, RunUpdate(state=RunState.KILLED, reason=reason), now)
+            run = evolve(
+                run, state=RunState.QUEUED, phase=RunPhase.NONE, agent="", queued_at=now, not_before=now + delay
+            )
+            if next_attempt:
+                run = evolve(run, attempt=run.attempt + 1, handle=None, host="", exit_code=None, started_at=0.0)
+            self._world.runs[run.id] = run
+            item = self._world.items[run.id]
+            item.place, item.lease_until = -self._world.number(), 0.0
+            return run
+
+    def wait(self, queues: Sequence[QueueRef], timeout: float) -> bool:
+        before = self._seen
+        self._seen = self._world.wait_for_bell(before, timeout)
+        return self._seen > before
+
+    def _queue(self, ref: QueueRef) -> Queue:
+        try:
+            return self._world.queues[ref]
+        except KeyError:
+            raise no_queue(self._world, ref) from None
+
+    def _expired(self, ref: QueueRef, request: ClaimRequest, now: float) -> str | None:
+        found = []
+        for run_id, item in self._world.items.items():
+            run = self._world.runs[run_id]
+            patience = HOST_LEASES * item.lease_seconds if run.host and run.host != request.host else 0.0
+            if item.queue == ref and item.claimed and item.lease_until + patience <= now:
+                found.append((item.lease_until, run_id))
+        return min(found)[1] if found else None
+
+    def _waiting(self, queue: Queue, now: float) -> str | None:
+        if queue.paused:
+            return None
+        ref = QueueRef(entity=queue.entity, name=queue.name)
+        items = {run_id: item for run_id, item in self._world.items.items() if item.queue == ref}
+        busy = [self._world.runs[run_id].author for run_id, item in items.items() if item.claimed]
+        if queue.limits.concurrency is not None and len(busy) >= queue.limits.concurrency:
+            return None
+        found = []
+        for run_id, item in items.items():
+            run = self._world.runs[run_id]
+            full = queue.limits.per_user is not None and busy.count(run.author) >= queue.limits.per_user
+            if not item.claimed and run.not_before <= now and not full and self._ready(run):
+                turn = busy.count(run.author) if queue.fair_share else 0
+                found.append((run.priority, turn, item.place, run_id))
+        return min(found)[3] if found else None
+
+    def _ready(self, run: Run) -> bool:
+        needed = run.spec.depends_on if run.spec is not None else ()
+        return all(i in self._world.runs and self._world.runs[i].state is RunState.FINISHED for i in needed)
+
+    def _take(self, run_id: str, queue: Queue, request: ClaimRequest, now: float, takeover: bool) -> Claim:
+        run = evolve(
+            self._world.runs[run_id], fence=self._world.runs[run_id].fence + 1, agent=request.agent, claimed_at=now
+        )
+        if not takeover:
+            run = evolve(run, state=RunState.PENDING, phase=RunPhase.PREPARING)
+        item = self._world.items[run_id]
+        item.lease_until, item.lease_seconds = now + request.lease_seconds, request.lease_seconds
+        self._world.runs[run_id] = run
+        return Claim(run=run, queue=queue, lease_until=item.lease_until, takeover=takeover)
+
+
+def _new_run(item: NewItem, queue: Queue, now: float) -> Run:
+    return Run(
+        id=item.run_id,
+        name=item.name or item.run_id,
+        entity=item.entity or queue.entity,
+        project=item.project,
+        state=RunState.QUEUED,
+        queue=queue.name,
+        job=item.spec.job,
+        author=item.author,
+        priority=item.priority if queue.prioritized else 2,
+        resource=item.spec.resource or queue.resource,
+        config=item.config,
+        spec=item.spec,
+        created_at=now,
+        queued_at=now,
+    )
