@@ -157,6 +157,10 @@ class RunUpdate:
 
     A terminal `state` also sets ``finished_at``, frees the queue's slot and ends the run's tokens;
     ``running`` sets ``started_at`` if it is not set.
+
+    Attributes:
+        reopen: A terminal run that was never queued is ``running`` again, as it was before its end (resumed by
+            ``windlass.init``); for every other run it means nothing.
     """
 
     name: str | None = None
@@ -175,6 +179,7 @@ class RunUpdate:
     timings: dict[str, float] | None = None
     usage: ResourceUsage | None = None
     heartbeat: bool = False
+    reopen: bool = False
 
 
 @frozen(kw_only=True)
