@@ -45,6 +45,10 @@ class BlobStore(ABC):
             NoSpaceError, StorageError.
         """
 
+    def put_buffer(self, digest: str, data: memoryview) -> None:
+        """Store bytes whose digest the caller has just computed. Like `put`, and may skip a second check or copy."""
+        self.put(digest, bytes(data))
+
     @abstractmethod
     def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
         """A readable stream over the blob, or over a range of it. The caller verifies what he reads.

@@ -1,0 +1,97 @@
+"""A blob store over any storage scheme: ``<root>/<algorithm>/<first two hex digits>/<digest>``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
+from urllib.parse import unquote
+
+from windlass.artifacts.digest import ALGORITHMS, algorithm_of, digest_of, hash_file
+from windlass.blobs import BlobInfo, BlobStore
+from windlass.errors import IntegrityError, ObjectNotFoundError
+from windlass.storage import ObjectRef, Storage
+
+__all__ = ["StorageBlobStore"]
+
+_LIST_ABOVE = 256  # more questions than this are answered by listing folders
+_THREADS = 16
+
+
+class StorageBlobStore(BlobStore):
+    """Blobs as objects of a storage scheme.
+
+    Args:
+        storage: Where they lie.
+        root_uri: Folder that holds them; nothing else may write there.
+    """
+
+    def __init__(self, storage: Storage, root_uri: str) -> None:
+        self._storage = storage
+        self.root_uri = root_uri.rstrip("/")
+
+    def uri(self, digest: str) -> str:
+        """Address of a blob."""
+        algorithm = algorithm_of(digest)
+        value = digest[len(algorithm) + 1 :]
+        return f"{self.root_uri}/{algorithm}/{value[:2]}/{value}"
+
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        wanted = set(digests)
+        if not wanted:
+            return wanted
+        local = self._storage.local_path(self.uri(next(iter(wanted))))
+        if local is not None:
+            return {digest for digest in wanted if not os.path.exists(self.local_path(digest) or "")}
+        if len(wanted) > _LIST_ABOVE:
+            folders = {self.uri(digest).rpartition("/")[0] for digest in wanted}
+            with ThreadPoolExecutor(_THREADS) as pool:
+                there = {name for names in pool.map(self._names, folders) for name in names}
+            return {digest for digest in wanted if digest not in there}
+        with ThreadPoolExecutor(min(_THREADS, len(wanted))) as pool:
+            found = pool.map(lambda digest: (digest, self._exists(digest)), wanted)
+            return {digest for digest, there in found if not there}
+
+    def _exists(self, digest: str) -> bool:
+        try:
+            self._storage.stat(self.uri(digest))
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def _names(self, folder: str) -> list[str]:
+        algorithm = folder.split("/")[-2]
+        return [f"{algorithm}:{info.uri.rpartition('/')[2]}" for info in self._storage.list(folder)]
+
+    def put(self, digest: str, source: str | bytes) -> None:
+        algorithm = algorithm_of(digest)
+        found = hash_file(source, algorithm) if isinstance(source, str) else digest_of(source, algorithm)
+        if found != digest:
+            place = source if isinstance(source, str) else ""
+            raise IntegrityError(f"expected {digest}, found {found}; nothing was stored", where=place)
+        self._storage.put(self.uri(digest), source, if_absent=True)
+
+    def put_buffer(self, digest: str, data: memoryview) -> None:
+        uri = self.uri(digest)
+        plain: bytes = data if self._storage.local_path(uri) is not None else bytes(data)  # type: ignore[assignment]
+        self._storage.put(uri, plain, if_absent=True)
+
+    def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
+        return self._storage.open(ObjectRef(uri=self.uri(digest)), start, length)
+
+    def delete(self, digests: Iterable[str]) -> None:
+        self._storage.delete([self.uri(digest) for digest in digests])
+
+    def list(self) -> Iterator[BlobInfo]:
+        for algorithm in ALGORITHMS:
+            for info in self._storage.list(f"{self.root_uri}/{algorithm}"):
+                value = unquote(info.uri.rpartition("/")[2])
+                if len(value) == 64:
+                    yield BlobInfo(digest=f"{algorithm}:{value}", size=info.size, mtime=info.mtime)
+
+    def local_path(self, digest: str) -> str | None:
+        return self._storage.local_path(self.uri(digest))
+
+    def close(self) -> None:
+        """The storage belongs to whoever made it."""

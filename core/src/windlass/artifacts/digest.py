@@ -1,0 +1,112 @@
+"""Digests: ``<algorithm>:<hex>`` of content, of artifacts, and the MD5 digest for interchange."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO, Protocol
+
+from blake3 import blake3
+
+from windlass.errors import IntegrityError, UsageError
+
+__all__ = ["ALGORITHMS", "artifact_digest", "digest_of", "hash_file", "hash_stream", "hasher", "interchange_digest"]
+
+BLOCK = 1 << 20
+_PARALLEL = 1 << 20  # blake3 with threads pays above this size
+
+Hasher = Any
+
+
+class _Hasher(Protocol):
+    def update(self, data: Any, /) -> Any: ...
+    def hexdigest(self) -> str: ...
+
+
+_MAKERS: dict[str, Callable[[], Any]] = {"blake3": blake3, "sha256": hashlib.sha256}
+ALGORITHMS = tuple(_MAKERS)
+"""Digest algorithms that artifacts and blobs may use."""
+
+
+def hasher(algorithm: str) -> _Hasher:
+    """A fresh hash. Raises `UsageError` for an unknown algorithm."""
+    try:
+        made: _Hasher = _MAKERS[algorithm]()
+        return made
+    except KeyError:
+        raise UsageError(f"'{algorithm}' is not a digest algorithm", hint=f"Known: {', '.join(ALGORITHMS)}.") from None
+
+
+def algorithm_of(digest: str) -> str:
+    """The algorithm a digest is written with. Raises `IntegrityError` when it is none we can verify."""
+    algorithm, mark, value = digest.partition(":")
+    if not mark or algorithm not in _MAKERS or len(value) != 64 or value.strip("0123456789abcdef"):
+        raise IntegrityError(
+            f"'{digest[:100]}' is not a digest", hint=f"Known: {', '.join(ALGORITHMS)}, as <name>:<hex>."
+        )
+    return algorithm
+
+
+def digest_of(data: Any, algorithm: str = "blake3") -> str:
+    """Digest of bytes (any buffer)."""
+    if algorithm == "blake3":
+        threads = blake3.AUTO if len(data) >= _PARALLEL else 1
+        return f"blake3:{blake3(data, max_threads=threads).hexdigest()}"
+    made = hasher(algorithm)
+    made.update(data)
+    return f"{algorithm}:{made.hexdigest()}"
+
+
+def hash_stream(stream: BinaryIO, algorithm: str = "blake3") -> tuple[str, int]:
+    """Digest and number of bytes of what a stream still holds. Uses 1 MiB of memory."""
+    made, size = hasher(algorithm), 0
+    buffer = memoryview(bytearray(BLOCK))
+    while count := stream.readinto(buffer):  # type: ignore[attr-defined]
+        made.update(buffer[:count])
+        size += count
+    return f"{algorithm}:{made.hexdigest()}", size
+
+
+def hash_file(path: str | os.PathLike[str], algorithm: str = "blake3") -> str:
+    """Digest of a file."""
+    with open(path, "rb", buffering=0) as stream:
+        return hash_stream(stream, algorithm)[0]  # type: ignore[arg-type]
+
+
+def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3") -> str:
+    """Digest of an artifact: of its paths and entry digests only, in the order of their paths.
+
+    The bytes that are hashed are ``windlass-artifact-v1\\n`` and for each entry ``<path>\\0<digest>\\n``.
+
+    Args:
+        entries: Pairs of path and entry digest, in any order.
+        algorithm: ``blake3`` or ``sha256``.
+    """
+    made = hasher(algorithm)
+    made.update(b"windlass-artifact-v1\n")
+    lines = [f"{path}\0{digest}\n" for path, digest in sorted(entries)]
+    for start in range(0, len(lines), 4096):
+        made.update("".join(lines[start : start + 4096]).encode())
+    return f"{algorithm}:{made.hexdigest()}"
+
+
+def interchange_digest(entries: Iterable[tuple[str, str]]) -> str:
+    """The MD5 manifest digest that other tools compute; for interchange only, never for identity or trust.
+
+    Args:
+        entries: Pairs of path and entry digest as those tools write it (base64 MD5 of files, ETag of references).
+    """
+    made = hashlib.md5(b"wandb-artifact-manifest-v1\n", usedforsecurity=False)
+    for path, digest in sorted(entries):
+        made.update(f"{path}:{digest}\n".encode())
+    return made.hexdigest()
+
+
+def interchange_file_digest(stream: BinaryIO) -> str:
+    """Base64 MD5 of a stream, as `interchange_digest` wants it for files."""
+    made = hashlib.md5(usedforsecurity=False)
+    while block := stream.read(BLOCK):
+        made.update(block)
+    return base64.b64encode(made.digest()).decode()

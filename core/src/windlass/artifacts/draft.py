@@ -1,0 +1,188 @@
+"""The content of an artifact that is being put together: which paths it will have, and where their bytes come from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+
+from windlass.artifacts.digest import hash_file
+from windlass.artifacts.files import Source, signature, walk
+from windlass.artifacts.manifest import Entry
+from windlass.artifacts.names import check_entry_path
+from windlass.artifacts.patterns import Patterns
+from windlass.errors import ArtifactNotFoundError, UsageError
+
+__all__ = ["Draft"]
+
+POLICIES = ("immutable", "mutable")
+
+
+class Draft:
+    """Paths and sources. Files are not read before the artifact is logged.
+
+    Args:
+        base: Entries of the version this one is made from.
+    """
+
+    def __init__(self, base: Iterable[Entry] = ()) -> None:
+        self.items: dict[str, Source | Entry] = {entry.path: entry for entry in base}
+        self._staging = ""
+
+    def stage(self) -> str:
+        """A private folder for content that exists nowhere else; removed with the draft."""
+        if not self._staging:
+            self._staging = tempfile.mkdtemp(prefix="windlass-artifact-")
+            weakref.finalize(self, shutil.rmtree, self._staging, True)
+        return self._staging
+
+    def new_file(self, path: str) -> str:
+        """A path on disk for the content of a new entry."""
+        check_entry_path(path)
+        handle, name = tempfile.mkstemp(dir=self.stage())
+        os.close(handle)
+        return name
+
+    def add_file(
+        self, local: str, path: str, *, policy: str, overwrite: bool, extra: dict[str, Any] | None = None
+    ) -> str:
+        """Take a file; returns its path in the artifact."""
+        if policy not in POLICIES:
+            raise UsageError(f"'{policy}' is not a policy", hint=f"Known: {', '.join(POLICIES)}.")
+        check_entry_path(path)
+        file = os.path.abspath(local)
+        if not os.path.isfile(file):
+            raise UsageError("there is no such file", where=str(local), hint="Use add_dir for a folder.")
+        root = os.path.dirname(file)
+        if policy == "mutable":
+            copy = self.new_file(path)
+            shutil.copyfile(file, copy)
+            file, root = copy, ""
+        self._put(Source(path, file, signature(os.stat(file)), root, extra), overwrite)
+        return path
+
+    def add_staged(self, file: str, path: str, *, overwrite: bool, extra: dict[str, Any] | None = None) -> None:
+        """Take a file of the staging folder."""
+        self._put(Source(path, file, signature(os.stat(file)), "", extra), overwrite)
+
+    def add_dir(
+        self,
+        local: str,
+        name: str,
+        *,
+        include: Sequence[str],
+        exclude: Sequence[str],
+        follow: bool,
+        policy: str,
+        overwrite: bool,
+    ) -> int:
+        """Take the files below a folder; returns how many."""
+        root = os.path.abspath(local)
+        if not os.path.isdir(root):
+            raise UsageError("there is no such folder", where=str(local), hint="Use add_file for a file.")
+        if policy not in POLICIES:
+            raise UsageError(f"'{policy}' is not a policy", hint=f"Known: {', '.join(POLICIES)}.")
+        prefix = ""
+        if name and name != ".":
+            prefix = check_entry_path(name.rstrip("/")) + "/"
+        patterns = Patterns.for_folder(root, include, exclude)
+        count = 0
+        for source in walk(root, prefix, patterns.wanted if patterns else None, follow=follow):
+            if policy == "mutable":
+                copy = self.new_file(source.path)
+                shutil.copyfile(source.file, copy)
+                source = Source(source.path, copy, signature(os.stat(copy)), "")
+            if "\\" in source.path or ":" in source.path:
+                check_entry_path(source.path)
+            self._put(source, overwrite)
+            count += 1
+        return count
+
+    def add_entry(self, entry: Entry, *, overwrite: bool) -> None:
+        """Take an entry whose bytes are stored already, or a reference."""
+        check_entry_path(entry.path)
+        self._put(entry, overwrite)
+
+    def remove(self, path: str) -> int:
+        """Remove an entry, or all below a folder; returns how many."""
+        if path in self.items:
+            del self.items[path]
+            return 1
+        below = path.rstrip("/") + "/"
+        found = [name for name in self.items if name.startswith(below)]
+        if not found:
+            raise ArtifactNotFoundError(f"the artifact has no entry and no folder '{path}'")
+        for name in found:
+            del self.items[name]
+        return len(found)
+
+    def sources(self) -> Iterator[Source]:
+        """Items that must be hashed and stored, in the order of their paths."""
+        for path in sorted(self.items):
+            item = self.items[path]
+            if isinstance(item, Source):
+                yield item
+
+    def check_paths(self) -> None:
+        """Raise `UsageError` when a path is both a file and a folder."""
+        names = self.items
+        seen: set[str] = set()
+        for path in names:
+            folder = path.rpartition("/")[0]
+            while folder and folder not in seen:
+                if folder in names:
+                    raise UsageError(
+                        f"'{folder}' is a file, and '{path}' is below it", hint="Give one of the two another name."
+                    )
+                seen.add(folder)
+                folder = folder.rpartition("/")[0]
+
+    def _put(self, item: Source | Entry, overwrite: bool) -> None:
+        before = self.items.get(item.path)
+        if before is not None and not overwrite and not _same(before, item):
+            raise UsageError(
+                f"the artifact has '{item.path}' already, with other content",
+                where=_origin(item),
+                hint=f"The first came from {_origin(before)}. Pass overwrite=True to replace it, or another name.",
+            )
+        self.items[item.path] = item
+
+
+def _origin(item: Source | Entry) -> str:
+    return item.file if isinstance(item, Source) else item.ref or item.digest
+
+
+def _same(one: Source | Entry, other: Source | Entry) -> bool:
+    if isinstance(one, Source) and isinstance(other, Source):
+        if one.file == other.file and one.signature == other.signature:
+            return True
+        return one.size == other.size and hash_file(one.file) == hash_file(other.file)
+    if isinstance(one, Source) or isinstance(other, Source):
+        source, entry = (one, other) if isinstance(one, Source) else (other, one)
+        assert isinstance(source, Source)
+        assert isinstance(entry, Entry)
+        algorithm = entry.digest.partition(":")[0]
+        if algorithm not in ("blake3", "sha256") or source.size != entry.size:
+            return False
+        return hash_file(source.file, algorithm) == entry.digest
+    return one.digest == other.digest and one.ref == other.ref
+
+
+@contextmanager
+def writing(draft: Draft, path: str, mode: str, encoding: str | None) -> Iterator[IO[Any]]:
+    """A file whose content becomes the entry when the block ends without an exception."""
+    if mode not in ("x", "w", "xb", "wb"):
+        raise UsageError(
+            f"'{mode}' is not a mode for a new file", hint="Use 'x' (new only) or 'w', with 'b' for bytes."
+        )
+    check_entry_path(path)
+    if "x" in mode and path in draft.items:
+        raise UsageError(f"the artifact has '{path}' already", hint="Use mode 'w' to replace it.")
+    name = draft.new_file(path)
+    with open(name, mode.replace("x", "w"), encoding=None if "b" in mode else encoding or "utf-8") as file:
+        yield file
+    draft.add_staged(name, path, overwrite=True)

@@ -1,0 +1,291 @@
+"""The artifact engine: logs artifacts into the blob store and the index, and gets them out again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from windlass.artifacts.digest import artifact_digest
+from windlass.artifacts.download import Downloader, Target, prove
+from windlass.artifacts.files import Source
+from windlass.artifacts.manifest import Entry, Manifest, Part, write_manifest
+from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
+from windlass.artifacts.patterns import Patterns
+from windlass.artifacts.reader import open_entry
+from windlass.artifacts.session import UploadSession
+from windlass.artifacts.statcache import StatCache
+from windlass.artifacts.upload import Uploader
+from windlass.errors import ArtifactNotFoundError, IntegrityError, UsageError
+from windlass.models.artifact import ArtifactRef, ArtifactVersion, NewVersion
+from windlass.plugins.events import ArtifactCommitted
+
+if TYPE_CHECKING:
+    from windlass.artifacts.artifact import Artifact
+    from windlass.artifacts.draft import Draft
+    from windlass.metastore import MetadataStore
+    from windlass.plugins.app import App
+    from windlass.settings import Settings
+
+__all__ = ["ArtifactEngine"]
+
+
+class ArtifactEngine:
+    """Artifacts of one metadata store. Serves several threads.
+
+    Args:
+        app: Finds storages and serializers.
+        store: Index and blobs.
+        settings: Entity, project and folders.
+    """
+
+    def __init__(self, app: App, store: MetadataStore, settings: Settings) -> None:
+        self.app = app
+        self.store = store
+        self.settings = settings
+        self.blobs = store.blobs
+        self.algorithm = os.environ.get("WINDLASS_DIGEST") or "blake3"
+
+    def log(
+        self,
+        artifact: Artifact,
+        *,
+        entity: str = "",
+        project: str = "",
+        run: str = "",
+        attempt: int | None = None,
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
+    ) -> Artifact:
+        """Store an artifact and make it a version: bytes first, then the manifest, then one commit.
+
+        Content that the collection has already makes no new version; aliases and lineage are still recorded.
+
+        Args:
+            artifact: An artifact that was put together. It becomes the logged one.
+            entity: Default: the settings' entity.
+            project: Default: the settings' project.
+            run: Id of the run that logs it.
+            attempt: Attempt of that run.
+            aliases: Beside ``latest``.
+            tags: Labels of the version.
+
+        Returns:
+            The same artifact, now with version, digest and so on.
+
+        Raises:
+            UsageError: A name, type, alias or tag breaks the rules.
+            ConflictError: A file changed under our hands.
+            FencedError: Another attempt of the run has taken over.
+            StorageError: Bytes could not be stored. Nothing is visible.
+        """
+        entity = check_project(entity or artifact.entity or self.settings.entity, what="entity")
+        project = check_project(project or artifact.project or self.settings.project)
+        wanted = tuple(dict.fromkeys(check_alias(alias) for alias in aliases if alias != "latest"))
+        labels = tuple(dict.fromkeys(check_tag(tag) for tag in (*artifact.tags, *tags)))
+        draft = artifact.draft
+        draft.check_paths()
+        cache = self._stat_cache()
+        with UploadSession(self.store.artifacts, owner=run or f"{entity}/{project}/{artifact.name}") as session:
+            ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
+            entries, digest, same = self._settle(draft, cache, ref, session)
+            if same is not None:
+                manifest, size = same.manifest, same.size
+            else:
+                manifest = write_manifest(entries, self.blobs.put, self.algorithm)
+                size = sum(entry.size for entry in entries if entry.size > 0)
+            committed = self.store.artifacts.commit(
+                NewVersion(
+                    entity=entity,
+                    project=project,
+                    name=artifact.name,
+                    type=artifact.type,
+                    digest=digest,
+                    manifest=manifest,
+                    size=size,
+                    entries=len(draft.items),
+                    aliases=wanted,
+                    tags=labels,
+                    description=artifact.description or "",
+                    metadata=artifact.metadata,
+                    ttl_seconds=artifact.ttl_seconds,
+                    run=run,
+                    attempt=attempt,
+                    upload=session.id,
+                )
+            )
+        cache.save()
+        artifact.bind(self, committed.version)
+        if committed.created:
+            self.app.fire(ArtifactCommitted(version=committed.version))
+        return artifact
+
+    def get(self, path: str, *, type: str = "", entity: str = "", project: str = "") -> Artifact:
+        """The artifact a path names.
+
+        Args:
+            path: ``[[entity/]project/]name[:alias|:v3|@digest]``.
+            type: The type it must have; empty: any.
+            entity: Default for the path.
+            project: Default for the path.
+
+        Raises:
+            ArtifactNotFoundError: There is none; lists what is there.
+            UsageError: It has another type.
+        """
+        ref = parse_ref(path, entity=entity or self.settings.entity, project=project or self.settings.project)
+        found = self.store.artifacts.get(ref)
+        if type and found.type != type:
+            raise UsageError(f"'{found.path}' has the type '{found.type}', not '{type}'")
+        return self.wrap(found)
+
+    def wrap(self, version: ArtifactVersion) -> Artifact:
+        """The artifact for a version of the index."""
+        from windlass.artifacts.artifact import Artifact
+
+        return Artifact.of(self, version)
+
+    def use(self, artifact: Artifact, run: str, attempt: int | None = None) -> Artifact:
+        """Record that a run uses a logged artifact."""
+        self.store.artifacts.use(run, artifact.id, attempt)
+        return artifact
+
+    def manifest(self, version: ArtifactVersion) -> Manifest:
+        """The manifest of a version."""
+        return Manifest(self.blobs, version.manifest)
+
+    def download(
+        self,
+        entries: Manifest,
+        root: str,
+        *,
+        prefix: str = "",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        allow_missing: bool = False,
+    ) -> list[Entry]:
+        """Write entries to a folder, every byte verified; returns the references that were missing.
+
+        Args:
+            entries: The manifest.
+            root: Absolute path of the folder.
+            prefix: Only entries at or below this path.
+            include: Globs; only matching paths.
+            exclude: Lines as in ``.gitignore``.
+            allow_missing: Go on when the target of a reference is gone.
+        """
+        chosen: Iterable[Entry] = entries.iterate(prefix)
+        if include or exclude:
+            patterns = Patterns(include, exclude)
+            chosen = (entry for entry in chosen if patterns.takes(entry.path))
+        downloader = Downloader(self.blobs, self.app.storage_for)
+        return downloader.run(chosen, Target(root), allow_missing=allow_missing)
+
+    def download_entry(self, entry: Entry, root: str) -> str:
+        """Write one entry below a folder and return its path there."""
+        place = Target(root).place(entry.path)
+        Downloader(self.blobs, self.app.storage_for).one(entry, place)
+        return place
+
+    def read(self, entry: Entry) -> bytes:
+        """The verified content of an entry."""
+        with open_entry(entry, self.blobs, self.app.storage_for) as stream:
+            data = stream.read()
+        prove(entry, len(data), data)
+        return data
+
+    def _stat_cache(self) -> StatCache:
+        scope = f"{self.settings.store_url}\0{self.algorithm}"
+        return StatCache(Path(self.settings.cache_dir) / "stat", scope)
+
+    def _settle(
+        self, draft: Draft, cache: StatCache, ref: ArtifactRef, session: UploadSession
+    ) -> tuple[list[Entry], str, ArtifactVersion | None]:
+        """Turn all items into entries, storing what is not stored; entries by path, digest, a version that has it."""
+        entries: dict[str, Entry] = {}
+        unread: list[Source] = []
+        for path, item in draft.items.items():
+            if isinstance(item, Entry):
+                entries[path] = item
+                continue
+            known = cache.find(item)
+            if known is None:
+                unread.append(item)
+            else:
+                entries[path] = Entry(path, known.digest, item.size, known.parts, "", item.extra)
+        if not unread:
+            digest = self._digest(entries.values())
+            same = self._version_with(ref, digest)
+            if same is not None:
+                return [], digest, same
+        session.begin()
+        unread += self._lost(draft, entries)
+        if unread:
+            unread.sort(key=lambda source: source.path)
+            uploader = Uploader(self.blobs, self.algorithm, cache, self._locator(ref, unread))
+            for entry in uploader.store(unread):
+                entries[entry.path] = entry
+        digest = self._digest(entries.values())
+        return [entries[path] for path in sorted(entries)], digest, self._version_with(ref, digest)
+
+    def _digest(self, entries: Iterable[Entry]) -> str:
+        return artifact_digest(((entry.path, entry.digest) for entry in entries), self.algorithm)
+
+    def _version_with(self, ref: ArtifactRef, digest: str) -> ArtifactVersion | None:
+        wanted = ArtifactRef(entity=ref.entity, project=ref.project, name=ref.name, selector=digest)
+        try:
+            return self.store.artifacts.get(wanted)
+        except ArtifactNotFoundError:
+            return None
+
+    def _lost(self, draft: Draft, entries: dict[str, Entry]) -> list[Source]:
+        """Sources of entries whose bytes were stored once and are not any more; asked under the upload session."""
+        blobs = {blob for entry in entries.values() for blob in blobs_of(entry)}
+        missing = self.blobs.missing(blobs)
+        if not missing:
+            return []
+        lost = []
+        for path, entry in list(entries.items()):
+            if missing.isdisjoint(blobs_of(entry)):
+                continue
+            item = draft.items[path]
+            if isinstance(item, Entry):
+                raise IntegrityError(
+                    f"the bytes of '{path}' are not in the blob store any more",
+                    hint="The version it was taken from was deleted and collected; add the file itself.",
+                )
+            del entries[path]
+            lost.append(item)
+        return lost
+
+    def _locator(self, ref: ArtifactRef, unread: Sequence[Source]) -> _Locator:
+        return _Locator(self, ref)
+
+
+class _Locator:
+    """Finds content in the collection's latest version, so that it is stored once."""
+
+    def __init__(self, engine: ArtifactEngine, ref: ArtifactRef) -> None:
+        self._engine = engine
+        self._ref = ref
+        self._known: dict[str, tuple[Part, ...]] | None = None
+
+    def __call__(self, digest: str) -> tuple[Part, ...] | None:
+        if self._known is None:
+            self._known = self._load()
+        return self._known.get(digest)
+
+    def _load(self) -> dict[str, tuple[Part, ...]]:
+        try:
+            latest = self._engine.store.artifacts.get(self._ref)
+        except ArtifactNotFoundError:
+            return {}
+        return {entry.digest: entry.parts for entry in self._engine.manifest(latest) if not entry.ref}
+
+
+def blobs_of(entry: Entry) -> tuple[str, ...]:
+    """Digests of the blobs that hold an entry's bytes."""
+    if entry.ref:
+        return ()
+    return tuple(part[0] for part in entry.parts) if entry.parts else (entry.digest,)

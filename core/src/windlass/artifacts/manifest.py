@@ -1,0 +1,277 @@
+"""The manifest: which paths a version has, what they are, and where their bytes lie. A tree of blobs, read lazily.
+
+A *root* blob lists *leaves* in the order of their paths; each leaf holds some thousand entries. Both are blobs under
+their digest, so every entry that is read is verified up to the manifest digest in the metadata store, and versions
+that differ little share most leaves. The format is described in ``docs/reference/blob-store.md``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from windlass.artifacts.digest import algorithm_of, digest_of
+from windlass.blobs import BlobStore
+from windlass.errors import ArtifactNotFoundError, IntegrityError
+
+__all__ = ["Entry", "Manifest", "Part", "write_manifest"]
+
+FORMAT = 1
+_LEAF_MIN, _LEAF_MAX, _LEAF_MASK = 1024, 16384, 0xFFF
+
+Part = tuple[str, int, int]
+"""A piece of an entry's content: blob digest, offset in the blob, length."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One path of an artifact.
+
+    Attributes:
+        path: Relative POSIX path.
+        digest: ``<algorithm>:<hex>`` of the content; for references what the store gave (``etag:…``, ``crc32c:…``,
+            ``uri:…``).
+        size: Bytes, -1 if not known (references without checksum).
+        parts: Where the bytes lie. Empty: one blob under `digest`, or a reference.
+        ref: URI of a reference, else empty.
+        extra: Facts about a reference (``etag``, ``version``, ``checksum``, ``mtime``) or an object (``object``).
+    """
+
+    path: str
+    digest: str
+    size: int
+    parts: tuple[Part, ...] = ()
+    ref: str = ""
+    extra: dict[str, Any] | None = None
+
+
+class _Row(msgspec.Struct, array_like=True, omit_defaults=True):
+    path: str
+    digest: bytes  # in the manifest's algorithm; empty when `named` holds another kind
+    size: int
+    parts: list[int] = []  # triples: index in the leaf's blobs, offset, length
+    named: str = ""
+    ref: str = ""
+    extra: dict[str, Any] | None = None
+
+
+class _Leaf(msgspec.Struct, array_like=True):
+    blobs: list[str]
+    rows: list[_Row]
+
+
+class _LeafRef(msgspec.Struct, array_like=True):
+    first: str
+    digest: str
+    entries: int
+
+
+class _Root(msgspec.Struct):
+    format: int
+    algorithm: str
+    entries: int
+    size: int
+    leaves: list[_LeafRef] = []
+    inline: bytes = b""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_root = msgspec.msgpack.Decoder(_Root).decode
+_decode_leaf = msgspec.msgpack.Decoder(_Leaf).decode
+
+
+def write_manifest(entries: Iterable[Entry], put: Callable[[str, bytes], None], algorithm: str = "blake3") -> str:
+    """Store a manifest and return its digest.
+
+    Args:
+        entries: In the order of their paths.
+        put: Stores a blob; called for each leaf, last for the root.
+        algorithm: Digest algorithm of the blobs.
+    """
+    leaves: list[_LeafRef] = []
+    count = size = 0
+    pending: list[Entry] = []
+    leaf = b""
+
+    def flush() -> None:
+        nonlocal leaf
+        if leaves:  # the first leaf waits: alone it goes into the root
+            _store_leaf(leaves, leaf, put)
+        leaf = _encode_leaf(pending, algorithm)
+        leaves.append(_LeafRef(pending[0].path, digest_of(leaf, algorithm), len(pending)))
+        pending.clear()
+
+    for entry in entries:
+        pending.append(entry)
+        count += 1
+        size += max(entry.size, 0)
+        if len(pending) >= _LEAF_MIN and (
+            zlib.crc32(entry.path.encode()) & _LEAF_MASK == 0 or len(pending) >= _LEAF_MAX
+        ):
+            flush()
+    if pending:
+        flush()
+    if len(leaves) > 1:
+        _store_leaf(leaves, leaf, put)
+        root = _Root(FORMAT, algorithm, count, size, leaves)
+    else:
+        root = _Root(FORMAT, algorithm, count, size, [], leaf)
+    data = _encode(root)
+    digest = digest_of(data, algorithm)
+    put(digest, data)
+    return digest
+
+
+def _store_leaf(leaves: list[_LeafRef], leaf: bytes, put: Callable[[str, bytes], None]) -> None:
+    put(leaves[-1].digest, leaf)
+
+
+def _encode_leaf(entries: list[Entry], algorithm: str) -> bytes:
+    blobs: dict[str, int] = {}
+    rows = []
+    for entry in entries:
+        parts: list[int] = []
+        for blob, offset, length in entry.parts:
+            parts += (blobs.setdefault(blob, len(blobs)), offset, length)
+        value = _value(entry.digest, algorithm)
+        named = "" if value else entry.digest
+        rows.append(_Row(entry.path, value, entry.size, parts, named, entry.ref, entry.extra))
+    return _encode(_Leaf(list(blobs), rows))
+
+
+def _value(digest: str, algorithm: str) -> bytes:
+    if digest.startswith(algorithm) and len(digest) == len(algorithm) + 65:
+        return bytes.fromhex(digest[len(algorithm) + 1 :])
+    return b""
+
+
+class Manifest:
+    """A stored manifest, read lazily: one entry costs the root and one leaf. Serves several threads.
+
+    Args:
+        blobs: Where it is stored.
+        digest: Its digest.
+    """
+
+    def __init__(self, blobs: BlobStore, digest: str) -> None:
+        self._blobs = blobs
+        self.digest = digest
+        data = _fetch(blobs, digest)
+        try:
+            self._root = _decode_root(data)
+        except msgspec.DecodeError as error:
+            raise IntegrityError(f"the manifest {digest} is malformed: {error}") from None
+        if self._root.format != FORMAT:
+            raise IntegrityError(
+                f"the manifest {digest} has format {self._root.format}, not {FORMAT}",
+                hint="It was written by a newer Windlass; upgrade this one.",
+            )
+        self._firsts = [leaf.first for leaf in self._root.leaves]
+        self._cached: tuple[int, list[Entry]] = (-2, [])
+
+    def __len__(self) -> int:
+        return self._root.entries
+
+    @property
+    def size(self) -> int:
+        """Sum of the entries' sizes in bytes."""
+        return self._root.size
+
+    @property
+    def algorithm(self) -> str:
+        """Digest algorithm of its blobs."""
+        return self._root.algorithm
+
+    def leaf_digests(self) -> list[str]:
+        """Digests of the leaf blobs; empty when the only leaf is part of the root."""
+        return [leaf.digest for leaf in self._root.leaves]
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and self.find(path) is not None
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self.iterate()
+
+    def iterate(self, prefix: str = "") -> Iterator[Entry]:
+        """Entries in the order of their paths; with `prefix` those at or below that folder (``a`` is not ``ab``)."""
+        prefix = prefix.strip("/")
+        below = prefix + "/"
+        for index in self._leaves_of(prefix) if prefix else range(max(len(self._firsts), 1)):
+            for entry in self._leaf(index, keep=False):
+                if not prefix or entry.path == prefix or entry.path.startswith(below):
+                    yield entry
+
+    def leaf(self, index: int) -> list[Entry]:
+        """Entries of one leaf."""
+        return self._leaf(index, keep=False)
+
+    def find(self, path: str) -> Entry | None:
+        """The entry at a path, or None."""
+        index = bisect_right(self._firsts, path) - 1 if self._firsts else 0
+        if index < 0:
+            return None
+        entries = self._leaf(index, keep=True)
+        low = bisect_right(entries, path, key=lambda entry: entry.path) - 1
+        return entries[low] if low >= 0 and entries[low].path == path else None
+
+    def __getitem__(self, path: str) -> Entry:
+        entry = self.find(path)
+        if entry is None:
+            near = [e.path for _, e in zip(range(5), self.iterate(path.rpartition("/")[0]), strict=False)]
+            hint = f"There is: {', '.join(near)}{' …' if len(near) == 5 else ''}" if near else ""
+            raise ArtifactNotFoundError(f"the artifact has no entry '{path}'", hint=hint)
+        return entry
+
+    def _leaves_of(self, prefix: str) -> range:
+        if not self._firsts:
+            return range(1)
+        first = max(bisect_right(self._firsts, prefix) - 1, 0)
+        return range(first, bisect_right(self._firsts, prefix + "0"))  # "0" sorts right behind "/"
+
+    def _leaf(self, index: int, *, keep: bool) -> list[Entry]:
+        cached, entries = self._cached
+        if cached == index:
+            return entries
+        data = _fetch(self._blobs, self._root.leaves[index].digest) if self._firsts else self._root.inline
+        entries = _decode_entries(data, self._root.algorithm) if data else []
+        if keep:
+            self._cached = (index, entries)
+        return entries
+
+
+def _decode_entries(data: bytes, algorithm: str) -> list[Entry]:
+    try:
+        leaf = _decode_leaf(data)
+    except msgspec.DecodeError as error:
+        raise IntegrityError(f"a manifest leaf is malformed: {error}") from None
+    mark = f"{algorithm}:"
+    return [
+        Entry(
+            row.path,
+            row.named or mark + row.digest.hex(),
+            row.size,
+            _parts(row.parts, leaf.blobs) if row.parts else (),
+            row.ref,
+            row.extra,
+        )
+        for row in leaf.rows
+    ]
+
+
+def _parts(flat: list[int], blobs: list[str]) -> tuple[Part, ...]:
+    if len(flat) == 3:
+        return ((blobs[flat[0]], flat[1], flat[2]),)
+    return tuple((blobs[flat[i]], flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3))
+
+
+def _fetch(blobs: BlobStore, digest: str) -> bytes:
+    algorithm = algorithm_of(digest)
+    with blobs.open(digest) as stream:
+        data = stream.read()
+    found = digest_of(data, algorithm)
+    if found != digest:
+        raise IntegrityError(f"a manifest blob is damaged: expected {digest}, found {found}", where=digest)
+    return data

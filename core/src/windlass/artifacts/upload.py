@@ -1,0 +1,331 @@
+"""From files to blobs: each byte is read once, hashed, and stored if it is not there yet.
+
+Small files are packed together, large ones are cut at content-defined boundaries, those in between stay whole. All
+pass through a few reused buffers, so memory does not grow with the size of a file.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from windlass.artifacts.chunking import cutter
+from windlass.artifacts.digest import digest_of, hasher
+from windlass.artifacts.files import Source, signature
+from windlass.artifacts.manifest import Entry, Part
+from windlass.artifacts.statcache import StatCache, now_ns
+from windlass.blobs import BlobStore
+from windlass.errors import ConflictError, StorageError
+
+__all__ = ["SMALL", "WHOLE", "Uploader"]
+
+SMALL = 128 << 10
+"""Files up to this size are packed."""
+WHOLE = 16 << 20
+"""Files above this size are cut. It is also the size of a pack at most, and of the buffers."""
+_PACK_MIN = 4 << 20
+_PACK_CUT = "000"  # a pack ends behind a file whose digest ends so: one of 4096 once it has its least size
+_BUFFERS = 3
+
+Locate = Callable[[str], tuple[Part, ...] | None]
+
+
+class _Buffer:
+    """A piece of memory that is filled with file content and then stored by other threads."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(WHOLE + 1))
+        self.used = 0
+        self.left = 0  # puts that still read from it
+
+
+class Uploader:
+    """Stores files in a blob store. Used for one artifact.
+
+    Args:
+        blobs: Where they go.
+        algorithm: Digest algorithm.
+        cache: Remembers the digests.
+        locate: Where the content with a digest lies already (None: unknown); empty parts mean a whole blob.
+        threads: Puts that run side by side.
+    """
+
+    def __init__(
+        self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locate = lambda _: None, threads: int = 2
+    ) -> None:
+        self._blobs = blobs
+        self._algorithm = algorithm
+        self._cache = cache
+        self._locate = locate
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="windlass-put")
+        self._free: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
+        self._made = 0
+        self._futures: list[Future[None]] = []
+        self._pack: _Buffer | None = None
+        self._packed: list[tuple[Source, str, int, int]] = []
+        self._placed: dict[str, tuple[Part, ...]] = {}
+        self._lock = threading.Lock()
+        self._waiting: dict[str, list[tuple[Source, int]]] = {}
+        self._entries: list[Entry] = []
+        self.stored = 0
+        """Bytes that were given to the blob store."""
+
+    def store(self, sources: Iterable[Source], done: Callable[[int], None] = lambda _: None) -> list[Entry]:
+        """Read and store files; when it returns all of them are stored.
+
+        Args:
+            sources: What to store, best in the order of their paths.
+            done: Called with the bytes of each file that was read.
+
+        Raises:
+            ConflictError: A file changed since it was added, or while it was read.
+            StorageError: Reading or storing failed.
+        """
+        try:
+            for source in sources:
+                size = source.size
+                if size <= SMALL:
+                    self._small(source)
+                elif size <= WHOLE:
+                    self._whole(source)
+                else:
+                    self._large(source)
+                done(size)
+                self._check(wait=False)
+            self._flush()
+            self._check(wait=True)
+            return self._entries
+        except BaseException:
+            for future in self._futures:
+                future.cancel()
+            raise
+        finally:
+            self._pool.shutdown(wait=True)
+
+    # -- the three sizes
+
+    def _small(self, source: Source) -> None:
+        buffer = self._pack
+        if buffer is not None and buffer.used + source.size > WHOLE:
+            self._flush()
+            buffer = None
+        if buffer is None:
+            buffer = self._pack = self._take()
+        began = now_ns()
+        start = buffer.used
+        end = start + source.size
+        with _opened(source) as file:
+            file.fill(buffer.view[start : end + 1])
+        digest = digest_of(buffer.view[start:end], self._algorithm)
+        known = self._known(digest)
+        if known is not None:
+            self._finish(source, digest, known, began)
+        elif digest in self._waiting:
+            self._waiting[digest].append((source, began))
+        else:
+            self._waiting[digest] = []
+            self._packed.append((source, digest, start, began))
+            buffer.used = end
+            if end >= _PACK_MIN and digest.endswith(_PACK_CUT):
+                self._flush()
+
+    def _flush(self) -> None:
+        """Store the pack that was begun; a pack of one file is simply that file."""
+        buffer, self._pack = self._pack, None
+        if buffer is None:
+            return
+        if not self._packed:
+            self._give_back(buffer)
+            return
+        if len(self._packed) == 1:
+            self._place(self._packed[0], ())
+            self._put(buffer, [(self._packed[0][1], 0, buffer.used)])
+        else:
+            pack = digest_of(buffer.view[: buffer.used], self._algorithm)
+            for item in self._packed:
+                self._place(item, ((pack, item[2], item[0].size),))
+            self._put(buffer, [(pack, 0, buffer.used)])
+        self._packed = []
+
+    def _place(self, item: tuple[Source, str, int, int], parts: tuple[Part, ...]) -> None:
+        source, digest, _, began = item
+        self._placed[digest] = parts
+        self._finish(source, digest, parts, began)
+        for other, other_began in self._waiting.pop(digest, ()):
+            self._finish(other, digest, parts, other_began)
+
+    def _whole(self, source: Source) -> None:
+        buffer = self._take()
+        began = now_ns()
+        with _opened(source) as file:
+            file.fill(buffer.view[: source.size + 1])
+        digest = digest_of(buffer.view[: source.size], self._algorithm)
+        known = self._known(digest)
+        if known is None:
+            known = self._placed[digest] = ()
+            self._put(buffer, [(digest, 0, source.size)])
+        else:
+            self._give_back(buffer)
+        self._finish(source, digest, known, began)
+
+    def _large(self, source: Source) -> None:
+        cut = cutter()
+        began = now_ns()
+        whole = hasher(self._algorithm)
+        parts: list[Part] = []
+        left = source.size
+        carry: memoryview | None = None
+        with _opened(source) as file:
+            while left or carry:
+                buffer = self._take()
+                have = 0
+                if carry:
+                    have = len(carry)
+                    buffer.view[:have] = carry
+                count = min(left, WHOLE - have)
+                file.read_exactly(buffer.view[have : have + count])
+                left -= count
+                have += count
+                whole.update(buffer.view[have - count : have])
+                lengths = cut(buffer.view[:have], not left)
+                puts, offset = [], 0
+                for length in lengths:
+                    digest = digest_of(buffer.view[offset : offset + length], self._algorithm)
+                    parts.append((digest, 0, length))
+                    puts.append((digest, offset, length))
+                    offset += length
+                carry = memoryview(bytes(buffer.view[offset:have])) if offset < have else None
+                self._put(buffer, puts)
+            file.at_end()
+        digest = f"{self._algorithm}:{whole.hexdigest()}"
+        self._placed[digest] = tuple(parts)
+        self._finish(source, digest, tuple(parts), began)
+
+    # -- what they share
+
+    def _known(self, digest: str) -> tuple[Part, ...] | None:
+        placed = self._placed.get(digest)
+        return placed if placed is not None else self._locate(digest)
+
+    def _finish(self, source: Source, digest: str, parts: tuple[Part, ...], began: int) -> None:
+        self._entries.append(Entry(source.path, digest, source.size, parts, "", source.extra))
+        self._cache.remember(source, digest, parts, began)
+
+    def _take(self) -> _Buffer:
+        if self._free.empty() and self._made < _BUFFERS:
+            self._made += 1
+            return _Buffer()
+        while True:
+            try:
+                return self._free.get(timeout=1.0)
+            except queue.Empty:
+                self._check(wait=False)  # a failed put must not leave us waiting
+
+    def _give_back(self, buffer: _Buffer) -> None:
+        buffer.used = 0
+        self._free.put(buffer)
+
+    def _put(self, buffer: _Buffer, pieces: Sequence[tuple[str, int, int]]) -> None:
+        absent = self._blobs.missing(digest for digest, _, _ in pieces) if pieces else set()
+        wanted = []
+        for piece in pieces:
+            if piece[0] in absent:
+                absent.discard(piece[0])
+                wanted.append(piece)
+        if not wanted:
+            self._give_back(buffer)
+            return
+        buffer.left = len(wanted)
+        for digest, offset, length in wanted:
+            self.stored += length
+            future = self._pool.submit(self._blobs.put_buffer, digest, buffer.view[offset : offset + length])
+            future.add_done_callback(lambda _, buffer=buffer: self._landed(buffer))  # type: ignore[misc]
+            self._futures.append(future)
+
+    def _landed(self, buffer: _Buffer) -> None:
+        with self._lock:
+            buffer.left -= 1
+            empty = buffer.left == 0
+        if empty:
+            self._give_back(buffer)
+
+    def _check(self, *, wait: bool) -> None:
+        """Raise what a put has raised; with `wait` when all are over."""
+        open_puts = []
+        for future in self._futures:
+            if wait or future.done():
+                future.result()
+            else:
+                open_puts.append(future)
+        self._futures = open_puts
+
+
+class _opened:
+    """A source's file, whose stat data must be the same before and after it was read, and since it was added."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __enter__(self) -> _opened:
+        try:
+            self._file = os.open(self._source.file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            raise ConflictError(
+                "the file has vanished since it was added",
+                where=self._source.file,
+                hint="Keep it until the artifact is logged, or add it with policy='mutable', which makes a copy.",
+            ) from None
+        except OSError as error:
+            raise StorageError(f"it cannot be read: {error.strerror}", where=self._source.file) from error
+        self._before = signature(os.fstat(self._file))
+        # the change time (last) also moves when a link is made or permissions change; what is read now is fresh anyway
+        if self._before[:4] != self._source.signature[:4]:
+            os.close(self._file)
+            self._changed("since it was added")
+        self._source.signature = self._before
+        return self
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        try:
+            if kind is None:
+                if signature(os.fstat(self._file)) != self._before:
+                    self._changed("while it was read")
+        finally:
+            os.close(self._file)
+
+    def _changed(self, when: str) -> None:
+        raise ConflictError(
+            f"the file has changed {when}",
+            where=self._source.file,
+            hint="Add it again when nothing writes to it, or add it with policy='mutable', which makes a copy.",
+        )
+
+    def fill(self, view: memoryview) -> None:
+        """Read the whole file into a view that is one byte longer than it."""
+        got = os.readv(self._file, [view])
+        size = len(view) - 1
+        while got < size:
+            count = os.readv(self._file, [view[got:]])
+            if not count:
+                break
+            got += count
+        if got != size:
+            self._changed("while it was read")
+
+    def read_exactly(self, view: memoryview) -> None:
+        """Fill the view."""
+        got = 0
+        while got < len(view):
+            count = os.readv(self._file, [view[got:]])
+            if not count:
+                self._changed("while it was read")
+            got += count
+
+    def at_end(self) -> None:
+        """Make sure that nothing follows."""
+        if os.read(self._file, 1):
+            self._changed("while it was read")

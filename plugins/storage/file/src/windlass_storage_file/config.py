@@ -1,0 +1,17 @@
+"""Settings of the file storage."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from windlass.config import option
+
+
+@frozen(kw_only=True)
+class FileStorageConfig:
+    """Settings of ``file://``."""
+
+    fsync: bool = option(
+        default=False,
+        help="Flush each object to the disk before it becomes visible: safe against power loss, several times slower.",
+    )
