@@ -1,0 +1,271 @@
+"""The index of artifacts: versions, aliases, lineage, uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from attrs import evolve
+
+from windlass import ids
+from windlass.artifacts.names import check_alias, check_tag
+from windlass.errors import ConflictError, UsageError
+from windlass.metastore import ArtifactStore
+from windlass.models.artifact import (
+    ArtifactFilter,
+    ArtifactRef,
+    ArtifactVersion,
+    Collection,
+    CollectionUpdate,
+    Committed,
+    DistributedPart,
+    EdgeKind,
+    LineageEdge,
+    ManifestRoot,
+    NewVersion,
+    VersionUpdate,
+)
+from windlass_metastore_sql import collections as shelf
+from windlass_metastore_sql import versions
+from windlass_metastore_sql.commits import commit
+from windlass_metastore_sql.database import Database, Tx, marks
+from windlass_metastore_sql.rows import Mapper, assignments
+from windlass_metastore_sql.runs import check_holder, get_run
+
+PARTS = Mapper(DistributedPart)
+UPLOAD_SECONDS = 600.0
+"""An upload session ends so long after its last renewal."""
+
+
+class SqlArtifacts(ArtifactStore):
+    """Artifacts in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def commit(self, new: NewVersion) -> Committed:
+        """See `ArtifactStore.commit`. Raises `ConflictError` when the upload session has ended meanwhile."""
+        with self._db.write() as tx:
+            if new.upload and not _live_upload(tx, new.upload, self._db.now()):
+                raise ConflictError(
+                    "the upload session has ended; its blobs may have been collected",
+                    hint="Begin a new session, ask which blobs are missing, and commit again.",
+                )
+            return commit(tx, new, self._db.now())
+
+    def get(self, ref: ArtifactRef) -> ArtifactVersion:
+        """See `ArtifactStore.get`."""
+        with self._db.read() as tx:
+            return versions.find(tx, ref)
+
+    def get_by_id(self, version_id: str) -> ArtifactVersion:
+        """See `ArtifactStore.get_by_id`."""
+        with self._db.read() as tx:
+            return versions.by_id(tx, version_id)
+
+    def list(self, where: ArtifactFilter) -> tuple[ArtifactVersion, ...]:
+        """See `ArtifactStore.list`."""
+        with self._db.read() as tx:
+            return versions.search(tx, where)
+
+    def collection(self, entity: str, project: str, name: str) -> Collection:
+        """See `ArtifactStore.collection`."""
+        with self._db.read() as tx:
+            return shelf.find(tx, entity, project, name)[1]
+
+    def collections(self, entity: str = "", project: str = "", type: str = "") -> tuple[Collection, ...]:
+        """See `ArtifactStore.collections`."""
+        with self._db.read() as tx:
+            return shelf.search(tx, {"entity": entity, "project": project, "type": type})
+
+    def update_collection(self, entity: str, project: str, name: str, changes: CollectionUpdate) -> Collection:
+        """See `ArtifactStore.update_collection`."""
+        for tag in changes.tags or ():
+            check_tag(tag)
+        for alias in changes.protected_aliases or ():
+            check_alias(alias)
+        with self._db.write() as tx:
+            number, old = shelf.find(tx, entity, project, name, lock=True)
+            values: dict[str, Any] = {
+                field: value
+                for field in ("description", "tags", "protected_aliases")
+                if (value := getattr(changes, field)) is not None
+            }
+            new = evolve(old, updated_at=self._db.now(), **values)
+            changed = shelf.COLLECTIONS.changed(old, new)
+            tx.run(f"UPDATE collections SET {assignments(list(changed))} WHERE id = ?", *changed.values(), number)  # noqa: S608 - names of ours
+            return new
+
+    def update(self, version_id: str, changes: VersionUpdate) -> ArtifactVersion:
+        """See `ArtifactStore.update`."""
+        for alias in changes.add_aliases:
+            check_alias(alias)
+        for tag in changes.add_tags:
+            check_tag(tag)
+        if "latest" in changes.remove_aliases:
+            raise UsageError(
+                "'latest' cannot be removed", hint="It always points at a version; move it to another one."
+            )
+        with self._db.write() as tx:
+            number, old = versions.lock(tx, version_id)
+            if old.deleted_at and changes.add_aliases:
+                raise ConflictError(f"{old.path} is deleted; it takes no alias", hint="Restore it first.")
+            values: dict[str, Any] = {
+                "tags": tuple(
+                    tag for tag in dict.fromkeys((*old.tags, *changes.add_tags)) if tag not in changes.remove_tags
+                ),
+                "signatures": old.signatures + tuple(s for s in changes.add_signatures if s not in old.signatures),
+                "updated_at": self._db.now(),
+            }
+            for field in ("description", "metadata"):
+                if (value := getattr(changes, field)) is not None:
+                    values[field] = value
+            if changes.ttl_seconds is not None:
+                values["ttl_seconds"] = changes.ttl_seconds if changes.ttl_seconds >= 0 else None
+            versions.save(tx, old, evolve(old, **values))
+            for alias in changes.remove_aliases:
+                tx.run("DELETE FROM aliases WHERE version_id = ? AND alias = ?", version_id, alias)
+            versions.point(tx, number, version_id, changes.add_aliases)
+            return versions.by_id(tx, version_id)
+
+    def delete(self, version_id: str, force: bool = False) -> ArtifactVersion:
+        """See `ArtifactStore.delete`. May be repeated."""
+        with self._db.write() as tx:
+            number, version = versions.lock(tx, version_id)
+            if version.deleted_at:
+                return version
+            shelf.check_unprotected(tx, number, version)
+            held = [alias for alias in version.aliases if alias != "latest"]
+            if held and not force:
+                raise ConflictError(
+                    f"{version.path} has the alias {', '.join(held)}", hint="Remove the alias, or delete with --force."
+                )
+            tx.run("UPDATE versions SET deleted_at = ? WHERE id = ?", self._db.now(), version_id)
+            tx.run("DELETE FROM aliases WHERE version_id = ?", version_id)
+            versions.renew_latest(tx, number)
+            return versions.by_id(tx, version_id)
+
+    def restore(self, version_id: str) -> ArtifactVersion:
+        """See `ArtifactStore.restore`. May be repeated.
+
+        Raises `ConflictError` when the collection holds another version with the same content by now.
+        """
+        with self._db.write() as tx:
+            number, version = versions.lock(tx, version_id)
+            if not version.deleted_at:
+                return version
+            twin = tx.row(
+                "SELECT version FROM versions WHERE collection_id = ? AND digest = ? AND deleted_at = 0",
+                number,
+                version.digest,
+            )
+            if twin:
+                raise ConflictError(
+                    f"{version.path} cannot come back: v{twin[0]} has the same content", hint="Use that."
+                )
+            tx.run("UPDATE versions SET deleted_at = 0 WHERE id = ?", version_id)
+            newest = tx.row("SELECT max(version) FROM versions WHERE collection_id = ? AND deleted_at = 0", number)
+            if newest and newest[0] == version.version:
+                versions.point(tx, number, version_id, ("latest",))
+            return versions.by_id(tx, version_id)
+
+    def use(self, run_id: str, version_id: str, attempt: int | None = None) -> None:
+        """See `ArtifactStore.use`."""
+        with self._db.write(durable=False) as tx:
+            check_holder(get_run(tx, run_id), None, attempt)
+            versions.by_id(tx, version_id)
+            versions.link(tx, EdgeKind.INPUT, run_id, version_id, self._db.now())
+
+    def edges(self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None) -> tuple[LineageEdge, ...]:
+        """See `ArtifactStore.edges`."""
+        wanted = {"run": run_id, "version": version_id, "kind": kind.value if kind else ""}
+        if not run_id and not version_id:
+            raise UsageError("lineage of what?", hint="Give a run or a version.")
+        tests = {f"{name} = ?": value for name, value in wanted.items() if value}
+        sql = (
+            f"SELECT kind, run, version, created_at FROM edges WHERE {' AND '.join(tests)} ORDER BY created_at, version"  # noqa: S608 - names of ours
+        )
+        with self._db.read() as tx:
+            rows = tx.rows(sql, *tests.values())
+        return tuple(LineageEdge(kind=EdgeKind(k), run=r, version=v, created_at=t) for k, r, v, t in rows)
+
+    def begin_upload(self, owner: str) -> str:
+        """See `ArtifactStore.begin_upload`."""
+        upload, now = ids.new_id(), self._db.now()
+        with self._db.write() as tx:
+            tx.run("DELETE FROM uploads WHERE renewed_at < ?", now - UPLOAD_SECONDS)
+            tx.run("INSERT INTO uploads (id, owner, began_at, renewed_at) VALUES (?, ?, ?, ?)", upload, owner, now, now)
+        return upload
+
+    def renew_upload(self, upload: str) -> None:
+        """See `ArtifactStore.renew_upload`. Raises `ConflictError` when it has ended."""
+        now = self._db.now()
+        with self._db.write(durable=False) as tx:
+            if not _live_upload(tx, upload, now):
+                raise ConflictError("the upload session has ended", hint="Begin a new one and check the blobs again.")
+            tx.run("UPDATE uploads SET renewed_at = ? WHERE id = ?", now, upload)
+
+    def end_upload(self, upload: str) -> None:
+        """See `ArtifactStore.end_upload`."""
+        with self._db.write(durable=False) as tx:
+            tx.run("DELETE FROM uploads WHERE id = ?", upload)
+
+    def oldest_upload(self) -> float:
+        """See `ArtifactStore.oldest_upload`."""
+        with self._db.read() as tx:
+            row = tx.row("SELECT min(began_at) FROM uploads WHERE renewed_at >= ?", self._db.now() - UPLOAD_SECONDS)
+        return row[0] if row and row[0] is not None else inf
+
+    def roots(self, after: str = "", limit: int = 10000) -> tuple[ManifestRoot, ...]:
+        """See `ArtifactStore.roots`. One for each manifest, also when several versions share it."""
+        with self._db.read() as tx:
+            rows = tx.rows(
+                "SELECT manifest, max(version), min(deleted_at) FROM ("
+                "SELECT manifest, id AS version, deleted_at FROM versions WHERE manifest > ? UNION ALL "
+                "SELECT manifest, '', 0.0 FROM parts WHERE manifest > ?) AS all_roots "
+                "GROUP BY manifest ORDER BY manifest LIMIT ?",
+                after,
+                after,
+                limit,
+            )
+        return tuple(ManifestRoot(manifest=m, version=v, deleted_at=d) for m, v, d in rows)
+
+    def purge(self, deleted_before: float) -> tuple[str, ...]:
+        """See `ArtifactStore.purge`. Versions with a protected alias outlive their life time."""
+        with self._db.write() as tx:
+            gone = versions.expired(tx, deleted_before)
+            for start in range(0, len(gone), 500):
+                part = gone[start : start + 500]
+                for table, column in (("aliases", "version_id"), ("edges", "version"), ("versions", "id")):
+                    tx.run(f"DELETE FROM {table} WHERE {column} IN ({marks(len(part))})", *(i for i, _ in part))  # noqa: S608 - names of ours
+            for number in {number for _, number in gone}:
+                versions.renew_latest(tx, number)
+        return tuple(version_id for version_id, _ in gone)
+
+    def add_part(self, part: DistributedPart) -> None:
+        """See `ArtifactStore.add_part`."""
+        sql = (
+            f"INSERT INTO parts ({PARTS.columns}) VALUES ({marks(len(PARTS.names))}) "  # noqa: S608 - names of ours
+            'ON CONFLICT (entity, project, name, "group", part) '
+            "DO UPDATE SET manifest = excluded.manifest, type = excluded.type"
+        )
+        with self._db.write() as tx:
+            tx.run(sql, *PARTS.dump(part))
+
+    def take_parts(
+        self, entity: str, project: str, name: str, group: str, remove: bool = False
+    ) -> tuple[DistributedPart, ...]:
+        """See `ArtifactStore.take_parts`."""
+        where = 'WHERE entity = ? AND project = ? AND name = ? AND "group" = ?'
+        values: Sequence[str] = (entity, project, name, group)
+        with self._db.write() if remove else self._db.read() as tx:
+            rows = tx.rows(f"SELECT {PARTS.columns} FROM parts {where} ORDER BY part", *values)  # noqa: S608 - names of ours
+            if remove:
+                tx.run(f"DELETE FROM parts {where}", *values)  # noqa: S608 - names of ours
+        return tuple(PARTS.load(row) for row in rows)
+
+
+def _live_upload(tx: Tx, upload: str, now: float) -> bool:
+    row = tx.row("SELECT 1 FROM uploads WHERE id = ? AND renewed_at >= ? {lock}", upload, now - UPLOAD_SECONDS)
+    return row is not None

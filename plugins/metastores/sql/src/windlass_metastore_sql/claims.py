@@ -1,0 +1,229 @@
+"""Taking items off queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from math import inf
+from typing import Any
+
+from windlass import wire
+from windlass.models.launch import LaunchSpec
+from windlass.models.queue import Claim, ClaimRequest, Queue
+from windlass.models.run import Run, RunPhase, RunState
+from windlass_metastore_sql.database import Row, Tx, marks
+from windlass_metastore_sql.items import CLAIMED, DELAYED, WAITING
+from windlass_metastore_sql.rows import Mapper
+
+_QUEUES = Mapper(Queue)
+_RUNS = Mapper(Run)
+_HOST_LEASES = 10
+"""Leases after which a run that is bound to a host may be taken by others."""
+_LOOK_AHEAD = 200
+"""Items that are looked at for one that fits the agent's capacity."""
+
+
+@lru_cache(maxsize=512)
+def load_queue(row: Row) -> Queue:
+    """The queue of a row; the same row need not be parsed again."""
+    return _QUEUES.load(row)
+
+
+def anything(tx: Tx, queues: Sequence[int], now: float) -> bool:
+    """True when a claim may find something."""
+    if not queues:
+        return False
+    row = tx.row(
+        f"SELECT EXISTS (SELECT 1 FROM items WHERE status = {WAITING} AND queue_id IN ({marks(len(queues))})) "  # noqa: S608 - numbers of ours
+        f"OR EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?) "
+        f"OR EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(len(queues))}) "
+        "AND lease_until <= ?)",
+        *queues,
+        now,
+        *queues,
+        now,
+    )
+    return bool(row and row[0])
+
+
+def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
+    """When time alone will bring something: a delay or a lease ends. Infinity: never."""
+    if not queues:
+        return inf
+    row = tx.row(
+        f"SELECT (SELECT min(not_before) FROM items WHERE status = {DELAYED} AND not_before > ?), "  # noqa: S608 - numbers of ours
+        f"(SELECT min(lease_until) FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(len(queues))}) "
+        "AND lease_until > ?)",
+        now,
+        *queues,
+        now,
+    )
+    return min((value for value in row or () if value is not None), default=inf)
+
+
+def claim(tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], now: float) -> tuple[Claim, ...]:
+    """Take expired claims, then waiting items."""
+    found: list[Claim] = []
+    for number, queue in queues:
+        for run_id in _expired(tx, request, number, request.limit - len(found), now):
+            if taken := _take(tx, request, queue, run_id, CLAIMED, now):
+                found.append(taken)
+    tx.run(f"UPDATE items SET status = {WAITING} WHERE status = {DELAYED} AND not_before <= ?", now)
+    for number, queue in queues:
+        left = request.limit - len(found)
+        if left <= 0:
+            break
+        if queue.paused:
+            continue
+        for run_id in _waiting(tx, request, number, queue, left):
+            if taken := _take(tx, request, queue, run_id, WAITING, now):
+                found.append(taken)
+    return tuple(found)
+
+
+def _expired(tx: Tx, request: ClaimRequest, queue_id: int, limit: int, now: float) -> list[str]:
+    # An agent gets its own expired claim too, one lease later: the answer to a claim may have been lost on its way.
+    rows = tx.rows(
+        f"SELECT run_id FROM items WHERE queue_id = ? AND status = {CLAIMED} AND lease_until <= ? "  # noqa: S608 - numbers of ours
+        f"AND (host = '' OR host = ? OR lease_until + {_HOST_LEASES - 1} * lease_seconds <= ?) "
+        "AND (agent <> ? OR lease_until + lease_seconds <= ?) ORDER BY lease_until LIMIT ? {skip}",
+        queue_id,
+        now,
+        request.host,
+        now,
+        request.agent,
+        now,
+        max(limit, 0),
+    )
+    return [run_id for (run_id,) in rows]
+
+
+def _waiting(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int) -> Iterator[str]:
+    limits = queue.limits
+    if queue.fair_share or limits.per_user is not None or limits.concurrency is not None:
+        tx.row("SELECT turn FROM queues WHERE id = ? {lock}", queue_id)  # those who count must not count side by side
+    if limits.concurrency is not None:
+        row = tx.row(f"SELECT count(*) FROM items WHERE queue_id = ? AND status = {CLAIMED}", queue_id)  # noqa: S608 - numbers of ours
+        limit = min(limit, limits.concurrency - (row[0] if row else 0))
+    if limit <= 0:
+        return
+    if queue.fair_share or limits.per_user is not None:
+        yield from _by_author(tx, request, queue_id, queue, limit)
+        return
+    ahead = _LOOK_AHEAD if request.capacity else limit
+    rows = tx.rows(
+        f"SELECT run_id FROM items WHERE queue_id = ? AND status = {WAITING} ORDER BY rank, pos LIMIT ? {{skip}}",  # noqa: S608 - numbers of ours
+        queue_id,
+        ahead,
+    )
+    fits = (run_id for (run_id,) in rows if _fits(tx, request, queue, run_id))
+    for _, run_id in zip(range(limit), fits, strict=False):
+        yield run_id
+
+
+def _by_author(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int) -> Iterator[str]:
+    """Items one by one, looking only at the first of each author."""
+    active: dict[str, int] = dict(
+        tx.rows(
+            f"SELECT author, count(*) FROM items WHERE queue_id = ? AND status = {CLAIMED} GROUP BY author",  # noqa: S608 - numbers of ours
+            queue_id,
+        )
+    )
+    turns: dict[str, int] = dict(tx.rows("SELECT author, turn FROM turns WHERE queue_id = ?", queue_id))
+    most = queue.limits.per_user
+    turn = max(turns.values(), default=0)
+    for _ in range(limit):
+        heads = [
+            head
+            for author in _authors(tx, queue_id)
+            if (most is None or active.get(author, 0) < most)
+            and (head := _head(tx, request, queue_id, queue, author)) is not None
+        ]
+        if not heads:
+            return
+
+        def key(head: Row) -> tuple[Any, ...]:
+            _, author, priority, rank, pos = head
+            if not queue.fair_share:
+                return rank, pos
+            urgency = priority if queue.prioritized else 0
+            return urgency, active.get(author, 0), turns.get(author, 0), rank, pos
+
+        run_id, author, *_ = min(heads, key=key)
+        turn += 1
+        turns[author] = turn
+        active[author] = active.get(author, 0) + 1
+        tx.run(
+            "INSERT INTO turns (queue_id, author, turn) VALUES (?, ?, ?) "
+            "ON CONFLICT (queue_id, author) DO UPDATE SET turn = excluded.turn",
+            queue_id,
+            author,
+            turn,
+        )
+        yield run_id
+
+
+def _authors(tx: Tx, queue_id: int) -> list[str]:
+    # One step in the index for each author, however many items each has.
+    rows = tx.rows(
+        "WITH RECURSIVE found(author) AS ("
+        f"SELECT min(author) FROM items WHERE queue_id = ? AND status = {WAITING} UNION ALL "  # noqa: S608 - numbers of ours
+        f"SELECT (SELECT min(items.author) FROM items WHERE queue_id = ? AND status = {WAITING} "
+        "AND items.author > found.author) FROM found WHERE found.author IS NOT NULL) "
+        "SELECT author FROM found WHERE author IS NOT NULL",
+        queue_id,
+        queue_id,
+    )
+    return [author for (author,) in rows]
+
+
+def _head(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, author: str) -> Row | None:
+    rows = tx.rows(
+        "SELECT run_id, author, priority, rank, pos FROM items "
+        f"WHERE queue_id = ? AND status = {WAITING} AND author = ? ORDER BY rank, pos LIMIT ?",  # noqa: S608 - numbers of ours
+        queue_id,
+        author,
+        _LOOK_AHEAD if request.capacity else 1,
+    )
+    return next((row for row in rows if _fits(tx, request, queue, row[0])), None)
+
+
+def _fits(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str) -> bool:
+    """What an item needs of a named capacity is the number of that name in its resource arguments."""
+    if not request.capacity:
+        return True
+    row = tx.row("SELECT spec FROM runs WHERE id = ?", run_id)
+    asked = wire.decode(row[0], LaunchSpec).resource_args if row and row[0] else {}
+    for name, free in request.capacity.items():
+        need = asked.get(name, queue.config.get(name, 0))
+        if isinstance(need, int | float) and need > free:
+            return False
+    return True
+
+
+def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int, now: float) -> Claim | None:
+    until = now + request.lease_seconds
+    waiting = status == WAITING
+    took = tx.row(
+        f"UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, fence = fence + 1 "  # noqa: S608 - numbers of ours
+        f"WHERE run_id = ? AND status = ? AND (status = {WAITING} OR lease_until <= ?) RETURNING fence",
+        request.agent,
+        until,
+        request.lease_seconds,
+        run_id,
+        status,
+        now,
+    )
+    if took is None:
+        return None
+    begin = ", state = ?, phase = ?, reason = '', not_before = 0" if waiting else ""
+    row = tx.row(
+        f"UPDATE runs SET fence = ?, agent = ?, claimed_at = ?{begin} WHERE id = ? RETURNING {_RUNS.columns}",  # noqa: S608 - names of ours
+        took[0],
+        request.agent,
+        now,
+        *((RunState.PENDING.value, RunPhase.PREPARING.value) if waiting else ()),
+        run_id,
+    )
+    assert row is not None, run_id
+    return Claim(run=_RUNS.load(row), queue=queue, lease_until=until, takeover=not waiting)

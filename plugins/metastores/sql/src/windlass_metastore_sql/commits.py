@@ -1,0 +1,96 @@
+"""Making a version visible."""
+
+from __future__ import annotations
+
+from windlass import ids
+from windlass.artifacts.names import check_alias, check_name, check_project, check_tag, check_type
+from windlass.errors import UsageError
+from windlass.models.artifact import ArtifactVersion, Collection, Committed, EdgeKind, NewVersion
+from windlass_metastore_sql import versions
+from windlass_metastore_sql.collections import COLLECTIONS
+from windlass_metastore_sql.database import Tx, marks
+from windlass_metastore_sql.runs import check_holder, get_run
+
+
+def commit(tx: Tx, new: NewVersion, now: float) -> Committed:
+    """Add the version, or find the one with the same content; then aliases and lineage."""
+    _check(new)
+    if new.run and new.attempt is not None:
+        check_holder(get_run(tx, new.run, lock=True), None, new.attempt)
+    number, next_version = _collection(tx, new, now)
+    same = tx.row(
+        "SELECT id FROM versions WHERE collection_id = ? AND digest = ? AND deleted_at = 0", number, new.digest
+    )
+    version_id = same[0] if same else _insert(tx, new, number, next_version, now)
+    versions.point(tx, number, version_id, ("latest", *new.aliases))
+    if new.run:
+        versions.link(tx, EdgeKind.OUTPUT, new.run, version_id, now)
+    return Committed(version=versions.by_id(tx, version_id), created=same is None)
+
+
+def _check(new: NewVersion) -> None:
+    check_project(new.entity, what="entity")
+    check_project(new.project)
+    check_name(new.name)
+    check_type(new.type)
+    for alias in new.aliases:
+        check_alias(alias)
+    for tag in new.tags:
+        check_tag(tag)
+
+
+def _collection(tx: Tx, new: NewVersion, now: float) -> tuple[int, int]:
+    fresh = Collection(
+        entity=new.entity, project=new.project, name=new.name, type=new.type, created_at=now, updated_at=now
+    )
+    tx.run(
+        f"INSERT INTO collections ({COLLECTIONS.columns}) VALUES ({marks(len(COLLECTIONS.names))}) "  # noqa: S608 - names of ours
+        "ON CONFLICT (entity, project, name) DO NOTHING",
+        *COLLECTIONS.dump(fresh),
+    )
+    row = tx.row(
+        "SELECT id, type, next_version FROM collections WHERE entity = ? AND project = ? AND name = ? {lock}",
+        new.entity,
+        new.project,
+        new.name,
+    )
+    assert row is not None
+    number, kind, next_version = row
+    if kind != new.type:
+        raise UsageError(
+            f"'{new.entity}/{new.project}/{new.name}' is of type '{kind}', not '{new.type}'",
+            hint="The first version fixes the type of a name. Choose another name, or that type.",
+            context={"type": kind},
+        )
+    return number, next_version
+
+
+def _insert(tx: Tx, new: NewVersion, number: int, next_version: int, now: float) -> str:
+    tx.run("UPDATE collections SET next_version = ?, updated_at = ? WHERE id = ?", next_version + 1, now, number)
+    version = ArtifactVersion(
+        id=ids.new_id(),
+        entity=new.entity,
+        project=new.project,
+        name=new.name,
+        type=new.type,
+        version=next_version,
+        digest=new.digest,
+        manifest=new.manifest,
+        size=new.size,
+        entries=new.entries,
+        tags=tuple(dict.fromkeys(new.tags)),
+        description=new.description,
+        metadata=new.metadata,
+        ttl_seconds=new.ttl_seconds,
+        run=new.run,
+        signatures=new.signatures,
+        created_at=now,
+        updated_at=now,
+    )
+    tx.run(
+        f"INSERT INTO versions (collection_id, {versions.VERSIONS.columns}) "  # noqa: S608 - names of ours
+        f"VALUES ({marks(len(versions.VERSIONS.names) + 1)})",
+        number,
+        *versions.VERSIONS.dump(version),
+    )
+    return version.id

@@ -1,0 +1,101 @@
+"""What SQLite and PostgreSQL have in common: transactions over hand-written SQL.
+
+Statements are written once, with ``?`` for parameters and two marks that only PostgreSQL needs: ``{lock}`` locks the
+rows that are read until the end of the transaction, ``{skip}`` does so and passes over rows that others hold.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from windlass_metastore_sql.bells import Bells
+
+Row = tuple[Any, ...]
+
+
+class Cursor(Protocol):
+    """The part of the DB-API that is used here."""
+
+    rowcount: int
+
+    def fetchall(self) -> list[Any]: ...
+    def fetchone(self) -> Any: ...
+
+
+class Tx:
+    """An open transaction.
+
+    Attributes:
+        topics: Whom to wake after the commit, see `Bells`.
+    """
+
+    __slots__ = ("_execute", "_many", "topics")
+
+    def __init__(
+        self,
+        execute: Callable[[str, Sequence[Any]], Cursor],
+        many: Callable[[str, Iterable[Sequence[Any]]], Any],
+    ) -> None:
+        self._execute = execute
+        self._many = many
+        self.topics: set[str] = set()
+
+    def rows(self, sql: str, *values: Any) -> list[Row]:
+        """All rows of a query (or of RETURNING)."""
+        return self._execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Any) -> Row | None:
+        """The first row, or None."""
+        # Fetching all, not one, ends the statement: SQLite keeps an unfinished one open past the commit.
+        found = self._execute(sql, values).fetchall()
+        return found[0] if found else None
+
+    def run(self, sql: str, *values: Any) -> int:
+        """Execute and return how many rows were changed."""
+        return self._execute(sql, values).rowcount
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute once for each row of values."""
+        self._many(sql, rows)
+
+
+class Database(ABC):
+    """A database with its transactions and its bells."""
+
+    bells: Bells
+
+    @abstractmethod
+    def read(self) -> AbstractContextManager[Tx]:
+        """A transaction that sees one state of the database and changes nothing."""
+
+    @abstractmethod
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Tx]:
+        """A transaction: all or nothing. Bells of `Tx.topics` ring after the commit.
+
+        With `durable` it survives a power failure; without, a crash of the process or, after a power failure, its
+        loss must be harmless.
+        """
+
+    @abstractmethod
+    def now(self) -> float:
+        """The store's clock."""
+
+    @abstractmethod
+    def migrate(self) -> None:
+        """Make or upgrade the schema."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise unless the schema is this version's."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back connections."""
+
+
+def marks(count: int) -> str:
+    """``?, ?, ?``."""
+    return ", ".join("?" * count)

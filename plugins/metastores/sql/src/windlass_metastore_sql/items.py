@@ -1,0 +1,33 @@
+"""Queue items: what a claim looks at. Only items of runs that are not over are kept."""
+
+from __future__ import annotations
+
+from windlass.models.queue import QueueRef
+from windlass_metastore_sql.database import Tx
+
+WAITING, CLAIMED, DELAYED, BLOCKED = 0, 1, 2, 3
+"""Status of an item. Delayed: until ``not_before``. Blocked: until the runs it depends on have finished."""
+
+AGEING = 6 * 3600.0
+"""Seconds of waiting that count as much as one step of priority, from ``high`` to ``low``."""
+
+_CRITICAL = -1e10
+
+
+def rank(arrival: float, priority: int, *, prioritized: bool) -> float:
+    """The place in the line: smaller goes first.
+
+    A number that does not change while the item waits, so that the line is an index. ``critical`` goes before
+    everything; an item that has waited `AGEING` seconds longer goes before one of the next higher priority.
+    """
+    if not prioritized:
+        return arrival
+    if priority <= 0:
+        return arrival + _CRITICAL
+    return arrival + (priority - 1) * AGEING
+
+
+def queue_ref(tx: Tx, queue_id: int) -> QueueRef | None:
+    """The name of a queue."""
+    row = tx.row("SELECT entity, name FROM queues WHERE id = ?", queue_id)
+    return QueueRef(entity=row[0], name=row[1]) if row else None

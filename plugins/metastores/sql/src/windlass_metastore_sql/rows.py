@@ -1,0 +1,101 @@
+"""Rows from attrs models and back, derived from the type hints: no column is written down twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import attrs
+import msgspec
+
+from windlass import wire
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
+
+
+class Mapper(Generic[T]):
+    """Maps a model to columns of the same names.
+
+    Plain values are stored as they are; everything structured is JSON text, with ``''`` for the field's default, so
+    that the usual row costs no parsing.
+
+    Args:
+        kind: The model.
+        skip: Fields that are kept elsewhere.
+    """
+
+    def __init__(self, kind: type[T], *, skip: Sequence[str] = ()) -> None:
+        hints = get_type_hints(kind)
+        fields = [f for f in attrs.fields(kind) if f.name not in skip]
+        self.kind = kind
+        self.names = tuple(f.name for f in fields)
+        self.columns = ", ".join(f'"{name}"' for name in self.names)
+        self._loads = {f.name: _loader(hints[f.name], f) for f in fields}
+        self._dumps = {f.name: _dumper(hints[f.name], f) for f in fields}
+        self._plan = tuple((i, name, load) for i, name in enumerate(self.names) if (load := self._loads[name]))
+
+    def load(self, row: Sequence[Any], **more: Any) -> T:
+        """The model of a row selected with `columns` (further columns behind them are ignored)."""
+        values = dict(zip(self.names, row, strict=False))
+        for index, name, load in self._plan:
+            values[name] = load(row[index])
+        return self.kind(**values, **more)
+
+    def dump(self, value: T) -> tuple[Any, ...]:
+        """The values for `columns`."""
+        return tuple(self._dumps[name](getattr(value, name)) for name in self.names)
+
+    def changed(self, old: T, new: T) -> dict[str, Any]:
+        """Columns whose values differ, with the new values."""
+        return {
+            name: self._dumps[name](getattr(new, name))
+            for name in self.names
+            if getattr(old, name) is not getattr(new, name)
+            and (getattr(old, name) != getattr(new, name) or name == "handle")
+        }
+
+    def prefixed(self, table: str) -> str:
+        """The columns, each with a table name."""
+        return ", ".join(f'{table}."{name}"' for name in self.names)
+
+
+def assignments(columns: Sequence[str]) -> str:
+    """``"a" = ?, "b" = ?``."""
+    return ", ".join(f'"{name}" = ?' for name in columns)
+
+
+def _plain(hint: Any) -> type[Any] | None:
+    if get_origin(hint) in (Union, UnionType):
+        rest = [arg for arg in get_args(hint) if arg is not NoneType]
+        return rest[0] if len(rest) == 1 and rest[0] in (str, int, float) else None
+    return hint if isinstance(hint, type) and (hint in (str, int, float, bool) or issubclass(hint, Enum)) else None
+
+
+def _loader(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any] | None:
+    plain = _plain(hint)
+    if plain in (str, int, float):
+        return None
+    if plain is bool:
+        return bool
+    if plain is not None:
+        return {member.value: member for member in plain}.__getitem__
+    decode = msgspec.json.Decoder(hint).decode
+    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
+        factory = field.default.factory
+        return lambda text: decode(text) if text else factory()
+    default = None if field.default is attrs.NOTHING else field.default
+    return lambda text: decode(text) if text else default
+
+
+def _dumper(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any]:
+    plain = _plain(hint)
+    if plain in (str, int, float):
+        return lambda value: value
+    if plain is bool:
+        return int
+    if plain is not None:
+        return lambda value: value.value
+    default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+    return lambda value: "" if value is None or value == default else wire.encode(value).decode()

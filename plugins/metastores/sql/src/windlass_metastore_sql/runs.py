@@ -1,0 +1,301 @@
+"""Runs and their history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve
+
+from windlass import wire
+from windlass.errors import ConflictError, FencedError, RunNotFoundError, UsageError
+from windlass.metastore import RunStore
+from windlass.models.reason import Reason
+from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate
+from windlass_metastore_sql import logs
+from windlass_metastore_sql.bells import topic
+from windlass_metastore_sql.database import Database, Tx, marks
+from windlass_metastore_sql.items import BLOCKED, CLAIMED, DELAYED, WAITING, queue_ref
+from windlass_metastore_sql.rows import Mapper, assignments
+
+RUNS = Mapper(Run)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_SET = ("name", "phase", "reason", "host", "handle", "image", "exit_code", "job", "tags", "notes", "usage")
+_MERGED = ("config", "summary", "timings")
+_AFTER_THE_END = ("tags", "notes", "summary")
+
+
+class SqlRuns(RunStore):
+    """Runs in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def create(self, run: Run) -> Run:
+        """See `RunStore.create`."""
+        check_id(run.id)
+        if run.state is RunState.QUEUED:
+            raise UsageError("a queued run is made by putting it on a queue", hint="Use queues.enqueue.")
+        now = self._db.now()
+        started = run.started_at or (now if run.state is RunState.RUNNING else 0.0)
+        run = evolve(run, created_at=run.created_at or now, started_at=started)
+        with self._db.write() as tx:
+            if insert_run(tx, run) is None:
+                raise ConflictError(f"there is a run '{run.id}' already", hint="Choose another id, or give none.")
+        return run
+
+    def get(self, run_id: str) -> Run:
+        """See `RunStore.get`."""
+        with self._db.read() as tx:
+            return get_run(tx, run_id)
+
+    def list(self, where: RunFilter) -> tuple[Run, ...]:
+        """See `RunStore.list`."""
+        tests, values = [], []
+        for name in ("entity", "project", "queue", "agent", "group"):
+            if wanted := getattr(where, name):
+                tests.append(f'"{name}" = ?')
+                values.append(wanted)
+        if where.states:
+            tests.append(f"state IN ({marks(len(where.states))})")
+            values.extend(state.value for state in where.states)
+            if not any(state.is_terminal for state in where.states):
+                tests.append("finished_at = 0")
+        if where.before:
+            tests.append("seq < (SELECT seq FROM runs WHERE id = ?)")
+            values.append(where.before)
+        condition = f"WHERE {' AND '.join(tests)} " if tests else ""
+        sql = f"SELECT {RUNS.columns} FROM runs {condition}ORDER BY seq DESC LIMIT ?"  # noqa: S608 - names of ours
+        with self._db.read() as tx:
+            return tuple(RUNS.load(row) for row in tx.rows(sql, *values, where.limit))
+
+    def update(self, run_id: str, changes: RunUpdate, fence: int | None = None, attempt: int | None = None) -> Run:
+        """See `RunStore.update`."""
+        ends = changes.state is not None and changes.state.is_terminal
+        with self._db.write(durable=ends) as tx:
+            run = get_run(tx, run_id, lock=True)
+            check_holder(run, fence, attempt)
+            return change_run(tx, run, changes, self._db.now())
+
+    def request_stop(self, run_id: str) -> Run:
+        """See `RunStore.request_stop`."""
+        with self._db.write() as tx:
+            run = get_run(tx, run_id, lock=True)
+            if run.state.is_terminal:
+                return run
+            stopped = evolve(run, stop_requested=True)
+            save_run(tx, run, stopped)
+            if run.state is RunState.QUEUED:
+                reason = Reason(code="stopped-by-user", message="stopped while it was waiting in its queue")
+                return change_run(tx, stopped, RunUpdate(state=RunState.KILLED, reason=reason), self._db.now())
+            item = tx.row("SELECT queue_id FROM items WHERE run_id = ?", run_id)
+            if item and (ref := queue_ref(tx, item[0])):
+                tx.topics.add(topic(ref))
+            return stopped
+
+    def delete(self, run_id: str) -> None:
+        """See `RunStore.delete`."""
+        with self._db.write() as tx:
+            run = get_run(tx, run_id, lock=True)
+            if not run.state.is_terminal:
+                raise ConflictError(f"run '{run_id}' is {run.state}", hint="Stop it first.")
+            for table in ("metrics", "logs", "log_chunks", "log_cursors"):
+                tx.run(f"DELETE FROM {table} WHERE run_id = ?", run_id)  # noqa: S608 - names of ours
+            tx.run("DELETE FROM runs WHERE id = ?", run_id)
+
+    def log_metrics(self, run_id: str, rows: Sequence[MetricRow], attempt: int | None = None) -> None:
+        """See `RunStore.log_metrics`."""
+        if any(row.step < 0 for row in rows):
+            raise UsageError("a step cannot be negative", where="rows")
+        merged: dict[int, MetricRow] = {}
+        for row in rows:
+            old = merged.get(row.step)
+            merged[row.step] = evolve(row, values={**old.values, **row.values}) if old else row
+        with self._db.write(durable=False) as tx:
+            check_holder(get_run(tx, run_id, lock=True), None, attempt)
+            if not merged:
+                return
+            known = tx.rows(
+                'SELECT step, "values" FROM metrics WHERE run_id = ? AND step BETWEEN ? AND ?',
+                run_id,
+                min(merged),
+                max(merged),
+            )
+            for step, text in known:
+                if step in merged:
+                    values = {**wire.decode(text, dict), **merged[step].values}
+                    merged[step] = evolve(merged[step], values=values)
+            tx.many(
+                'INSERT INTO metrics (run_id, step, time, "values") VALUES (?, ?, ?, ?) '
+                'ON CONFLICT (run_id, step) DO UPDATE SET time = excluded.time, "values" = excluded."values"',
+                [(run_id, row.step, row.time, wire.encode(row.values).decode()) for row in merged.values()],
+            )
+
+    def metrics(self, run_id: str, after_step: int = -1, limit: int = 1000) -> tuple[MetricRow, ...]:
+        """See `RunStore.metrics`."""
+        with self._db.read() as tx:
+            get_run(tx, run_id)
+            rows = tx.rows(
+                'SELECT step, time, "values" FROM metrics WHERE run_id = ? AND step > ? ORDER BY step LIMIT ?',
+                run_id,
+                after_step,
+                limit,
+            )
+        return tuple(MetricRow(step=s, time=t, values=wire.decode(text, dict)) for s, t, text in rows)
+
+    def append_log(
+        self, run_id: str, lines: Sequence[LogLine], source: str, before: str, after: str, fence: int | None = None
+    ) -> bool:
+        """See `RunStore.append_log`."""
+        with self._db.write(durable=False) as tx:
+            check_holder(get_run(tx, run_id, lock=True), fence, None)
+            return logs.append(tx, run_id, lines, source, before, after)
+
+    def log_cursor(self, run_id: str, source: str) -> str:
+        """See `RunStore.log_cursor`."""
+        with self._db.read() as tx:
+            get_run(tx, run_id)
+            return logs.cursor(tx, run_id, source)
+
+    def read_log(self, run_id: str, start: int = 0, limit: int = 1000) -> LogPage:
+        """See `RunStore.read_log`."""
+        with self._db.read() as tx:
+            over = get_run(tx, run_id).state.is_terminal
+            return logs.read(tx, run_id, start, limit, over=over)
+
+
+def check_id(run_id: str) -> None:
+    """Raise `UsageError` unless the text can be a run id."""
+    if not _ID.fullmatch(run_id):
+        raise UsageError(
+            f"{run_id!r} cannot be a run id", hint="1 to 128 letters, digits, '_', '.', '-'; a letter or digit first."
+        )
+
+
+_INSERT = (
+    f"INSERT INTO runs ({RUNS.columns}) VALUES ({marks(len(RUNS.names))}) ON CONFLICT (id) DO NOTHING RETURNING seq"  # noqa: S608 - names of ours
+)
+
+
+def insert_run(tx: Tx, run: Run) -> int | None:
+    """Store a new run and return its place in the order of creation; None when the id is taken."""
+    row = tx.row(_INSERT, *RUNS.dump(run))
+    return int(row[0]) if row else None
+
+
+def get_run(tx: Tx, run_id: str, *, lock: bool = False) -> Run:
+    """The run; locked until the end of the transaction with `lock`. Raises `RunNotFoundError`."""
+    row = tx.row(f"SELECT {RUNS.columns} FROM runs WHERE id = ?{' {lock}' if lock else ''}", run_id)  # noqa: S608 - names of ours
+    if row is None:
+        raise RunNotFoundError(f"there is no run '{run_id}'", hint="`windlass run list` shows the runs there are.")
+    return RUNS.load(row)
+
+
+def save_run(tx: Tx, old: Run, new: Run) -> None:
+    """Write the columns that differ."""
+    if changed := RUNS.changed(old, new):
+        tx.run(f"UPDATE runs SET {assignments(list(changed))} WHERE id = ?", *changed.values(), old.id)  # noqa: S608 - names of ours
+
+
+def check_holder(run: Run, fence: int | None, attempt: int | None) -> None:
+    """Raise `FencedError` when a claim or an attempt is not the present one."""
+    if fence is not None and fence != run.fence:
+        raise FencedError(
+            f"run '{run.id}' was taken over: claim {fence} does not hold any more",
+            hint="Stop working on it; another agent does.",
+            context={"fence": fence, "present": run.fence},
+        )
+    if attempt is not None and attempt != run.attempt:
+        raise FencedError(
+            f"attempt {attempt} of run '{run.id}' is superseded by attempt {run.attempt}",
+            hint="Stop; a newer attempt of this run is at work.",
+            context={"attempt": attempt, "present": run.attempt},
+        )
+
+
+def change_run(tx: Tx, run: Run, changes: RunUpdate, now: float) -> Run:
+    """Apply changes, with all that follows from a new state."""
+    values: dict[str, Any] = {}
+    over = run.state.is_terminal
+    if over and changes.reopen and not run.queue:
+        run = evolve(run, state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
+        values.update(state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
+        over = False
+    if over and changes.state not in (None, run.state):
+        raise ConflictError(
+            f"run '{run.id}' is over ({run.state}); it cannot become {changes.state}",
+            context={"state": run.state.value},
+        )
+    for name in _AFTER_THE_END if over else (*_SET, *_MERGED):
+        if (value := getattr(changes, name)) is not None:
+            values[name] = {**getattr(run, name), **value} if name in _MERGED else value
+    if changes.heartbeat:
+        values["heartbeat_at"] = now
+    if changes.state is not None and not over:
+        values.update(_state_values(run, changes, now))
+    new = evolve(run, **values)
+    save_run(tx, run, new)
+    if "host" in values:
+        tx.run("UPDATE items SET host = ? WHERE run_id = ?", new.host, run.id)
+    if new.state.is_terminal and not over:
+        _settle(tx, new, now)
+    return new
+
+
+def _state_values(run: Run, changes: RunUpdate, now: float) -> dict[str, Any]:
+    state = changes.state
+    assert state is not None
+    if state is RunState.QUEUED and run.state is not RunState.QUEUED:
+        raise UsageError("a run returns to its queue by releasing it", hint="Use queues.release.")
+    if run.state is RunState.QUEUED and not state.is_terminal and state is not RunState.QUEUED:
+        raise ConflictError(f"run '{run.id}' waits in its queue; it must be claimed before it can be {state}")
+    values: dict[str, Any] = {"state": state, "reason": changes.reason}
+    if state is not RunState.PENDING and changes.phase is None:
+        values["phase"] = RunPhase.NONE
+    if state is RunState.RUNNING and not run.started_at:
+        values["started_at"] = now
+    if state.is_terminal:
+        values.update(finished_at=now, phase=RunPhase.NONE)
+    if state is run.state and changes.reason is None:
+        del values["reason"]
+    return values
+
+
+def _settle(tx: Tx, run: Run, now: float) -> None:
+    """A run is over: free its place, end its tokens, and let the runs go on that wait for it."""
+    tx.run("DELETE FROM run_tokens WHERE run_id = ?", run.id)
+    tx.run("DELETE FROM item_needs WHERE run_id = ?", run.id)
+    item = tx.row("DELETE FROM items WHERE run_id = ? RETURNING queue_id, status", run.id)
+    if item and item[1] == CLAIMED and (ref := queue_ref(tx, item[0])):
+        tx.topics.add(topic(ref))  # a place under the queue's limits may have become free
+    waiting = tx.rows("DELETE FROM item_needs WHERE needs = ? RETURNING run_id", run.id)
+    for (waiter,) in waiting:
+        if run.state is RunState.FINISHED:
+            _unblock(tx, waiter, now)
+        else:
+            dependent = get_run(tx, waiter, lock=True)
+            change_run(tx, dependent, RunUpdate(state=RunState.KILLED, reason=dependency_reason(run)), now)
+
+
+def dependency_reason(run: Run) -> Reason:
+    """Why a run that depends on `run` is not started."""
+    return Reason(
+        code="dependency-failed",
+        message=f"run '{run.id}', which must finish first, is {run.state}",
+        hint=f"See `windlass run show {run.id}`, then launch both again.",
+        context={"run": run.id, "state": run.state.value},
+    )
+
+
+def _unblock(tx: Tx, run_id: str, now: float) -> None:
+    if tx.row("SELECT 1 FROM item_needs WHERE run_id = ?", run_id):
+        return
+    item = tx.row(
+        f"UPDATE items SET status = CASE WHEN not_before > ? THEN {DELAYED} ELSE {WAITING} END "
+        f"WHERE run_id = ? AND status = {BLOCKED} RETURNING queue_id",
+        now,
+        run_id,
+    )
+    if item and (ref := queue_ref(tx, item[0])):
+        tx.topics.add(topic(ref))

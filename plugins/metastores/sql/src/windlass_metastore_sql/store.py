@@ -1,0 +1,127 @@
+"""The metadata store over a SQL database."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from windlass.blobs import BlobStore
+from windlass.errors import StoreError, UsageError
+from windlass.metastore import MetadataStore
+from windlass.models.access import Principal
+from windlass.plugins import Context
+from windlass.settings import default_entity
+from windlass_metastore_sql.access import SqlAccess
+from windlass_metastore_sql.agents import SqlAgents
+from windlass_metastore_sql.artifacts import SqlArtifacts
+from windlass_metastore_sql.config import SqlConfig
+from windlass_metastore_sql.database import Database
+from windlass_metastore_sql.queues import SqlQueues
+from windlass_metastore_sql.runs import SqlRuns
+
+_BLOBS = "?blobs="
+
+
+class SqlStore(MetadataStore):
+    """Runs, queues, agents, artifacts and access in one SQL database.
+
+    Args:
+        database: Where.
+        context: The process it works for.
+        blobs: URI of the blob store of a database that has none yet; else it must be the recorded one, or empty.
+        default_blobs: What is recorded when `blobs` is empty.
+    """
+
+    def __init__(self, database: Database, context: Context, blobs: str, default_blobs: str) -> None:
+        self._db = database
+        self._context = context
+        self._wanted_blobs = blobs
+        self._default_blobs = default_blobs
+        self.runs = SqlRuns(database)
+        self.queues = SqlQueues(database)
+        self.agents = SqlAgents(database)
+        self.artifacts = SqlArtifacts(database)
+        self.access = SqlAccess(database)
+
+    @cached_property
+    def blobs(self) -> BlobStore:  # type: ignore[override]
+        """The blob store at the recorded URI."""
+        from windlass.artifacts.blobstore import StorageBlobStore
+
+        root = self.blob_root()
+        return StorageBlobStore(self._context.app.storage_for(root), root)
+
+    def blob_root(self) -> str:
+        """URI of the blob store, recorded when it is first asked for.
+
+        Raises:
+            StoreError: Another one than the recorded is wanted.
+        """
+        with self._db.read() as tx:
+            row = tx.row("SELECT value FROM facts WHERE name = 'blobs'")
+        if row is None:
+            with self._db.write() as tx:
+                tx.run(
+                    "INSERT INTO facts (name, value) VALUES ('blobs', ?) ON CONFLICT (name) DO NOTHING",
+                    self._wanted_blobs or self._default_blobs,
+                )
+                row = tx.row("SELECT value FROM facts WHERE name = 'blobs'")
+        root = str(row[0]) if row else ""
+        if self._wanted_blobs and self._wanted_blobs != root:
+            raise StoreError(
+                f"the blobs of this database are at {root}, not at {self._wanted_blobs}",
+                where="WINDLASS_BASE_URL",
+                hint="Leave out ?blobs=…, or move the blobs and change the record.",
+            )
+        return root
+
+    def whoami(self) -> Principal:
+        """Whoever can open the database may do everything in it."""
+        return Principal(kind="local", name=default_entity(), admin=True)
+
+    def now(self) -> float:
+        """See `MetadataStore.now`."""
+        return self._db.now()
+
+    def migrate(self) -> None:
+        """See `MetadataStore.migrate`."""
+        self._db.migrate()
+
+    def check(self) -> None:
+        """See `MetadataStore.check`."""
+        self._db.check()
+
+    def close(self) -> None:
+        """Close connections and bells. May be repeated."""
+        if "blobs" in self.__dict__:
+            self.blobs.close()
+        self._db.close()
+
+
+def open_store(config: SqlConfig, context: Context) -> SqlStore:
+    """Open the store of a URL. A SQLite file is made, or its schema upgraded, when needed."""
+    url, _, blobs = config.url.partition(_BLOBS)
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgresql", "postgres"):
+        from windlass_metastore_sql.postgres import PostgresDatabase
+
+        database: Database = PostgresDatabase(url, config)
+        default = (context.settings.home / "blobs").as_uri()
+    else:
+        from windlass_metastore_sql.sqlite import SqliteDatabase
+
+        if not rest.startswith("/") or len(rest) < 2:
+            raise UsageError(f"{config.url!r} names no file", where="WINDLASS_BASE_URL", hint="sqlite:///PATH")
+        path = Path(rest[1:]).expanduser().absolute()
+        database = SqliteDatabase(path, config.timeout, context.clock)
+        default = (path.parent / "blobs").as_uri()
+    store = SqlStore(database, context, blobs, default)
+    try:
+        if scheme == "sqlite":
+            store.migrate()
+        else:
+            store.check()
+    except BaseException:
+        store.close()
+        raise
+    return store
