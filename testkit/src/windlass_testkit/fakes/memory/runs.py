@@ -24,6 +24,8 @@ _PLAIN = ("name", "state", "phase", "reason", "host", "handle", "image", "exit_c
 
 def changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
     """Apply changes and store the run; the end of a run also takes it off its queue."""
+    if run.state.is_terminal and changes.reopen and not run.queue:
+        run = evolve(run, state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
     if run.state.is_terminal and changes.state not in (None, run.state):
         raise ConflictError(
             f"run '{run.id}' is over ({run.state}) and cannot become {changes.state}", context={"run": run.id}
