@@ -1,0 +1,84 @@
+"""How the process ends: its exit code, the exception that ended it, SIGTERM."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["ExitWatch"]
+
+
+class ExitWatch:
+    """Watches for the end of the process and calls `finish` once, in the process that made it.
+
+    Attributes:
+        code: Exit code as far as it is known; 0 until something else is seen.
+        error: The exception that nobody caught.
+        signal: Number of the signal that ends the process.
+    """
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        self.code = 0
+        self.error: BaseException | None = None
+        self.signal = 0
+        self._finish = finish
+        self._pid = os.getpid()
+        self._exit: Any = sys.exit
+        self._excepthook: Any = sys.excepthook
+        self._took_sigterm = False
+        sys.exit = self._on_exit  # type: ignore[assignment]
+        sys.excepthook = self._on_exception
+        atexit.register(self._at_exit)
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # By default SIGTERM ends Python without clean-up; stopping a run must not lose its last metrics.
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+            self._took_sigterm = True
+
+    def forget_exit(self) -> None:
+        """An exit that was caught is none: called whenever the program goes on working."""
+        self.code = 0
+
+    def remove(self) -> None:
+        """Put everything back as it was."""
+        atexit.unregister(self._at_exit)
+        if sys.exit == self._on_exit:
+            sys.exit = self._exit
+        if sys.excepthook == self._on_exception:
+            sys.excepthook = self._excepthook
+        in_main = threading.current_thread() is threading.main_thread()
+        if self._took_sigterm and in_main and signal.getsignal(signal.SIGTERM) == self._on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _on_exit(self, code: Any = None) -> None:
+        self.code = exit_code(code)
+        self._exit(code)
+
+    def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        self.error = error
+        self.code = 130 if isinstance(error, KeyboardInterrupt) else 1
+        self._excepthook(kind, error, trace)
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        self.code = 128 + number
+        if os.getpid() != self._pid:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise SystemExit(self.code)
+
+    def _at_exit(self) -> None:
+        if os.getpid() == self._pid:
+            self._finish()
+
+
+def exit_code(code: Any) -> int:
+    """The process's exit code for an argument of `sys.exit`."""
+    if code is None:
+        return 0
+    return code & 0xFF if isinstance(code, int) else 1

@@ -1,0 +1,234 @@
+"""``windlass.init``: begin, join or resume a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from windlass.errors import ConflictError, RunNotFoundError, UsageError
+from windlass.ids import new_run_id
+from windlass.models.run import Run as RunRecord
+from windlass.models.run import RunState, RunUpdate
+from windlass.sdk import globals as active
+from windlass.sdk import launch as launch_inputs
+from windlass.sdk import leftovers
+from windlass.sdk.config import INTERNAL, read_config
+from windlass.sdk.facts import system_facts
+from windlass.sdk.run import Run
+from windlass.sdk.sender import Sender
+from windlass.sdk.session import Session, patiently
+from windlass.sdk.settings import Settings
+from windlass.sdk.values import deep_merge, to_json
+
+__all__ = ["init"]
+
+_log = logging.getLogger("windlass")
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_RESUME = ("allow", "must", "never")
+_PATIENCE = 60.0
+
+
+def init(
+    project: str | None = None,
+    entity: str | None = None,
+    name: str | None = None,
+    config: Any = None,
+    *,
+    id: str | None = None,
+    resume: bool | str | None = None,
+    job_type: str = "",
+    group: str = "",
+    tags: Iterable[str] = (),
+    notes: str = "",
+    settings: Settings | Mapping[str, Any] | None = None,
+    mode: str | None = None,
+    reinit: bool = False,
+) -> Run:
+    """Begin a run, and make it the active one.
+
+    Inside a launched job this joins the run that the launch has made: id, project and entity come from there, and
+    config values set by the launch win over those given here.
+
+    Args:
+        project: Name space. Default ``WINDLASS_PROJECT``.
+        entity: Owner. Default ``WINDLASS_ENTITY``.
+        name: Display name. Default: the id.
+        config: Inputs: a mapping, a namespace (argparse) or the path of a YAML or JSON file.
+        id: Id of the run. Default: a new one.
+        resume: ``"never"`` or None: the id must be new. ``"allow"`` or True: go on with that run if it exists.
+            ``"must"``: it has to exist.
+        job_type: What kind of work it does (``train``, ``eval`` …).
+        group: Group of runs it belongs to.
+        tags: Labels.
+        notes: Free text.
+        settings: More settings.
+        mode: ``online``, or ``disabled`` to record nothing.
+        reinit: Finish the active run first. Default: the active run is returned.
+
+    Returns:
+        The run. Use it as a context manager, or call `Run.finish`; otherwise it is finished when Python ends.
+
+    Raises:
+        UsageError: An argument does not fit.
+        ConflictError: The id is taken and `resume` does not allow it.
+        RunNotFoundError: ``resume="must"`` and there is no such run.
+        StoreUnavailableError: The metadata store is out of reach.
+    """
+    present = active.current_run()
+    if present is not None:
+        if not reinit:
+            if config or id or name:
+                _log.warning("a run is active already (%s); call finish() first, or pass reinit=True", present.id)
+            return present
+        present.finish()
+    chosen = _settings(settings, project=project, entity=entity, run_name=name, mode=mode, run_id=id)
+    resolved = chosen.resolve()
+    if resume is not None and resume is not True and resume is not False and resume not in _RESUME:
+        raise UsageError(f"resume={resume!r} does not exist", where="init()", hint=f"One of: {', '.join(_RESUME)}.")
+    values = to_json(read_config(config), "config")
+    if resolved.mode == "disabled":
+        record = RunRecord(id=id or new_run_id(), entity=resolved.entity, project=resolved.project)
+        run = Run(
+            record, session=None, sender=None, config=values, launch_config={}, launched=False, attempt=None,
+            finish_timeout=0.0, finished=active.forget,
+        )  # fmt: skip
+        active.remember(run)
+        return run
+    launched = os.environ.get("WINDLASS_LAUNCH", "").lower() in ("true", "1") and "WINDLASS_RUN_ID" in os.environ
+    if launched:
+        given = {"id": id, "project": project, "entity": entity}
+        ignored = [key for key, value in given.items() if value]
+        if ignored:
+            _log.warning("init(): %s ignored; this process belongs to a launched run", ", ".join(ignored))
+        chosen = _settings(settings, run_name=name, mode=mode)
+        resolved = Settings(
+            **{k: getattr(chosen, k) for k in ("base_url", "api_key", "home", "run_name", "job_name", "mode")}
+        ).resolve()
+    session = Session(resolved)
+    try:
+        if launched:
+            record = patiently(lambda: session.store.runs.get(resolved.run_id), _PATIENCE)
+        else:
+            fresh = RunRecord(
+                id=_checked_id(resolved.run_id) or new_run_id(),
+                name=resolved.run_name,
+                entity=resolved.entity,
+                project=resolved.project,
+                state=RunState.RUNNING,
+                author=resolved.entity,
+                host=socket.gethostname(),
+                config=values,
+                job_type=job_type,
+                group=group,
+                tags=tuple(tags),
+                notes=notes,
+            )
+            record = _begin(session, fresh, resume, resolved.run_id != "")
+    except BaseException:
+        session.close()
+        raise
+    return _start(session, record, values, chosen, launched)
+
+
+def _start(session: Session, record: RunRecord, values: dict[str, Any], chosen: Settings, launched: bool) -> Run:
+    settings = session.settings
+    attempt = settings.attempt if launched else None
+    launch_config = _launch_config(record) if launched else {}
+
+    def first() -> None:
+        run.note(system_facts(git=not chosen.disable_git))
+        if not launched:
+            leftovers.send_all(session.store, settings)
+
+    sender = Sender(
+        session.store,
+        record.id,
+        attempt,
+        leftovers.new_spool(settings, record.id),
+        flush_seconds=chosen.flush_seconds,
+        heartbeat_seconds=chosen.heartbeat_seconds,
+        first=first,
+    )
+    run = Run(
+        record,
+        session=session,
+        sender=sender,
+        config=deep_merge(record.config, values),
+        launch_config=launch_config,
+        launched=launched,
+        attempt=attempt,
+        finish_timeout=chosen.finish_timeout,
+        finished=active.forget,
+    )
+    recorded = {key: item for key, item in record.config.items() if key != INTERNAL}
+    if run.config.as_dict() != recorded:
+        sender.change(config=run.config.as_dict())
+    sender.start()
+    active.remember(run)
+    launch_inputs.publish(run)
+    return run
+
+
+def _settings(given: Settings | Mapping[str, Any] | None, **changes: Any) -> Settings:
+    from attrs import evolve, fields_dict
+
+    wanted = {key: value for key, value in changes.items() if value is not None}
+    if isinstance(given, Mapping):
+        unknown = sorted(set(given) - set(fields_dict(Settings)))
+        if unknown:
+            raise UsageError(
+                f"there is no setting {unknown[0]!r}",
+                where="settings",
+                hint="See windlass.Settings.",
+            )
+        given = Settings(**given)
+    return evolve(given or Settings(), **wanted)
+
+
+def _checked_id(run_id: str) -> str:
+    if run_id and not _ID.fullmatch(run_id):
+        raise UsageError(
+            f"{run_id!r} is no run id", where="id", hint="1 to 64 letters, digits, dashes, dots and underscores."
+        )
+    return run_id
+
+
+def _begin(session: Session, fresh: RunRecord, resume: bool | str | None, id_given: bool) -> RunRecord:
+    store = session.store
+    if resume in (True, "allow", "must"):
+        if not id_given:
+            if resume == "must":
+                raise UsageError("resume='must' needs an id", where="init()", hint="Pass id=…, or set WINDLASS_RUN_ID.")
+        else:
+            try:
+                return patiently(lambda: _reopen(session, store.runs.get(fresh.id)), _PATIENCE)
+            except RunNotFoundError:
+                if resume == "must":
+                    raise
+    try:
+        return patiently(lambda: store.runs.create(fresh), _PATIENCE)
+    except ConflictError as error:
+        hint = f"Choose another id, or pass resume='allow' to go on with run {fresh.id}."
+        raise ConflictError(error.message, where="init()", hint=hint) from None
+
+
+def _reopen(session: Session, record: RunRecord) -> RunRecord:
+    if record.queue:
+        raise UsageError(
+            f"run {record.id} was launched; it can only be joined from its job",
+            where="init()",
+            hint=f"windlass run retry {record.id}",
+        )
+    return session.store.runs.update(record.id, RunUpdate(reopen=True)) if record.state.is_terminal else record
+
+
+def _launch_config(record: RunRecord) -> dict[str, Any]:
+    from windlass.launch.inputs import read_overrides
+
+    wanted = dict(record.spec.run_config) if record.spec is not None else {}
+    return launch_inputs.accepted(deep_merge(wanted, read_overrides(os.environ)))

@@ -1,0 +1,153 @@
+"""Job inputs and launching from Python: ``from windlass.sdk import launch``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windlass.sdk import globals as active
+
+if TYPE_CHECKING:
+    from windlass.models.run import Run as RunRecord
+    from windlass.sdk.run import Run
+
+__all__ = ["launch", "launch_add", "load_windlass_config", "manage_config_file", "manage_windlass_config"]
+
+_config: dict[str, Any] | None = None
+_files: dict[str, dict[str, Any]] = {}
+
+
+def manage_windlass_config(
+    include: Sequence[str] | None = None, exclude: Sequence[str] | None = None, schema: Any = None
+) -> None:
+    r"""Choose which parts of ``run.config`` a launch may set. Without this call that is all of it.
+
+    Args:
+        include: Paths (``trainer.lr``; ``\.`` is a dot within a key) below which values may be set. Default: all.
+        exclude: Paths below which they may not; wins over `include`.
+        schema: JSON Schema, attrs class, dataclass or Pydantic model that describes and bounds the values.
+
+    Raises:
+        UsageError: A path or the schema does not fit.
+    """
+    from windlass.launch.inputs import managed_config
+
+    global _config
+    managed_config({}, include, exclude, schema)  # complains now, even when no run is active yet
+    _config = {"include": list(include or ()), "exclude": list(exclude or ()), "schema": schema}
+    run = active.current_run()
+    if run is not None:
+        run.config.restrict_launch(accepted)
+        publish(run)
+
+
+def manage_config_file(
+    path: str, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None, schema: Any = None
+) -> None:
+    """Make a config file an input of the job. Inside a launched job the file gets the launch's values at once.
+
+    Call it before the file is read. The run config is then no input, unless `manage_windlass_config` is called.
+
+    Args:
+        path: JSON, YAML or TOML file, relative to the working directory.
+        include: See `manage_windlass_config`.
+        exclude: See `manage_windlass_config`.
+        schema: See `manage_windlass_config`.
+
+    Raises:
+        UsageError: The path is not relative, or the file has another kind.
+        ConfigError: No such file, or the launch's values do not fit.
+    """
+    from windlass.launch.inputs import managed_file, read_file_overrides
+
+    found = managed_file(path, include, exclude, schema, root=Path.cwd(), overrides=read_file_overrides(os.environ))
+    _files[found.path] = {"types": found.types, "schema": found.schema}
+    run = active.current_run()
+    if run is not None:
+        publish(run)
+
+
+def load_windlass_config() -> dict[str, Any]:
+    """The values that the launch has set for the run config; empty outside of a launch."""
+    from windlass.launch.inputs import read_overrides
+
+    return accepted(read_overrides(os.environ))
+
+
+def accepted(values: dict[str, Any]) -> dict[str, Any]:
+    """Those values of a launch that the code accepts as inputs."""
+    if _config is None:
+        return values
+    from windlass.launch.paths import parse_paths, select
+
+    return select(values, parse_paths(_config["include"]), parse_paths(_config["exclude"]))
+
+
+def publish(run: Run) -> None:
+    """Record the declared inputs with the run; a job made from it has them. Called when a run begins."""
+    from windlass.launch.inputs import CONFIG_KEY, managed_config
+
+    if _config is None and not _files:
+        return
+    types: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
+    if _config is not None:
+        declared = managed_config(run.config.as_dict(), **_config)
+        types[CONFIG_KEY], schemas[CONFIG_KEY] = declared.types, declared.schema
+    if _files:
+        types["files"] = {path: found["types"] for path, found in _files.items()}
+        schemas["files"] = {path: found["schema"] for path, found in _files.items()}
+    run.note({"input_types": types, "input_schemas": schemas})
+
+
+def launch_add(*, settings: Any = None, **request: Any) -> RunRecord:
+    """Put a job on a queue and return its run at once.
+
+    Args:
+        settings: `windlass.Settings`.
+        request: The fields of `windlass.launch.submit.LaunchRequest`: ``uri=…`` or ``job=…``, ``queue=…``,
+            ``entry_point=…``, ``config=…`` …
+
+    Raises:
+        WindlassError: What ``windlass launch`` would say.
+    """
+    from windlass.launch.submit import LaunchRequest, submit
+    from windlass.sdk.session import Session
+    from windlass.sdk.settings import Settings
+
+    session = Session((settings or Settings()).resolve())
+    try:
+        return submit(LaunchRequest(**request), app=session.app, store=session.store, engine=session.engine)
+    finally:
+        session.close()
+
+
+def launch(*, settings: Any = None, timeout: float | None = None, **request: Any) -> RunRecord:
+    """Put a job on a queue, wait for its end and return its run. See `launch_add`.
+
+    Args:
+        settings: `windlass.Settings`.
+        timeout: Seconds to wait at most; None waits for ever.
+        request: See `launch_add`.
+
+    Raises:
+        TimeoutError: It is not over within `timeout` seconds; it goes on.
+    """
+    from windlass.sdk.api import Api
+
+    queued = launch_add(settings=settings, **request)
+    api = Api(settings)
+    try:
+        record: RunRecord = api.run(queued.id).wait(timeout).record
+        return record
+    finally:
+        api.close()
+
+
+def forget() -> None:
+    """Forget all declared inputs (a new program in the same process: notebooks, tests)."""
+    global _config
+    _config = None
+    _files.clear()

@@ -1,0 +1,103 @@
+"""From what a program hands to ``run.log_artifact`` to an artifact."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from windlass.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from windlass.artifacts.artifact import Artifact
+    from windlass.plugins.app import App
+
+__all__ = ["code_artifact", "make_artifact", "natural_serializer"]
+
+
+def make_artifact(given: Any, *, name: str, type: str, serializer: str, run_id: str, app: App | None) -> Artifact:
+    """An artifact ready to be logged from an artifact, a path, a URI or any object. Raises `UsageError`."""
+    from windlass.artifacts.artifact import Artifact
+
+    if isinstance(given, Artifact):
+        return given
+    if isinstance(given, (str, os.PathLike)) and not serializer:
+        return _from_path(os.fspath(given), name, type or "unspecified", run_id)
+    if not name:
+        raise UsageError(
+            "an object needs a name to be stored under",
+            where="log_artifact()",
+            hint='Pass name="model".',
+        )
+    if app is None:
+        from windlass.plugins.app import App
+
+        app = App()
+    chosen = serializer or natural_serializer(app, given)
+    descriptor = app.serializers.get(chosen)
+    backend = app.create_serializer(chosen)
+    artifact = Artifact(
+        name,
+        type=type or "object",
+        metadata={"serializer": chosen, "python_type": _qualified(given.__class__), **backend.versions()},
+    )
+    with artifact.new_file(f"{name}{descriptor.extensions[0]}", mode="wb") as file:
+        backend.dump(given, cast(BinaryIO, file))
+    return artifact
+
+
+def _from_path(path: str, name: str, type: str, run_id: str) -> Artifact:
+    from windlass.artifacts.artifact import Artifact
+
+    is_uri = re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*://", path) is not None
+    if not is_uri and not os.path.exists(path):
+        raise UsageError(
+            f"there is no file or directory '{path}'",
+            where="log_artifact()",
+            hint="Give an existing path; to store a text as an object, pass serializer=…",
+        )
+    base = os.path.basename(path.rstrip("/")) or os.path.basename(os.path.abspath(path)) or "artifact"
+    artifact = Artifact(name or f"run-{run_id}-{re.sub(r'[^A-Za-z0-9_.-]', '_', base)}", type=type)
+    if is_uri:
+        artifact.add_reference(path)
+    elif os.path.isdir(path):
+        artifact.add_dir(path)
+    else:
+        artifact.add_file(path)
+    return artifact
+
+
+def natural_serializer(app: App, obj: Any) -> str:
+    """Name of the installed serializer that says it handles the type of `obj`; ``pickle`` if none does."""
+    wanted = [_qualified(kind) for kind in type(obj).__mro__[:-1]]
+    best: tuple[int, str] | None = None
+    for info, descriptor in app.serializers.get_all():
+        if isinstance(descriptor, PluginError):
+            continue
+        ranks = [wanted.index(handled) for handled in descriptor.handles if handled in wanted]
+        if ranks and (best is None or min(ranks) < best[0]):
+            best = (min(ranks), info.name)
+    return best[1] if best else "pickle"
+
+
+def _qualified(kind: type[Any]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def code_artifact(
+    root: str, name: str, include: Callable[[str], bool] | None, exclude: Callable[[str], bool] | None
+) -> Artifact | None:
+    """The source code below `root` as an artifact, or None when there is none."""
+    from windlass.artifacts.artifact import Artifact
+    from windlass.launch.ignore import code_files
+
+    artifact = Artifact(name, type="code")
+    found = False
+    for file in code_files(Path(root)):
+        path = os.path.join(root, file.path)
+        if (include(path) if include else path.endswith(".py")) and not (exclude and exclude(path)):
+            artifact.add_file(str(file.source), name=file.path)
+            found = True
+    return artifact if found else None

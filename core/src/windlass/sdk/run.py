@@ -1,0 +1,428 @@
+"""The run object that ``windlass.init`` gives."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from windlass.errors import FencedError, UsageError, WindlassError
+from windlass.models.reason import Reason
+from windlass.models.run import MetricRow, RunState
+from windlass.models.run import Run as RunRecord
+from windlass.sdk.config import INTERNAL, Config
+from windlass.sdk.hooks import ExitWatch
+from windlass.sdk.hooks import exit_code as code_of
+from windlass.sdk.summary import RULES, Summary, SummaryRule
+from windlass.sdk.values import to_json
+
+if TYPE_CHECKING:
+    from windlass.artifacts.artifact import Artifact
+    from windlass.sdk.sender import Sender
+    from windlass.sdk.session import Session
+
+__all__ = ["Run"]
+
+_log = logging.getLogger("windlass")
+
+
+class Run:
+    """One tracked execution. Made by ``windlass.init``; a context manager that finishes the run at its end.
+
+    Attributes:
+        config: Inputs, with item and attribute access. Values set by the launch win.
+        summary: Outcome; the last value of every metric, and what you put there.
+    """
+
+    def __init__(
+        self,
+        record: RunRecord,
+        *,
+        session: Session | None,
+        sender: Sender | None,
+        config: Mapping[str, Any],
+        launch_config: Mapping[str, Any],
+        launched: bool,
+        attempt: int | None,
+        finish_timeout: float,
+        finished: Callable[[Run], None],
+    ) -> None:
+        self._record = record
+        self._session = session
+        self._sender = sender
+        self._launched = launched
+        self._attempt = attempt
+        self._finish_timeout = finish_timeout
+        self._finished = finished
+        self._pid = os.getpid()
+        self._warned_fork = False
+        self._lock = threading.RLock()
+        self._row: dict[str, Any] = {}
+        self._step = int(record.summary.get("_step", -1)) + 1 if record.attempt == (attempt or record.attempt) else 0
+        self._rules: dict[str, SummaryRule] = {}
+        self._notes_inside: dict[str, Any] = dict(record.config.get(INTERNAL) or {})
+        self._over = False
+        self.config = Config(config, launch=launch_config, changed=lambda changes: self._change(config=changes))
+        self.summary = Summary(record.summary, lambda changes: self._change(summary=changes))
+        self._watch = ExitWatch(self._at_exit)
+
+    # -- who it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Unique id."""
+        return self._record.id
+
+    @property
+    def name(self) -> str:
+        """Display name."""
+        return self._record.name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        from attrs import evolve
+
+        self._record = evolve(self._record, name=value)
+        self._change(name=value)
+
+    @property
+    def entity(self) -> str:
+        """Owner."""
+        return self._record.entity
+
+    @property
+    def project(self) -> str:
+        """Name space."""
+        return self._record.project
+
+    @property
+    def path(self) -> str:
+        """``entity/project/id``."""
+        return f"{self.entity}/{self.project}/{self.id}"
+
+    @property
+    def url(self) -> str:
+        """Page of the run on the server; empty when the store is no server."""
+        base = self._session.settings.base_url if self._session else ""
+        return f"{base.rstrip('/')}/{self.path}" if base.startswith("http") else ""
+
+    @property
+    def group(self) -> str:
+        """Group it belongs to."""
+        return self._record.group
+
+    @property
+    def job_type(self) -> str:
+        """What kind of work it does."""
+        return self._record.job_type
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Labels."""
+        return self._record.tags
+
+    @tags.setter
+    def tags(self, value: Iterable[str]) -> None:
+        from attrs import evolve
+
+        self._record = evolve(self._record, tags=tuple(value))
+        self._change(tags=self._record.tags)
+
+    @property
+    def notes(self) -> str:
+        """Free text."""
+        return self._record.notes
+
+    @notes.setter
+    def notes(self, value: str) -> None:
+        from attrs import evolve
+
+        self._record = evolve(self._record, notes=value)
+        self._change(notes=value)
+
+    @property
+    def step(self) -> int:
+        """Step that the next `log` writes to."""
+        return self._step
+
+    @property
+    def disabled(self) -> bool:
+        """Nothing is recorded."""
+        return self._session is None
+
+    @property
+    def resumed(self) -> bool:
+        """It was begun by an earlier process."""
+        return bool(self._record.summary.get("_step") is not None)
+
+    @property
+    def should_stop(self) -> bool:
+        """Somebody asked for the end of the run; ask now and then in a long loop."""
+        return self._sender is not None and self._sender.stop_requested
+
+    # -- what it records -----------------------------------------------------------------------------------------
+
+    def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        """Record metrics.
+
+        Args:
+            data: Values by name; nested mappings are fine.
+            step: Steps never fall; values of one step are put together. Default: one further than the last.
+            commit: False keeps the step open for more values. Default: True without `step`, else False.
+
+        Raises:
+            UsageError: `data` is no mapping of JSON values, or the run is over.
+            FencedError: Another attempt of the run has taken over; stop.
+        """
+        if not isinstance(data, Mapping):
+            raise UsageError(f"log takes a mapping, not {type(data).__name__}", hint='run.log({"loss": 0.1})')
+        values = to_json(data, "log")
+        if not self._usable("log"):
+            return
+        with self._lock:
+            if step is not None:
+                if step < self._step:
+                    _log.warning("step %d is older than step %d; its values are dropped", step, self._step)
+                    return
+                if step > self._step:
+                    self._commit()
+                    self._step = step
+            self._row.update(values)
+            self.summary.update({k: self._summed(k, v) for k, v in values.items() if self._in_summary(k)})
+            if commit if commit is not None else step is None:
+                self._commit()
+                self._step += 1
+
+    def define_metric(self, name: str, step_metric: str = "", summary: str = "last", **_more: Any) -> None:
+        """Say how a metric is summed up: ``last``, ``min``, ``max``, ``mean``, ``first`` or ``none``.
+
+        With anything but ``last``, ``run.summary[name]`` is a mapping: ``{"min": 0.1}``. `step_metric` is recorded
+        for charts.
+
+        Raises:
+            UsageError: There is no such rule.
+        """
+        kind = (summary or "last").split(",")[0]
+        if kind not in RULES:
+            raise UsageError(f"there is no summary rule {kind!r}", hint=f"Use one of: {', '.join(RULES)}.")
+        self._rules[name] = SummaryRule(kind)
+        if step_metric:
+            self.note({"step_metrics": {**self._notes_inside.get("step_metrics", {}), name: step_metric}})
+
+    def log_artifact(
+        self,
+        artifact_or_path: Any,
+        name: str = "",
+        type: str = "",
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        *,
+        serializer: str = "",
+    ) -> Artifact:
+        """Store a version of an artifact as an output of this run. Returns when it is visible.
+
+        Args:
+            artifact_or_path: An `Artifact`; the path of a file or directory; a URI, which is tracked by reference;
+                or any object, which is written by a serializer.
+            name: Name of the artifact. Default for paths: ``run-<id>-<file name>``. Needed for objects.
+            type: Its type. Default ``unspecified``.
+            aliases: Aliases beside ``latest``.
+            tags: Tags of the version.
+            serializer: Name of the serializer for an object. Default: the natural one for its type, else pickle.
+
+        Raises:
+            UsageError: There is no such file, or a name breaks the rules.
+            StorageError, StoreError: It could not be stored; nothing is visible.
+            FencedError: Another attempt of the run has taken over.
+        """
+        from windlass.sdk.outputs import make_artifact
+
+        app = self._session.app if self._session else None
+        artifact = make_artifact(artifact_or_path, name=name, type=type, serializer=serializer, run_id=self.id, app=app)
+        if not self._usable("log_artifact") or self._session is None:
+            return artifact
+        return self._session.engine.log(
+            artifact,
+            entity=self.entity,
+            project=self.project,
+            run=self.id,
+            attempt=self._attempt,
+            aliases=tuple(aliases),
+            tags=tuple(tags),
+        )
+
+    def use_artifact(self, artifact_or_name: Artifact | str, type: str = "", aliases: Sequence[str] = ()) -> Artifact:
+        """Record that the run uses an artifact, and return it for reading.
+
+        Args:
+            artifact_or_name: ``name:alias``, ``project/name:v3``, ``entity/project/name@digest`` …; or an
+                `Artifact`, which is logged first if it is new.
+            type: Expected type; another one is an error.
+            aliases: Aliases to put on a new artifact.
+
+        Raises:
+            ArtifactNotFoundError: There is none; lists what is there.
+            UsageError: Recording is disabled, or the type differs.
+        """
+        if self._session is None:
+            raise UsageError("artifacts cannot be used while recording is disabled", hint="Unset WINDLASS_MODE.")
+        self._usable("use_artifact")
+        engine = self._session.engine
+        if isinstance(artifact_or_name, str):
+            found = engine.get(artifact_or_name, type=type, entity=self.entity, project=self.project)
+        elif getattr(artifact_or_name, "id", ""):
+            found = artifact_or_name
+        else:
+            found = engine.log(
+                artifact_or_name, entity=self.entity, project=self.project, aliases=tuple(aliases), attempt=None
+            )
+        engine.use(found, self.id, self._attempt)
+        return found
+
+    def log_code(
+        self,
+        root: str | None = ".",
+        name: str = "",
+        include_fn: Callable[[str], bool] | None = None,
+        exclude_fn: Callable[[str], bool] | None = None,
+    ) -> Artifact | None:
+        """Store the source code under `root` as an artifact of type ``code``.
+
+        Args:
+            root: Directory. What ``.gitignore`` and ``.windlassignore`` name is left out.
+            name: Name of the artifact. Default ``source-<project>``.
+            include_fn: Takes a path, says whether it belongs to the code. Default: Python files.
+            exclude_fn: Takes a path, says whether it is left out.
+
+        Returns:
+            The artifact, or None when no file was found.
+        """
+        from windlass.sdk.outputs import code_artifact
+
+        artifact = code_artifact(root or ".", name or f"source-{self.project}", include_fn, exclude_fn)
+        return None if artifact is None else self.log_artifact(artifact)
+
+    # -- its end ---------------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float = 60.0) -> bool:
+        """Wait until everything logged is stored. False when that did not work within `timeout` seconds."""
+        return self._sender is None or self._sender.flush(timeout)
+
+    def finish(self, exit_code: int | None = None) -> None:
+        """Send what is left and mark the run as over. May be repeated.
+
+        Args:
+            exit_code: 0 is ``finished``, anything else ``failed``. The state of a launched run is not set here:
+                its agent does that when the process has ended.
+        """
+        if exit_code is not None:
+            self._watch.code = exit_code
+        self._end(self._watch.error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._watch.forget_exit()
+        elif isinstance(error, SystemExit):
+            self._watch.code = code_of(error.code)
+        else:
+            self._watch.code = 130 if isinstance(error, KeyboardInterrupt) else 1
+        self._end(error)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}>"
+
+    def _at_exit(self) -> None:
+        self._end(self._watch.error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._over or os.getpid() != self._pid:
+            return
+        self._over = True
+        self._watch.remove()
+        with self._lock:
+            self._commit()
+        code = self._watch.code
+        if self._sender is not None and self._session is not None:
+            self.summary.republish()
+            if not self._launched:
+                self._sender.change(state=_state(code), exit_code=code, reason=_reason(code, error))
+            if not self._sender.close(self._finish_timeout):
+                from windlass.sdk.leftovers import keep
+
+                keep(self._session.settings, self.id, self._attempt, self._sender)
+            self._session.close()
+        self._finished(self)
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Record facts about where the run comes from; kept beside the config under ``_windlass``."""
+        with self._lock:
+            self._notes_inside.update(to_json(facts, "facts"))
+            self._change(config={INTERNAL: dict(self._notes_inside)})
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _usable(self, what: str) -> bool:
+        if os.getpid() != self._pid:
+            if not self._warned_fork:
+                self._warned_fork = True
+                _log.warning("%s() in a forked process is ignored; record from the process that called init()", what)
+            return False
+        if self._over:
+            raise UsageError(f"run {self.id} is over", where=f"{what}()", hint="Call windlass.init() for another run.")
+        if self._sender is not None and self._sender.fenced is not None:
+            raise FencedError(
+                f"another attempt of run {self.id} has taken over", hint="Stop; nothing is recorded any more."
+            )
+        self._watch.forget_exit()
+        return True
+
+    def _commit(self) -> None:
+        if not self._row:
+            return
+        row, self._row = self._row, {}
+        if self._sender is not None:
+            self._sender.row(MetricRow(step=self._step, time=time.time(), values=row))
+        self.summary.update({"_step": self._step})
+
+    def _summed(self, key: str, value: Any) -> Any:
+        rule = self._rules.get(key)
+        return rule.next(self.summary.get(key), value) if rule is not None else value
+
+    def _in_summary(self, key: str) -> bool:
+        rule = self._rules.get(key)
+        return rule is None or rule.kind != "none"
+
+    def _change(self, **changes: Any) -> None:
+        if self._sender is not None and os.getpid() == self._pid and not self._over_for_good:
+            self._sender.change(**changes)
+
+    @property
+    def _over_for_good(self) -> bool:
+        return self._over and self._session is not None and "store" not in self._session.__dict__
+
+
+def _state(code: int) -> RunState:
+    if code == 0:
+        return RunState.FINISHED
+    return RunState.KILLED if code in (130, 143) else RunState.FAILED
+
+
+def _reason(code: int, error: BaseException | None) -> Reason | None:
+    if code == 0:
+        return None
+    if code in (130, 143):
+        return Reason(code="interrupted", message="interrupted by the user" if code == 130 else "ended by SIGTERM")
+    if isinstance(error, WindlassError):
+        return Reason.from_error(error)
+    if error is not None and not isinstance(error, SystemExit):
+        return Reason(code="exception", message=f"{type(error).__name__}: {error}")
+    return Reason(code="exit-code", message=f"the process ended with exit code {code}")

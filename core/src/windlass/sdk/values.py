@@ -1,0 +1,87 @@
+"""Values of metrics, config and summary as JSON: what is logged is copied, converted and checked at once."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import PurePath
+from typing import Any
+
+from windlass.errors import UsageError
+
+__all__ = ["deep_merge", "to_json"]
+
+_MAX_DEPTH = 50
+_MAX_ELEMENTS = 100_000
+
+
+def to_json(value: Any, where: str, depth: int = 0) -> Any:
+    """A JSON value with the content of `value`.
+
+    Numbers that JSON does not have become ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``. Scalars of array libraries
+    become numbers, small arrays lists; dataclasses, attrs classes and namespaces become mappings.
+
+    Raises:
+        UsageError: It cannot be written as JSON. Names the place.
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, enum.Enum):
+        return to_json(value.value, where, depth)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _finite(float(value))
+    if depth > _MAX_DEPTH:
+        raise UsageError("nested too deeply", where=where, hint=f"At most {_MAX_DEPTH} levels, and no cycles.")
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_json(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, PurePath):
+        return str(value)
+    return _foreign(value, where, depth)
+
+
+def _finite(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _foreign(value: Any, where: str, depth: int) -> Any:
+    size = getattr(value, "size", None)
+    count = size() if callable(size) else size  # numpy has an attribute, torch a method
+    if hasattr(value, "item") and hasattr(value, "tolist"):
+        if callable(getattr(value, "numel", None)):
+            count = value.numel()
+        if isinstance(count, int) and count > _MAX_ELEMENTS:
+            raise UsageError(
+                f"an array of {count:,} elements is too large for a metric",
+                where=where,
+                hint="Log a statistic of it, or put it into an artifact.",
+            )
+        return to_json(value.tolist(), where, depth + 1)
+    fields = getattr(type(value), "__dataclass_fields__", None) or [
+        a.name for a in getattr(type(value), "__attrs_attrs__", ())
+    ]
+    if fields:
+        return {name: to_json(getattr(value, name), f"{where}.{name}", depth + 1) for name in fields}
+    if type(value).__name__ in ("Namespace", "SimpleNamespace"):
+        return to_json(vars(value), where, depth)
+    raise UsageError(
+        f"a {type(value).__module__}.{type(value).__qualname__} cannot be written as JSON",
+        where=where,
+        hint="Log numbers, texts, lists and mappings; put other objects into an artifact.",
+    )
+
+
+def deep_merge(base: Any, over: Any) -> Any:
+    """`base` with `over` laid on it: mappings key by key, everything else replaced. Changes neither."""
+    if isinstance(base, Mapping) and isinstance(over, Mapping):
+        return {**base, **{key: deep_merge(base.get(key), item) for key, item in over.items()}}
+    return over
