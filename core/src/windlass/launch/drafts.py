@@ -1,0 +1,223 @@
+"""What a launch would store before it is enqueued: the code, and the job that describes it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from windlass.errors import ConfigError, UsageError
+from windlass.launch.git import resolve_commit
+from windlass.launch.ignore import code_files
+from windlass.launch.images import parse_image
+from windlass.launch.jobs import load_job, save_job
+from windlass.launch.names import code_name, default_job_name
+from windlass.launch.request import LaunchRequest, split_command
+from windlass.launch.safe import inside, relative_problem
+from windlass.launch.sources import code_artifact
+from windlass.launch.uris import UriKind, classify
+from windlass.models.job import JobSource, JobSpec, SourceKind
+from windlass.models.reason import JSON
+
+if TYPE_CHECKING:
+    from windlass.artifacts.engine import ArtifactEngine
+    from windlass.settings import Settings
+
+__all__ = ["Draft", "make_draft", "store_draft"]
+
+_DEFAULT_SCRIPT = "main.py"
+
+
+@frozen(kw_only=True)
+class Draft:
+    """The job of a launch, perhaps not stored yet.
+
+    Attributes:
+        job: Artifact path of an existing job, or empty.
+        name: Name of the job that will be made, or empty.
+        spec: Its content; the code artifact's path is missing until it is stored.
+        directory: Code directory that will be stored, or None.
+        code: Name of its artifact.
+        aliases: Of the job.
+        origins: Where values came from.
+    """
+
+    job: str = ""
+    name: str = ""
+    spec: JobSpec
+    directory: Path | None = None
+    code: str = ""
+    aliases: tuple[str, ...] = ()
+    origins: dict[str, str] = field(factory=dict)
+
+    @property
+    def input_schemas(self) -> dict[str, JSON]:
+        """Schemas of an existing job's inputs."""
+        return self.spec.input_schemas
+
+
+def make_draft(
+    request: LaunchRequest, *, engine: ArtifactEngine, settings: Settings, entity: str, project: str
+) -> Draft:
+    """Find out what a launch runs. Stores nothing.
+
+    Raises:
+        UsageError, ConfigError: The request does not fit.
+        ArtifactNotFoundError, NotFoundError, AccessError, StorageError: The job or the repository cannot be had.
+    """
+    given = [name for name in ("uri", "image", "job") if getattr(request, name)]
+    if len(given) != 1:
+        what = f"{' and '.join(given)} are given" if given else "there is nothing to launch"
+        raise UsageError(what, where="launch", hint="Give one of --uri, --docker-image and --job.")
+    for option in ("build_context", "dockerfile"):
+        if (text := getattr(request, option)) and (problem := relative_problem(text)):
+            where = f"--{option.replace('_', '-')}"
+            raise UsageError(f"{text!r}: {problem}", where=where, hint="Give a path relative to the source.")
+    if request.git_hash and not request.uri:
+        raise UsageError("a git hash needs a git URI", where="--git-hash", hint="Give it with --uri.")
+    if request.base_image:
+        parse_image(request.base_image, "--base-image")
+    if request.job:
+        job = load_job(request.job, engine=engine, entity=entity, project=project)
+        return Draft(job=job.path, spec=job.spec, origins={"source": f"job {job.path}"})
+    if request.image:
+        return _image_draft(request)
+    location = classify(request.uri)
+    if location.kind is UriKind.GIT:
+        return _git_draft(request, location.remote, settings)
+    assert location.path is not None
+    return _code_draft(request, location.path)
+
+
+def _image_draft(request: LaunchRequest) -> Draft:
+    ref = parse_image(request.image, "--docker-image")
+    for option in ("build_context", "dockerfile", "base_image"):
+        if getattr(request, option):
+            where = f"--{option.replace('_', '-')}"
+            raise UsageError("an image is run as it is, not built", where=where, hint="Leave it out.")
+    source = JobSource(
+        kind=SourceKind.IMAGE, image=request.image, entry_point=tuple(split_command(request.entry_point))
+    )
+    return Draft(
+        name=request.job_name or default_job_name(image=request.image),
+        spec=JobSpec(source=source),
+        aliases=(*request.aliases, *((ref.tag,) if ref.tag and ref.tag != "latest" and not _version(ref.tag) else ())),
+        origins={"source": "flag", "source.entry_point": "flag" if request.entry_point else "image"},
+    )
+
+
+def _version(tag: str) -> bool:
+    return tag[:1] == "v" and tag[1:].isdigit()
+
+
+def _git_draft(request: LaunchRequest, remote: str, settings: Settings) -> Draft:
+    commit = resolve_commit(classify(request.uri), request.git_hash, settings.cache_dir)
+    entry, origin = _entry_point(request, "")
+    source = JobSource(
+        kind=SourceKind.GIT,
+        remote=remote,
+        commit=commit,
+        entry_point=entry,
+        build_context=request.build_context,
+        dockerfile=request.dockerfile,
+        base_image=request.base_image,
+    )
+    script = "/".join(filter(None, (request.build_context, _script(entry))))
+    return Draft(
+        name=request.job_name or default_job_name(remote=remote, script=script),
+        spec=JobSpec(source=source),
+        aliases=request.aliases,
+        origins={"source": "flag", "source.commit": f"git {request.git_hash or 'HEAD'}", "source.entry_point": origin},
+    )
+
+
+def _code_draft(request: LaunchRequest, path: Path) -> Draft:
+    if request.git_hash:
+        raise UsageError(
+            f"{request.uri!r} is a directory here, which has no git hash", where="--git-hash",
+            hint=f"Write file://{path} to launch a commit of a repository.",
+        )  # fmt: skip
+    directory, script = (path.parent, path.name) if path.is_file() else (path, "")
+    if path.is_file() and script.endswith(".ipynb"):
+        raise UsageError("a notebook cannot be launched", where="--uri", hint="Convert it to a script first.")
+    context = inside(directory, request.build_context, "--build-context")
+    if not context.is_dir():
+        raise ConfigError(
+            f"there is no directory {request.build_context!r} in the source", where="--build-context",
+            hint=f"The source is {directory}.",
+        )  # fmt: skip
+    if request.dockerfile and not inside(context, request.dockerfile, "--dockerfile").is_file():
+        raise ConfigError(
+            f"there is no file {request.dockerfile!r} in the build context", where="--dockerfile",
+            hint=f"The build context is {context}; the path is relative to it.",
+        )  # fmt: skip
+    entry, origin = _entry_point(request, script)
+    if origin == "default" and not (context / _DEFAULT_SCRIPT).is_file():
+        raise UsageError(
+            f"no entry point is given, and there is no {_DEFAULT_SCRIPT}", where="--entry-point",
+            hint='e.g. --entry-point "python train.py"',
+        )  # fmt: skip
+    if next(code_files(directory), None) is None:
+        raise ConfigError("the directory holds no code", where=str(directory), hint="It is empty, or all is ignored.")
+    name = code_name(request.job_name or directory.name)
+    source = JobSource(
+        kind=SourceKind.CODE,
+        entry_point=entry,
+        build_context=request.build_context,
+        dockerfile=request.dockerfile,
+        base_image=request.base_image,
+    )
+    return Draft(
+        name=request.job_name or default_job_name(code=name),
+        spec=JobSpec(source=source),
+        directory=directory,
+        code=name,
+        aliases=request.aliases,
+        origins={"source": "flag", "source.entry_point": origin},
+    )
+
+
+def _entry_point(request: LaunchRequest, script: str) -> tuple[tuple[str, ...], str]:
+    if request.entry_point:
+        return tuple(split_command(request.entry_point)), "flag"
+    if script:
+        program = {".sh": "bash", ".bash": "bash"}.get(Path(script).suffix, "python")
+        return (program, script), "uri"
+    if request.dockerfile:
+        return (), "dockerfile"
+    return ("python", _DEFAULT_SCRIPT), "default"
+
+
+def _script(entry: tuple[str, ...]) -> str:
+    return next((word for word in entry if word.endswith((".py", ".sh", ".bash"))), entry[-1] if entry else "")
+
+
+def store_draft(
+    draft: Draft, *, engine: ArtifactEngine, settings: Settings, entity: str, project: str, description: str = ""
+) -> tuple[str, JobSource]:
+    """Store code and job, as far as they are new.
+
+    Returns:
+        Artifact path of the job, and its source with everything pinned.
+    """
+    if draft.job:
+        return draft.job, draft.spec.source
+    source, python = draft.spec.source, draft.spec.source.python
+    if draft.directory is not None:
+        skip = (settings.home, settings.cache_dir, settings.artifact_dir.absolute(), Path(sys.prefix))
+        logged = engine.log(code_artifact(draft.directory, draft.code, skip=skip), entity=entity, project=project)
+        path = f"{entity}/{project}/{draft.code}:{logged.version}"
+        source = evolve(source, artifact=path, python=python)
+    spec = evolve(draft.spec, source=source)
+    job = save_job(
+        draft.name,
+        spec,
+        engine=engine,
+        entity=entity,
+        project=project,
+        aliases=draft.aliases,
+        description=description,
+    )
+    return f"{entity}/{project}/{draft.name}:{job.version}", source

@@ -1,0 +1,162 @@
+"""Which files of a directory belong to its code: ``.gitignore`` and ``.windlassignore``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from windlass.errors import ConfigError
+
+__all__ = ["CodeFile", "Rules", "code_files", "parse_rules", "translate"]
+
+IGNORE_FILES = (".gitignore", ".windlassignore")
+"""Read in this order in every directory; later rules win, and deeper files win over higher ones."""
+_ALWAYS = frozenset({".git", ".hg", ".svn", ".windlass", "__pycache__", ".DS_Store"})
+_CACHE_MARK = "CACHEDIR.TAG"  # bford.info/cachedir: what can be made again
+
+
+@frozen(kw_only=True)
+class _Rule:
+    pattern: re.Pattern[str]
+    keep: bool
+    directories: bool
+
+
+Rules = tuple[_Rule, ...]
+
+
+@frozen(kw_only=True)
+class CodeFile:
+    """A file that belongs to the code.
+
+    Attributes:
+        path: Relative to the directory, with forward slashes.
+        source: Where its bytes are (a link's target).
+        executable: The owner may execute it.
+    """
+
+    path: str
+    source: Path
+    executable: bool
+
+
+def translate(pattern: str) -> str:
+    """The regular expression of a git-style glob for a path without leading slash."""
+    out, i, size = "", 0, len(pattern)
+    while i < size:
+        char = pattern[i]
+        if char == "*":
+            end = i
+            while end < size and pattern[end] == "*":
+                end += 1
+            alone = end - i >= 2 and (i == 0 or pattern[i - 1] == "/") and (end == size or pattern[end] == "/")
+            if alone and end < size:
+                out += "(?:[^/]+/)*"
+                end += 1
+            else:
+                out += ".*" if alone else "[^/]*"
+            i = end
+        elif char == "?":
+            out += "[^/]"
+            i += 1
+        elif char == "[" and (close := _class_end(pattern, i)):
+            body = pattern[i + 1 : close]
+            negated = body[:1] in ("!", "^")
+            body = re.sub(r"([\\\[&~|])", r"\\\1", body[1:] if negated else body)
+            out += f"(?!/)[{'^' if negated else ''}{body}]"
+            i = close + 1
+        elif char == "\\" and i + 1 < size:
+            out += re.escape(pattern[i + 1])
+            i += 2
+        else:
+            out += re.escape(char)
+            i += 1
+    return out
+
+
+def _class_end(pattern: str, start: int) -> int:
+    first = start + 2 if pattern[start + 1 : start + 2] in ("!", "^") else start + 1
+    end = pattern.find("]", first + 1)
+    return max(end, 0)
+
+
+def parse_rules(lines: Iterable[str]) -> Rules:
+    """Rules of one ignore file. A pattern that cannot be read matches nothing, as in git."""
+    rules = []
+    for line in lines:
+        text = line.rstrip("\r\n")
+        text = re.sub(r"(?<!\\)[ \t]+$", "", text)
+        if not text or text.startswith("#"):
+            continue
+        keep = text.startswith("!")
+        text = text[1:] if keep else text
+        directories = text.endswith("/")
+        text = text.rstrip("/")
+        if not text:
+            continue
+        anchored = "/" in text
+        body = translate(text.removeprefix("/"))
+        try:
+            pattern = re.compile(body if anchored else f"(?:[^/]+/)*{body}", re.DOTALL)
+        except re.error:
+            continue
+        rules.append(_Rule(pattern=pattern, keep=keep, directories=directories))
+    return tuple(rules)
+
+
+def code_files(root: Path, skip: Iterable[Path] = ()) -> Iterator[CodeFile]:
+    """The files of a directory that belong to its code, sorted by path.
+
+    Left out: what ``.gitignore`` and ``.windlassignore`` say, version control, byte-code and other caches, `skip`,
+    and links that lead out of the directory (their content would be somebody else's).
+
+    Raises:
+        ConfigError: `root` is no directory, or an ignore file cannot be read.
+    """
+    if not root.is_dir():
+        raise ConfigError("this is not a directory", where=str(root), hint="Give the directory that holds the code.")
+    top = root.resolve()
+    return _walk(top, top, "", (), frozenset(path.resolve() for path in skip))
+
+
+_Levels = tuple[tuple[str, Rules], ...]
+
+
+def _walk(top: Path, folder: Path, prefix: str, levels: _Levels, skip: frozenset[Path]) -> Iterator[CodeFile]:
+    for name in IGNORE_FILES:
+        path = folder / name
+        if path.is_file():
+            try:
+                rules = parse_rules(path.read_text(encoding="utf-8", errors="replace").splitlines())
+            except OSError as error:
+                raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
+            levels = (*levels, (prefix, rules))
+    with os.scandir(folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        path, relative = folder / entry.name, prefix + entry.name
+        if entry.name in _ALWAYS or entry.name.endswith(".pyc") or path in skip:
+            continue
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if _ignored(relative, is_folder, levels):
+            continue
+        if is_folder:
+            if not (path / _CACHE_MARK).exists():
+                yield from _walk(top, path, f"{relative}/", levels, skip)
+            continue
+        source = path.resolve() if entry.is_symlink() else path
+        if source.is_file() and (source == path or top in source.parents):
+            yield CodeFile(path=relative, source=source, executable=bool(source.stat().st_mode & 0o100))
+
+
+def _ignored(relative: str, is_folder: bool, levels: _Levels) -> bool:
+    for prefix, rules in reversed(levels):
+        below = relative[len(prefix) :]
+        for rule in reversed(rules):
+            if (is_folder or not rule.directories) and rule.pattern.fullmatch(below):
+                return not rule.keep
+    return False

@@ -1,0 +1,294 @@
+"""A subset of JSON Schema: inferred from values, made from classes, checked against values.
+
+Keywords: ``type``, ``properties``, ``required``, ``additionalProperties``, ``items``, ``enum``, ``const``, ``minimum``,
+``maximum``, ``exclusiveMinimum``, ``exclusiveMaximum``, ``minLength``, ``maxLength``, ``minItems``, ``maxItems``,
+``uniqueItems``, ``anyOf``, ``oneOf``, ``allOf``, ``$ref`` into ``$defs``. Others are for display.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from windlass.errors import ConfigError, Problem, UsageError
+from windlass.models.reason import JSON
+
+__all__ = ["at_path", "bounds_text", "infer_schema", "infer_types", "schema_of", "type_word", "validate"]
+
+_WORDS = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "array": "list", "object": "dict",
+          "null": "None"}  # fmt: skip
+_DEPTH = 64
+
+
+def _kind(value: JSON) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "object" if isinstance(value, Mapping) else "array"
+
+
+def infer_types(tree: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The types of a config, nested as it is: ``{"trainer": {"learning_rate": "float"}}``."""
+    return {
+        str(key): infer_types(value) if isinstance(value, Mapping) and value else _WORDS[_kind(value)]
+        for key, value in tree.items()
+    }
+
+
+def infer_schema(value: JSON) -> dict[str, JSON]:
+    """A schema that accepts values like this one. Of a mapping, exactly its keys may be set."""
+    if value is None:
+        return {}
+    kind = _kind(value)
+    if kind == "object":
+        properties = {str(key): infer_schema(item) for key, item in value.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": not properties}
+    schema: dict[str, JSON] = {"type": kind}
+    if kind == "array" and value:
+        kinds = {_kind(item) for item in value}
+        if kinds == {"integer", "number"}:
+            kinds = {"number"}
+        if len(kinds) == 1 and (only := kinds.pop()) not in ("object", "array", "null"):
+            schema["items"] = {"type": only}
+    return schema
+
+
+def schema_of(source: object) -> dict[str, JSON]:
+    """A schema from a JSON Schema (a dict with ``type``, ``properties`` …), from values, or from a class.
+
+    Raises:
+        UsageError: Nothing a schema can be made from.
+        ConfigError: A JSON Schema with mistakes.
+    """
+    if isinstance(source, Mapping):
+        if not _is_schema(source):
+            return infer_schema(source)
+        schema = _inline(source, source.get("$defs") or source.get("definitions") or {}, 0)
+        if problems := check_schema(schema):
+            raise ConfigError("the schema has mistakes", where="schema", problems=problems)
+        return schema
+    maker: Callable[[], Any] | None = getattr(source, "model_json_schema", None)  # Pydantic, class or instance
+    if callable(maker):
+        made: Mapping[str, JSON] = maker()
+        return schema_of(made)
+    cls = source if isinstance(source, type) else type(source)
+    if attrs.has(cls):
+        from windlass.config.schema import json_schema
+
+        return schema_of(json_schema(cls))
+    import dataclasses
+
+    if dataclasses.is_dataclass(cls):
+        import msgspec
+
+        (root,), parts = msgspec.json.schema_components([cls], ref_template="#/$defs/{name}")
+        return schema_of({**root, "$defs": parts})
+    raise UsageError(
+        f"no schema can be made from {cls.__name__}",
+        where="schema",
+        hint="Give a JSON Schema, an attrs class, a dataclass or a Pydantic model.",
+    )
+
+
+def _is_schema(value: Mapping[str, JSON]) -> bool:
+    return "$ref" in value or (
+        value.get("type") in ("object", ["object"]) and isinstance(value.get("properties", {}), Mapping)
+    ) or any(isinstance(value.get(word), list) and value[word] for word in ("anyOf", "oneOf", "allOf"))  # fmt: skip
+
+
+def _inline(schema: JSON, definitions: Mapping[str, JSON], depth: int) -> Any:
+    """Replace references by what they mean; cyclic ones become "anything" below the depth limit."""
+    if isinstance(schema, list):
+        return [_inline(item, definitions, depth + 1) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    if depth > _DEPTH:
+        return {}
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        target = definitions.get(reference.rsplit("/", 1)[-1], {})
+        extra = {key: value for key, value in schema.items() if key != "$ref"}
+        return _inline({**target, **extra} if isinstance(target, Mapping) else extra, definitions, depth + 1)
+    plain = {key: value for key, value in schema.items() if key not in ("$defs", "definitions", "$schema")}
+    parts = plain.get("allOf")
+    if isinstance(parts, list) and len(parts) == 1 and isinstance(parts[0], Mapping):
+        plain.pop("allOf")
+        return _inline({**parts[0], **plain}, definitions, depth + 1)
+    return {
+        key: {name: _inline(part, definitions, depth + 1) for name, part in value.items()}
+        if key == "properties" and isinstance(value, Mapping)
+        else _inline(value, definitions, depth + 1)
+        for key, value in plain.items()
+    }
+
+
+def check_schema(schema: JSON, where: str = "$") -> list[Problem]:
+    """Mistakes in a schema: unknown types, parts of the wrong kind."""
+    if isinstance(schema, bool):
+        return []
+    if not isinstance(schema, Mapping):
+        return [Problem("expected a mapping", where=where)]
+    problems = []
+    kinds = schema.get("type", [])
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        if kind not in _WORDS:
+            near = difflib.get_close_matches(str(kind), _WORDS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(_WORDS)}"
+            problems.append(Problem(f"unknown type {kind!r}", where=f"{where}.type", hint=hint))
+    for word in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems",
+                 "maxItems"):  # fmt: skip
+        value = schema.get(word)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            problems.append(Problem(f"expected a number, got {value!r}", where=f"{where}.{word}"))
+    if "enum" in schema and not isinstance(schema["enum"], list):
+        problems.append(Problem("expected a list", where=f"{where}.enum"))
+    properties = schema.get("properties", {})
+    if not isinstance(properties, Mapping):
+        return [*problems, Problem("expected a mapping", where=f"{where}.properties")]
+    for key, part in properties.items():
+        problems += check_schema(part, f"{where}.properties.{key}")
+    if "items" in schema:
+        problems += check_schema(schema["items"], f"{where}.items")
+    for word in ("anyOf", "oneOf", "allOf"):
+        for i, part in enumerate(schema.get(word, ())):
+            problems += check_schema(part, f"{where}.{word}[{i}]")
+    return problems
+
+
+def validate(value: JSON, schema: JSON, where: str = "$", *, partial: bool = True) -> list[Problem]:
+    """What is wrong with a value.
+
+    Args:
+        value: Overrides, or a whole config.
+        schema: See above.
+        where: JSON path of the value, for messages.
+        partial: Keys may be missing, as overrides need not give all.
+    """
+    if schema is False:
+        return [Problem("nothing is allowed here", where=where)]
+    if not isinstance(schema, Mapping) or not schema:
+        return []
+    problems: list[Problem] = []
+    kinds = schema.get("type")
+    if kinds is not None:
+        allowed = kinds if isinstance(kinds, list) else [kinds]
+        if not any(_is(value, kind) for kind in allowed):
+            words = " or ".join(_WORDS.get(kind, str(kind)) for kind in allowed)
+            return [Problem(f"expected {words}, got {value!r}", where=where)]
+    if "enum" in schema and not any(_same(value, item) for item in schema["enum"]):
+        problems.append(Problem(f"{value!r} is not allowed", where=where, hint=f"one of {schema['enum']}"))
+    if "const" in schema and not _same(value, schema["const"]):
+        problems.append(Problem(f"must be {schema['const']!r}", where=where))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        problems += _bounds(value, schema, where)
+    if isinstance(value, (str, list, tuple)):
+        problems += _lengths(value, schema, where)
+    if isinstance(value, Mapping):
+        problems += _object(value, schema, where, partial)
+    if isinstance(value, (list, tuple)) and "items" in schema:
+        for i, item in enumerate(value):
+            problems += validate(item, schema["items"], f"{where}[{i}]", partial=False)
+    for part in schema.get("allOf", ()):
+        problems += validate(value, part, where, partial=partial)
+    for word in ("anyOf", "oneOf"):
+        parts = schema.get(word)
+        if parts:
+            results = [validate(value, part, where, partial=partial) for part in parts]
+            if all(results):
+                problems += min(results, key=lambda found: len(found))
+    return problems
+
+
+def _is(value: JSON, kind: str) -> bool:
+    actual = _kind(value)
+    if kind == "number":
+        return actual in ("integer", "number")
+    if kind == "integer":
+        return actual == "integer" or (isinstance(value, float) and math.isfinite(value) and value.is_integer())
+    return actual == kind
+
+
+def _same(one: JSON, other: JSON) -> bool:
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _bounds(value: float, schema: Mapping[str, JSON], where: str) -> list[Problem]:
+    tests: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
+        ("minimum", "at least", lambda v, b: v >= b),
+        ("maximum", "at most", lambda v, b: v <= b),
+        ("exclusiveMinimum", "greater than", lambda v, b: v > b),
+        ("exclusiveMaximum", "less than", lambda v, b: v < b),
+    )
+    return [
+        Problem(f"must be {words} {schema[key]}, got {value!r}", where=where)
+        for key, words, test in tests
+        if schema.get(key) is not None and not test(value, schema[key])
+    ]
+
+
+def _lengths(value: Sequence[JSON], schema: Mapping[str, JSON], where: str) -> list[Problem]:
+    text = isinstance(value, str)
+    low, high = ("minLength", "maxLength") if text else ("minItems", "maxItems")
+    unit = "characters" if text else "items"
+    problems = []
+    if low in schema and len(value) < schema[low]:
+        problems.append(Problem(f"needs at least {schema[low]} {unit}, has {len(value)}", where=where))
+    if high in schema and len(value) > schema[high]:
+        problems.append(Problem(f"may have at most {schema[high]} {unit}, has {len(value)}", where=where))
+    if not text and schema.get("uniqueItems") and any(item in value[:i] for i, item in enumerate(value)):
+        problems.append(Problem("items must not repeat", where=where))
+    return problems
+
+
+def _object(value: Mapping[str, JSON], schema: Mapping[str, JSON], where: str, partial: bool) -> list[Problem]:
+    problems = []
+    properties = schema.get("properties") or {}
+    others = schema.get("additionalProperties", True)
+    for key, item in value.items():
+        if key in properties:
+            problems += validate(item, properties[key], f"{where}.{key}", partial=partial)
+        elif others is False:
+            near = difflib.get_close_matches(key, properties, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"inputs: {', '.join(properties) or 'none'}"
+            problems.append(Problem(f"there is no input '{key}'", where=f"{where}.{key}", hint=hint))
+        else:
+            problems += validate(item, others, f"{where}.{key}", partial=partial)
+    required = schema.get("required")
+    if not partial and isinstance(required, list):
+        problems += [Problem("required key is missing", where=f"{where}.{key}") for key in required if key not in value]
+    return problems
+
+
+def at_path(schema: JSON, path: Sequence[str]) -> dict[str, JSON]:
+    """The part of a schema that describes a path; empty if it says nothing."""
+    for key in path:
+        schema = (schema.get("properties") or {}).get(key) if isinstance(schema, Mapping) else None
+    return dict(schema) if isinstance(schema, Mapping) else {}
+
+
+def type_word(schema: Mapping[str, JSON]) -> str:
+    """The type of a schema in Python's words, empty if it names none."""
+    kinds = schema.get("type", [])
+    return " | ".join(_WORDS.get(kind, str(kind)) for kind in (kinds if isinstance(kinds, list) else [kinds]))
+
+
+def bounds_text(schema: Mapping[str, JSON]) -> str:
+    """Bounds of a schema for people: ``1 … 10``, ``one of a, b``."""
+    if schema.get("enum"):
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    return (
+        "" if low is None and high is None else f"{'' if low is None else low} … {'' if high is None else high}".strip()
+    )
