@@ -1,0 +1,1 @@
+"""Python objects as cloudpickles: lambdas, closures and local classes too."""

@@ -1,0 +1,1 @@
+"""Python objects as dill pickles: lambdas, closures and interpreter state too."""

@@ -1,0 +1,1 @@
+"""Python objects as joblib pickles: compression, arrays, and functions by cloudpickle."""

@@ -1,0 +1,1 @@
+"""NumPy arrays as .npy, dicts of arrays as .npz; runs no code."""

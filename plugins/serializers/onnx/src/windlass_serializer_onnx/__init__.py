@@ -1,0 +1,1 @@
+"""ONNX models, checked when written and when read; runs no code."""

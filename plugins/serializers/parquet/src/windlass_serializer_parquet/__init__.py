@@ -1,0 +1,1 @@
+"""Tables of pyarrow, pandas and polars as Parquet; runs no code."""
