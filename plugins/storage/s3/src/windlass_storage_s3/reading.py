@@ -1,0 +1,135 @@
+"""Reading one recorded version of an object."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any, cast
+
+from windlass.errors import ObjectChangedError, WindlassError
+from windlass.storage import ObjectInfo, ObjectRef
+from windlass.transfer import ahead
+from windlass_storage_s3.addresses import Address, is_plain
+from windlass_storage_s3.client import Clients
+from windlass_storage_s3.errors import translated
+
+__all__ = ["Reading", "compare", "head"]
+
+_CHUNK = 4 << 20
+_CHECKSUMS = ("SHA256", "CRC64NVME", "CRC32C", "SHA1", "CRC32")
+
+
+def head(clients: Clients, where: Address) -> ObjectInfo:
+    """Facts about one object, or about one of its versions."""
+    extra = {"VersionId": where.version} if where.version else {}
+    with translated(where.uri(where.key)):
+        found = clients.boto(where.bucket).head_object(
+            Bucket=where.bucket, Key=where.key, ChecksumMode="ENABLED", **extra
+        )
+    version = str(found.get("VersionId") or "")
+    return ObjectInfo(
+        uri=where.uri(where.key),
+        size=int(found["ContentLength"]),
+        etag=str(found.get("ETag", "")).strip('"'),
+        version="" if version == "null" else version,
+        checksum=_checksum(found),
+        mtime=found["LastModified"].timestamp() if "LastModified" in found else 0.0,
+    )
+
+
+def _checksum(found: dict[str, Any]) -> str:
+    """The checksum over the whole content, ``sha256:…``; one over the parts' checksums says nothing of the content."""
+    if found.get("ChecksumType") == "COMPOSITE":
+        return ""
+    for name in _CHECKSUMS:
+        value = str(found.get(f"Checksum{name}") or "")
+        if value and "-" not in value:
+            return f"{name.lower()}:{base64.b64decode(value).hex()}"
+    return ""
+
+
+class Reading:
+    """Opens one recorded version again and again, at any position."""
+
+    def __init__(self, clients: Clients, where: Address, ref: ObjectRef, version: str) -> None:
+        self._clients, self._where, self._ref, self._version = clients, where, ref, version
+        self._etag = "" if version else ref.etag
+
+    def fetch(self, start: int, end: int) -> Iterator[bytes]:
+        """Chunks from `start` to `end` (-1: the end of the object)."""
+        where, clients = self._where, self._clients
+        try:
+            with translated(self._ref.uri):
+                if is_plain(where.key):
+                    return self._with_obstore(clients, start, end)
+                return self._with_boto(clients, start, end)
+        except ObjectChangedError:
+            raise self._changed() from None
+        except WindlassError as error:
+            if error.context.get("status") == 416:  # the position is behind the end
+                return iter(())
+            raise
+
+    def side_by_side(self, start: int, end: int, part: int, width: int) -> Iterator[bytes]:
+        """The same from several ranges at once."""
+        return ahead(lambda a, b: b"".join(self.fetch(a, b)), start, end, part=part, width=width)
+
+    def _with_obstore(self, clients: Clients, start: int, end: int) -> Iterator[bytes]:
+        import obstore
+
+        options: dict[str, Any] = {}
+        if start or end >= 0:
+            options["range"] = (start, end) if end >= 0 else {"offset": start}
+        if self._version:
+            options["version"] = self._version
+        if self._etag:
+            options["if_match"] = f'"{self._etag}"'
+        result = obstore.get(clients.store(self._where.bucket), self._where.key, options=cast(Any, options))
+        self._seen(str(result.meta["e_tag"] or "").strip('"'), int(result.meta["size"]))
+        return _chunks(result.stream(min_chunk_size=_CHUNK), self._ref.uri)
+
+    def _with_boto(self, clients: Clients, start: int, end: int) -> Iterator[bytes]:
+        extra: dict[str, Any] = {}
+        if start or end >= 0:
+            extra["Range"] = f"bytes={start}-{end - 1 if end >= 0 else ''}"
+        if self._version:
+            extra["VersionId"] = self._version
+        if self._etag:
+            extra["IfMatch"] = f'"{self._etag}"'
+        answer = clients.boto(self._where.bucket).get_object(Bucket=self._where.bucket, Key=self._where.key, **extra)
+        total = str(answer.get("ContentRange", "")).rpartition("/")[2] or answer["ContentLength"]
+        self._seen(str(answer["ETag"]).strip('"'), int(total))
+        return _chunks(answer["Body"].iter_chunks(_CHUNK), self._ref.uri)
+
+    def _seen(self, etag: str, size: int) -> None:
+        compare(self._ref, ObjectInfo(uri=self._ref.uri, size=size, etag=etag), versioned=bool(self._version))
+        self._etag = self._etag or ("" if self._version else etag)  # what follows must come from the same object
+
+    def _changed(self) -> ObjectChangedError:
+        try:
+            now = head(self._clients, self._where).etag
+        except WindlassError:
+            now = "another one"
+        return _change(self._ref, "ETag", self._etag, now)
+
+
+def _chunks(stream: Iterator[Any], uri: str) -> Iterator[bytes]:
+    with translated(uri):
+        yield from stream
+
+
+def compare(ref: ObjectRef, info: ObjectInfo, *, versioned: bool = False) -> None:
+    """Raise `ObjectChangedError` when `info` is not what `ref` recorded; of a version only the size can differ."""
+    if ref.size >= 0 and info.size != ref.size:
+        raise _change(ref, "size", str(ref.size), str(info.size))
+    if ref.etag and info.etag and info.etag != ref.etag and not versioned:
+        raise _change(ref, "ETag", ref.etag, info.etag)
+
+
+def _change(ref: ObjectRef, what: str, expected: str, found: str) -> ObjectChangedError:
+    return ObjectChangedError(
+        f"the object has changed: its {what} was {expected}, now it is {found}",
+        where=ref.uri,
+        hint="Record it again, or turn on the bucket's versioning so that old versions stay readable.",
+        context={"expected": expected, "found": found},
+    )
