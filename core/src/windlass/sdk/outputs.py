@@ -93,7 +93,7 @@ def code_artifact(
     from windlass.artifacts.artifact import Artifact
     from windlass.launch.ignore import code_files
 
-    artifact = Artifact(name, type="code")
+    artifact = Artifact.internal(name, "code")
     found = False
     for file in code_files(Path(root)):
         path = os.path.join(root, file.path)
