@@ -97,7 +97,13 @@ class WindlassError(Exception):
 def _rebuild(
     kind: type[WindlassError], message: str, where: str, hint: str, context: dict[str, Any], retryable: bool
 ) -> WindlassError:
-    return kind(message, where=where, hint=hint, context=context, retryable=retryable)
+    error = kind(message, where=where, hint=hint, context=context, retryable=retryable)
+    if isinstance(error, ConfigError):
+        error.problems = tuple(
+            Problem(*(str(problem.get(name, "")) for name in ("message", "where", "hint")))
+            for problem in error.context.get("problems", ())
+        )
+    return error
 
 
 class UsageError(WindlassError):
@@ -134,7 +140,7 @@ class Problem:
 
     __slots__ = ("hint", "message", "where")
 
-    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, where: str = "", hint: str = "") -> None:
         self.message = message
         self.where = where
         self.hint = hint
@@ -329,16 +335,11 @@ def from_dict(data: Mapping[str, Any]) -> WindlassError:
     """Rebuild an error from `WindlassError.to_dict`. An unknown code gives a plain `WindlassError`."""
     kinds = {kind.code: kind for kind in all_errors() if kind.__module__ == __name__}
     kind = kinds.get(str(data.get("code")), WindlassError)
-    error = kind(
+    return _rebuild(
+        kind,
         str(data.get("message", "")),
-        where=str(data.get("where", "")),
-        hint=str(data.get("hint", "")),
-        context=data.get("context") or {},
-        retryable=bool(data.get("retryable", kind.retryable)),
+        str(data.get("where", "")),
+        str(data.get("hint", "")),
+        data.get("context") or {},
+        bool(data.get("retryable", kind.retryable)),
     )
-    if isinstance(error, ConfigError):
-        error.problems = tuple(
-            Problem(str(p.get("message", "")), where=str(p.get("where", "")), hint=str(p.get("hint", "")))
-            for p in error.context.get("problems", ())
-        )
-    return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from windlass.errors import UsageError
 __all__ = ["Settings"]
 
 _DEFAULT_LEASE = 60.0
+MODES = ("online", "disabled")
+"""What ``WINDLASS_MODE`` may say."""
 
 
 def _home(env: Mapping[str, str]) -> Path:
@@ -90,6 +93,10 @@ class Settings:
             raise UsageError(
                 "must be greater than 0", where="WINDLASS_LEASE_SECONDS", hint="Give a number of seconds, e.g. 60."
             )
+        if found.mode not in MODES:
+            raise UsageError(
+                f"{found.mode!r} is no mode", where="WINDLASS_MODE", hint=f"Set it to one of: {', '.join(MODES)}."
+            )
         wanted = {name: value for name, value in changes.items() if value is not None}
         return evolve(found, **wanted) if wanted else found  # type: ignore[arg-type]
 
@@ -101,7 +108,10 @@ class Settings:
 
 def _number(env: Mapping[str, str], name: str, kind: type[int | float]) -> int | float:
     try:
-        return kind(env[name])
+        number = kind(env[name])
+        if math.isfinite(number):
+            return number
+        raise ValueError
     except ValueError:
         raise UsageError(
             f"{env[name]!r} is not a number", where=name, hint=f"Set {name} to a number, or unset it."
@@ -112,4 +122,4 @@ def default_entity(env: Mapping[str, str] | None = None) -> str:
     """The login name, reduced to characters that are fine in an entity."""
     env = os.environ if env is None else env
     name = env.get("USER") or env.get("LOGNAME") or f"uid-{os.getuid() if hasattr(os, 'getuid') else 0}"
-    return "".join(c if c.isalnum() or c in "_.-" else "-" for c in name) or "local"
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "_.-" else "-" for c in name) or "local"

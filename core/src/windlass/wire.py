@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from windlass.errors import ConfigError
+from windlass.errors import ConfigError, UsageError
 
 T = TypeVar("T")
 
@@ -15,8 +15,17 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(value: Any) -> bytes:
-    """A model, or anything made of models and JSON values, as compact JSON. Bytes become base64."""
-    return _encoder.encode(value)
+    """A model, or anything made of models and JSON values, as compact JSON. Bytes become base64, NaN becomes null.
+
+    Raises:
+        UsageError: It holds something that JSON has no word for; names its type.
+    """
+    try:
+        return _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(
+            f"cannot be written as JSON: {error}", hint="Use texts, numbers, lists and mappings."
+        ) from None
 
 
 @cache

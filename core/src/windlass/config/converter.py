@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import math
 import re
-from collections.abc import Mapping
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -12,11 +16,7 @@ from typing import Any, TypeVar
 
 import attrs
 import cattrs
-from cattrs.errors import (
-    ClassValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationError,
-)
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from windlass.config.document import Document
@@ -45,12 +45,15 @@ def structure(data: Any, cls: type[T], *, where: str = "$", document: Document |
             raise _Mismatch("a mapping", data)
         result = _converter().structure(data, cls)
     except Exception as error:
-        _collect(error, cls, where, document, problems)
+        _collect(error, where, document, problems)
     else:
         problems += _check_values(result, where, document)
         if not problems:
             return result
-    source = document.source if document is not None else ""
+    source = ""
+    if document is not None:
+        source = document.source
+        problems.sort(key=lambda problem: int((re.findall(r":(\d+) \(", problem.where) or ["0"])[0]))
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     raise ConfigError(f"{count} in the configuration", where=source, problems=problems)
 
@@ -68,6 +71,14 @@ def field_keys(cls: type[Any]) -> dict[str, str]:
 class _Mismatch(Exception):
     def __init__(self, expected: str, value: Any) -> None:
         super().__init__(f"expected {expected}, got {_show(value)}")
+
+
+class _Several(Exception):
+    """What is wrong inside a list or mapping: path behind the present one, and exception."""
+
+    def __init__(self, parts: Sequence[tuple[str, Exception]]) -> None:
+        super().__init__("several")
+        self.parts = parts
 
 
 def _show(value: Any) -> str:
@@ -90,6 +101,8 @@ def _converter() -> cattrs.Converter:
                 raise _Mismatch(word, value)
             if not isinstance(value, (kind, *also)):
                 raise _Mismatch(word, value)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise _Mismatch(word, value)  # JSON has no such numbers, and they pass every comparison
             return kind(value)
 
         converter.register_structure_hook(kind, hook)
@@ -113,11 +126,9 @@ def _converter() -> cattrs.Converter:
             **_renames(cls),
         ),
     )
-    # A single value where a list of them is wanted is read as a list of one; a text is never taken apart.
-    original = converter.get_structure_hook(tuple[str, ...])
-    converter.register_structure_hook_func(
-        lambda kind: kind == tuple[str, ...], lambda value, kind: original(_as_list(value), kind)
-    )
+    converter.register_structure_hook_factory(_is_sequence, lambda kind: _sequence_hook(converter, kind))
+    converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping_hook(converter, kind))
+    converter.register_structure_hook_factory(_is_union, lambda kind: _union_hook(converter, kind))
     return converter
 
 
@@ -125,12 +136,82 @@ def _path_hook(value: Any, _kind: Any) -> Path:
     return Path(_text(value))
 
 
-def _as_list(value: Any) -> Any:
-    if isinstance(value, str):
-        return [value]
-    if not isinstance(value, (list, tuple)):
-        raise _Mismatch("a list", value)
-    return value
+def _origin(kind: Any) -> Any:
+    return typing.get_origin(kind) or kind
+
+
+def _is_sequence(kind: Any) -> bool:
+    return _origin(kind) in (tuple, list, set, frozenset, Sequence)
+
+
+def _is_mapping(kind: Any) -> bool:
+    return isinstance(_origin(kind), type) and issubclass(_origin(kind), Mapping)
+
+
+def _is_union(kind: Any) -> bool:
+    options = [arg for arg in typing.get_args(kind) if arg is not type(None)]
+    return _origin(kind) in (typing.Union, types.UnionType) and len(options) > 1
+
+
+def _sequence_hook(converter: cattrs.Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    item = (typing.get_args(kind) or (Any,))[0]
+    make = list if _origin(kind) is Sequence else _origin(kind)
+
+    def hook(value: Any, _kind: Any) -> Any:
+        if isinstance(value, str) and item is str:
+            value = [value]  # one text where a list of them is wanted; a text is never taken apart
+        if not isinstance(value, (list, tuple)):
+            raise _Mismatch("a list", value)
+        return make(_each(converter, [(f"[{i}]", part) for i, part in enumerate(value)], item))
+
+    return hook
+
+
+def _mapping_hook(converter: cattrs.Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    item = (*typing.get_args(kind), Any, Any)[1]
+
+    def hook(value: Any, _kind: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _Mismatch("a mapping", value)
+        parts = _each(converter, [(f".{key}", part) for key, part in value.items()], item)
+        return dict(zip(map(str, value), parts, strict=True))
+
+    return hook
+
+
+def _union_hook(converter: cattrs.Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    options = typing.get_args(kind)
+
+    def hook(value: Any, _kind: Any) -> Any:
+        if value is None and type(None) in options:
+            return None
+        # A number is no text and a text no list, so at most one of the simple types takes the value.
+        for option in options:
+            if option is not type(None) and not (_is_sequence(option) and isinstance(value, str)):
+                with contextlib.suppress(Exception):
+                    return converter.structure(value, option)
+        words = [_WORDS.get(_origin(o), getattr(o, "__name__", str(o))) for o in options if o is not type(None)]
+        raise _Mismatch(" or ".join(words), value)
+
+    return hook
+
+
+_WORDS = {
+    str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path",
+    tuple: "a list", list: "a list", dict: "a mapping", Mapping: "a mapping",
+}  # fmt: skip
+
+
+def _each(converter: cattrs.Converter, parts: Sequence[tuple[str, Any]], item: Any) -> list[Any]:
+    done, wrong = [], []
+    for path, part in parts:
+        try:
+            done.append(converter.structure(part, item))
+        except Exception as error:
+            wrong.append((path, error))
+    if wrong:
+        raise _Several(wrong)
+    return done
 
 
 def _text(value: Any) -> str:
@@ -165,12 +246,18 @@ def _class_hook(converter: cattrs.Converter, cls: type[Any]) -> Any:
             return value
         if not isinstance(value, Mapping):
             raise _Mismatch("a mapping", value)
-        return inner({renamed.get(str(k), str(k)): v for k, v in value.items()}, kind)
+        keyed: dict[str, Any] = {}
+        for key, item in value.items():
+            known = renamed.get(str(key), str(key))
+            if known in keyed:
+                raise TypeError(f"'{known}' is given twice, once as '{key}'")
+            keyed[known] = item
+        return inner(keyed, kind)
 
     return hook
 
 
-def _collect(error: Exception, cls: Any, where: str, document: Document | None, into: list[Problem]) -> None:
+def _collect(error: Exception, where: str, document: Document | None, into: list[Problem]) -> None:
     """Turn cattrs' tree of exceptions into problems with places."""
     if isinstance(error, ClassValidationError):
         kind = error.cl
@@ -178,15 +265,16 @@ def _collect(error: Exception, cls: Any, where: str, document: Document | None, 
         for sub, note in with_notes:
             name = str(note.name)
             key = field_keys(kind).get(name, name) if attrs.has(kind) else name
-            _collect(sub, note.type, f"{where}.{key}", document, into)
+            if isinstance(sub, KeyError):  # nothing else below a field raises one; what is nested comes wrapped
+                sub = KeyError()
+            elif attrs.has(kind) and attrs.fields_dict(kind)[name].metadata.get("secret"):
+                sub = TypeError("the value does not fit (it is secret and not shown)")
+            _collect(sub, f"{where}.{key}", document, into)
         for sub in others:
-            _collect(sub, kind, where, document, into)
-    elif isinstance(error, IterableValidationError):
-        with_index, others = error.group_exceptions()
-        for sub, index_note in with_index:
-            _collect(sub, index_note.type, f"{where}[{index_note.index}]", document, into)
-        for sub in others:
-            _collect(sub, cls, where, document, into)
+            _collect(sub, where, document, into)
+    elif isinstance(error, _Several):
+        for path, sub in error.parts:
+            _collect(sub, f"{where}{path}", document, into)
     elif isinstance(error, ForbiddenExtraKeysError):
         known = list(field_keys(error.cl).values()) if attrs.has(error.cl) else []
         for key in sorted(map(str, error.extra_fields)):
@@ -197,7 +285,7 @@ def _collect(error: Exception, cls: Any, where: str, document: Document | None, 
         into.extend(error.problems)
     elif isinstance(error, WindlassError):
         into.append(Problem(error.message, where=error.where or _place(where, document), hint=error.hint))
-    elif isinstance(error, KeyError) and attrs.has(cls) and error.args:
+    elif isinstance(error, KeyError):
         into.append(Problem("required key is missing", where=_place(where, document)))
     else:
         into.append(Problem(str(error) or type(error).__name__, where=_place(where, document)))
@@ -210,27 +298,35 @@ def _place(path: str, document: Document | None) -> str:
 def _check_values(value: Any, where: str, document: Document | None) -> list[Problem]:
     """Check what `option` declares beyond types: choices, bounds, patterns."""
     problems: list[Problem] = []
-    if not attrs.has(type(value)):
-        return problems
-    for a in attrs.fields(type(value)):
-        item = getattr(value, a.name)
-        path = f"{where}.{a.metadata.get('key') or a.name}"
-        if item is None:
-            continue
-        if attrs.has(type(item)):
+    if isinstance(value, (tuple, list)):
+        for index, part in enumerate(value):
+            problems += _check_values(part, f"{where}[{index}]", document)
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            problems += _check_values(part, f"{where}.{key}", document)
+    elif attrs.has(type(value)):
+        for a in attrs.fields(type(value)):
+            item, path = getattr(value, a.name), f"{where}.{a.metadata.get('key') or a.name}"
+            for part in item if isinstance(item, tuple) else (item,):
+                message = "" if part is None else _breach(part, a.metadata)
+                if message and a.metadata.get("secret"):
+                    message = "the value does not fit (it is secret and not shown)"
+                if message:
+                    problems.append(Problem(message, where=_place(path, document)))
             problems += _check_values(item, path, document)
-            continue
-        choices = a.metadata.get("choices")
-        for part in item if isinstance(item, tuple) else (item,):
-            if choices and part not in choices:
-                allowed = ", ".join(map(str, choices))
-                problems.append(Problem(f"expected one of {allowed}, got {part!r}", where=_place(path, document)))
-            low, high = a.metadata.get("minimum"), a.metadata.get("maximum")
-            if isinstance(part, (int, float)) and low is not None and part < low:
-                problems.append(Problem(f"must be at least {low:g}, got {part!r}", where=_place(path, document)))
-            if isinstance(part, (int, float)) and high is not None and part > high:
-                problems.append(Problem(f"must be at most {high:g}, got {part!r}", where=_place(path, document)))
-            pattern = a.metadata.get("pattern")
-            if pattern and isinstance(part, str) and part and not re.fullmatch(pattern, part):
-                problems.append(Problem(f"{part!r} does not match {pattern}", where=_place(path, document)))
     return problems
+
+
+def _breach(value: Any, rules: Mapping[str, Any]) -> str:
+    """How a value breaks the declared rules, empty if it does not."""
+    choices, low, high, pattern = (rules.get(name) for name in ("choices", "minimum", "maximum", "pattern"))
+    if choices and value not in choices:
+        return f"expected one of {', '.join(map(str, choices))}, got {value!r}"
+    if isinstance(value, (int, float)):
+        if low is not None and value < low:
+            return f"must be at least {low:g}, got {value!r}"
+        if high is not None and value > high:
+            return f"must be at most {high:g}, got {value!r}"
+    if pattern and isinstance(value, str) and value and not re.fullmatch(pattern, value):
+        return f"{value!r} does not match {pattern}"
+    return ""

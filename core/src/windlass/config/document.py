@@ -18,10 +18,17 @@ __all__ = ["Document", "load", "loads"]
 _FLOAT = re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
 
 
+_MAX_NODES = 1_000_000  # aliases of aliases grow without bound; no configuration is that large
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with numbers like ``1e-3`` and an error on duplicate keys."""
+    """SafeLoader with numbers like ``1e-3``, and without YAML 1.1's base 60, in which the port map 22:22 is 1342."""
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, re.compile(rule.pattern.replace("(?::[0-5]?[0-9])+", "(?!)"), re.VERBOSE)) for tag, rule in rules]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
 
 
@@ -73,9 +80,10 @@ def load(path: str | Path) -> Document:
 
 def loads(text: str, source: str = "") -> Document:
     """Parse YAML or JSON text. An empty text gives an empty mapping. Raises `ConfigError` with ``source:line``."""
+    parsed = None
     if source.endswith(".json"):
         try:
-            json.loads(text or "{}")
+            parsed = json.loads(text or "{}")
         except json.JSONDecodeError as error:
             raise ConfigError(
                 f"not well-formed JSON: {error.msg}", where=f"{source}:{error.lineno}", hint="Correct the syntax."
@@ -91,15 +99,22 @@ def loads(text: str, source: str = "") -> Document:
             hint="Correct the syntax.",
         ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"not well-formed YAML: {error}", where=source, hint="Correct the syntax.") from None
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"not well-formed YAML: {reason}", where=source, hint="Correct the syntax.") from None
+    except RecursionError:
+        raise ConfigError("nested too deeply", where=source, hint="Simplify it.") from None
     if node is None:
         return Document(data={}, source=source)
     lines: dict[str, int] = {}
     problems: list[Problem] = []
-    data = _build(node, "$", lines, problems, source, set())
+    try:
+        data = _build(node, "$", lines, problems, source, frozenset())
+    except OverflowError:
+        raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.") from None
     if problems:
         raise ConfigError("the file is not well formed", where=source, problems=problems)
-    return Document(data=data, source=source, lines=lines)
+    # YAML reads JSON, but not its escapes for characters outside of the basic plane.
+    return Document(data=data if parsed is None else parsed, source=source, lines=lines)
 
 
 def _compose(text: str) -> Any:
@@ -113,11 +128,18 @@ def _compose(text: str) -> Any:
         return yaml.compose(spaced, Loader=_Loader)
 
 
-def _build(node: Any, path: str, lines: dict[str, int], problems: list[Problem], source: str, parents: set[int]) -> Any:
+def _build(
+    node: Any, path: str, lines: dict[str, int], problems: list[Problem], source: str, parents: frozenset[int]
+) -> Any:
     lines[path] = node.start_mark.line + 1
+    if len(lines) > _MAX_NODES:
+        raise OverflowError
     place = f"{source}:{node.start_mark.line + 1} ({path})"
     if id(node) in parents:
         problems.append(Problem("an alias that contains itself", where=place))
+        return None
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+        problems.append(Problem(f"the tag {node.tag} is not known", where=place, hint="use plain YAML"))
         return None
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}

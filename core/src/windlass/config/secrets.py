@@ -29,6 +29,9 @@ class Secret:
     def __str__(self) -> str:
         return "***"
 
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
     def __repr__(self) -> str:
         return f"Secret({self.reference})"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from windlass.errors import ConfigError, PluginError, PluginInvalidError, PluginNotFoundError
+from windlass.errors import PluginInvalidError, PluginNotFoundError, WindlassError
 from windlass.plugins.catalog import Catalog, HookCatalog, load_file
 from windlass.plugins.events import Event, fire
 from windlass.plugins.guard import crashed, guard
@@ -124,7 +124,8 @@ class App:
         """Add all plugins of a Python file. Raises `PluginImportError` or `PluginInvalidError`."""
         module = load_file(path)
         count = sum(catalog.register_module(module, path) for catalog in self._catalogs.values())
-        events = [name for name in dir(module) if name.startswith("windlass_") and not name.endswith("s")]
+        providers = {hook for hook, _ in _KINDS.values()}
+        events = [name for name in dir(module) if name.startswith("windlass_") and name not in providers]
         if events:
             self.hooks.register(module, path)
         if not count and not events:
@@ -171,13 +172,9 @@ class App:
         settings = structure(config or {}, descriptor.config, where=where)
         try:
             backend = descriptor.create(settings, self.context(environment, kind=kind, name=name))
-        except (PluginError, ConfigError):
+        except WindlassError:
             raise
-        except Exception as error:
-            from windlass.errors import WindlassError
-
-            if isinstance(error, WindlassError):
-                raise
+        except (Exception, SystemExit) as error:
             raise crashed(info, "its constructor", error) from error
         return guard(backend, _interface(kind), info) if kind != "metastore" else backend
 
@@ -220,7 +217,10 @@ class App:
             else:
                 found = cast("Storage", self.create("storage", key, {}))
             with self._lock:
-                found = self._storages.setdefault(key, found)
+                kept = self._storages.setdefault(key, found)
+            if kept is not found:  # another thread was faster
+                found.close()
+            return kept
         return found
 
     def open_store(self, url: str = "") -> MetadataStore:

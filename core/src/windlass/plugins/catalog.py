@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import pluggy
 
@@ -24,6 +25,7 @@ from windlass.plugins import hookspec
 from windlass.plugins.types import PluginInfo
 
 P = TypeVar("P")
+T = TypeVar("T")
 
 REGISTERED = "(registered)"
 
@@ -56,7 +58,6 @@ class Catalog(Generic[P]):
         self._infos: dict[str, list[PluginInfo]] | None = None
         self._loaded: dict[str, P] = {}
         self._lock = threading.RLock()
-        self._manager = _new_manager()
 
     def _listed(self) -> dict[str, list[PluginInfo]]:
         with self._lock:
@@ -173,21 +174,15 @@ class Catalog(Generic[P]):
         return found[info.name]
 
     def _provided(self, module: ModuleType, info: PluginInfo) -> list[P]:
-        key = f"{self.kind}:{info.name}"  # pluggy's own loader drops equal names of different kinds
-        try:
-            if not self._manager.has_plugin(key):
-                self._manager.register(module, key)
-                self._manager.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
-            if self._manager.has_plugin(key):
-                self._manager.unregister(name=key)
-            raise _invalid(info, str(error).splitlines()[-1].strip()) from error
+        _check_hooks(module, info)
         implementation = getattr(module, self._hook, None)
         if implementation is None:
             return []
         try:
-            descriptors = list(implementation())
-        except Exception as error:
+            descriptors: list[P] = _in_time(lambda: list(implementation()), f"hook {info.target}")
+        except _TooSlow as error:
+            raise _invalid(info, f"its hook {self._hook}() {error}") from None
+        except (Exception, SystemExit) as error:
             raise _invalid(info, f"its hook {self._hook}() raised {type(error).__name__}: {error}") from error
         for descriptor in descriptors:
             if not isinstance(descriptor, self._descriptor):
@@ -220,7 +215,9 @@ class HookCatalog:
     def register(self, plugin: Any, source: str = REGISTERED) -> None:
         """Add an object or module with event hooks."""
         name = getattr(plugin, "__name__", type(plugin).__name__)
-        self._extra.append((PluginInfo(kind="hook", name=name, distribution=source), plugin))
+        info = PluginInfo(kind="hook", name=name, distribution=source)
+        _check_hooks(plugin, info)
+        self._extra.append((info, plugin))
 
     def implementations(self, hook: str) -> Iterator[tuple[PluginInfo, Callable[[Any], None]]]:
         """All implementations of one event hook."""
@@ -239,20 +236,37 @@ class HookCatalog:
         assert self._plugins is not None
         try:
             module = import_module(info)
-            manager = _new_manager()
-            manager.register(module, f"hook:{info.name}")
-            manager.check_pending()
+            _check_hooks(module, info)
             self._plugins.append((info, module))
         except PluginError as error:
             self._report(error)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            self._report(_invalid(info, str(error).splitlines()[-1].strip()))
 
 
-def _new_manager() -> pluggy.PluginManager:
+def _check_hooks(plugin: Any, info: PluginInfo) -> None:
+    """Let pluggy check a module's hooks: known names, right arguments; and that none was left unmarked.
+
+    Each module gets a manager of its own: pluggy takes a module once only, but one module may serve several entry
+    points, and its loader drops equal names of different kinds without a word.
+    """
     manager = pluggy.PluginManager("windlass")
     manager.add_hookspecs(hookspec)
-    return manager
+    try:
+        manager.register(plugin, f"{info.kind}:{info.name}")
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise _invalid(info, str(error).splitlines()[-1].strip()) from error
+    for name in dir(plugin):
+        function = getattr(plugin, name)
+        if name.startswith("windlass_") and inspect.isroutine(function) and function is not vars(hookspec).get(name):
+            if name not in vars(hookspec):
+                raise _invalid(info, f"there is no hook {name}(){_nearest(name, vars(hookspec))}")
+            if not hasattr(function, "windlass_impl"):
+                raise _invalid(info, f"its {name}() is not marked with @hookimpl")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}()?" if near else ""
 
 
 def _invalid(info: PluginInfo, message: str) -> PluginInvalidError:
@@ -263,44 +277,70 @@ def _invalid(info: PluginInfo, message: str) -> PluginInvalidError:
     )
 
 
+class _TooSlow(Exception):
+    """A stranger's code did not come back."""
+
+
+def _in_time(work: Callable[[], T], name: str) -> T:
+    """Do the work of a stranger in a thread, and wait no longer than `import_timeout`.
+
+    Raises:
+        _TooSlow: It did not end. The thread is left behind.
+        BaseException: What the work raised, SystemExit included: it must not end the program.
+    """
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    limit = import_timeout()
+    thread.join(limit)
+    if failure:
+        raise failure[0]
+    if not result:
+        raise _TooSlow(f"did not end within {limit:g} s")
+    return result[0]
+
+
 def import_module(info: PluginInfo) -> ModuleType:
     """Import the module of an entry point, within a time limit.
 
     Raises:
         PluginImportError: The import raised, exited, or did not end in time.
     """
-    result: list[ModuleType | BaseException] = []
 
-    def work() -> None:
-        try:
-            module_name, _, attribute = info.target.partition(":")
-            module: Any = importlib.import_module(module_name)
-            for part in filter(None, attribute.split(".")):
-                module = getattr(module, part)
-            result.append(module)
-        except BaseException as error:  # SystemExit at import must not end the program
-            result.append(error)
+    def work() -> ModuleType:
+        module_name, _, attribute = info.target.partition(":")
+        module: Any = importlib.import_module(module_name)
+        for part in filter(None, attribute.split(".")):
+            module = getattr(module, part)
+        return cast("ModuleType", module)
 
-    thread = threading.Thread(target=work, name=f"import {info.target}", daemon=True)
-    thread.start()
-    limit = import_timeout()
-    thread.join(limit)
     facts = {"distribution": info.distribution, "version": info.version, "target": info.target}
-    if not result:
+    try:
+        return _in_time(work, f"import {info.target}")
+    except _TooSlow as error:
         raise PluginImportError(
-            f"importing the {info} did not end within {limit:g} s",
+            f"importing the {info} {error}",
             hint=f"This is a problem of {info.distribution}; uninstall it, or set WINDLASS_PLUGIN_TIMEOUT.",
             context=facts,
-        )
-    if isinstance(result[0], BaseException):
-        error = result[0]
-        hint = f"Reinstall it: pip install --force-reinstall {info.distribution}"
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            hint = f"The module '{error.name}' is missing. {hint}"
-        raise PluginImportError(
-            f"importing the {info} failed: {type(error).__name__}: {error}", hint=hint, context=facts
-        ) from error
-    return result[0]
+        ) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        failure = error
+    hint = f"Reinstall it: pip install --force-reinstall {info.distribution}"
+    if isinstance(failure, ModuleNotFoundError) and failure.name:
+        hint = f"The module '{failure.name}' is missing. {hint}"
+    raise PluginImportError(
+        f"importing the {info} failed: {type(failure).__name__}: {failure}", hint=hint, context=facts
+    ) from failure
 
 
 def load_file(path: str) -> ModuleType:

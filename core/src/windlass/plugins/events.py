@@ -75,5 +75,5 @@ def fire(hooks: HookCatalog, event: Event) -> None:
     for info, call in hooks.implementations(name):
         try:
             call(event)
-        except Exception:
+        except (Exception, SystemExit):
             _log.exception("event hook %s of %s failed; this is a bug there, the event is ignored", name, info)

@@ -16,13 +16,13 @@ from windlass.environments import Environment
 from windlass.errors import PluginCrashedError, PluginInvalidError, WindlassError
 from windlass.plugins.types import PluginInfo
 from windlass.registries import Credentials, Registry
-from windlass.runners import RunHandle, Runner
+from windlass.runners import LogLine, RunHandle, Runner, RunStatus
 from windlass.serializers import Serializer
 from windlass.storage import ObjectInfo, Storage
 
 T = TypeVar("T")
 
-_ITERATORS = {("Runner", "logs"), ("Storage", "list")}
+_ITEMS: dict[tuple[str, str], type] = {("Runner", "logs"): LogLine, ("Storage", "list"): ObjectInfo}
 _RESULTS: dict[tuple[str, str], tuple[type, ...]] = {
     ("Runner", "submit"): (RunHandle,),
     ("Runner", "find"): (RunHandle, type(None)),
@@ -46,10 +46,7 @@ def guard(backend: T, interface: type[T], info: PluginInfo) -> T:
         PluginInvalidError: `backend` is not an instance of the interface.
     """
     if not isinstance(backend, interface):
-        raise PluginInvalidError(
-            f"the {info} made a {type(backend).__name__}, which is not a {interface.__name__}",
-            hint=f"This is a problem of {info.distribution}; report it there.",
-        )
+        raise _wrong(info, f"the {info} made a {type(backend).__name__}, which is not a {interface.__name__}")
     wrapper: T = _wrapper(interface)(backend, info)  # type: ignore[arg-type]
     return wrapper
 
@@ -86,7 +83,7 @@ def _guarded_property(name: str) -> Callable[[Any], Any]:
             return getattr(self.wrapped, name)
         except WindlassError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise crashed(self.info, name, error) from error
 
     return get
@@ -101,26 +98,42 @@ def _guarded_method(interface: type, name: str) -> Callable[..., Any]:
             result = getattr(self.wrapped, name)(*args, **kwargs)
         except WindlassError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise crashed(self.info, f"{name}()", error) from error
-        if key in _ITERATORS:
-            return _guarded_iterator(self.info, name, result)
+        if key in _ITEMS:
+            return _guarded_iterator(self.info, name, result, _ITEMS[key])
         if expected is not None and not isinstance(result, expected):
-            raise PluginInvalidError(
-                f"{name}() of the {self.info} returned {type(result).__name__}, "
-                f"not {' or '.join(kind.__name__ for kind in expected)}",
-                hint=f"This is a problem of {self.info.distribution}; report it there.",
-            )
+            wanted = " or ".join(kind.__name__ for kind in expected)
+            raise _wrong(self.info, f"{name}() of the {self.info} returned {type(result).__name__}, not {wanted}")
+        if key == ("Runner", "poll"):
+            _check_poll(self.info, result, *args, **kwargs)
         return result
 
     call.__name__ = name
     return call
 
 
-def _guarded_iterator(info: PluginInfo, name: str, iterator: Any) -> Iterator[Any]:
+def _check_poll(info: PluginInfo, answer: Mapping[Any, Any], handles: Any = ()) -> None:
+    for handle in handles:
+        if not isinstance(answer.get(handle), RunStatus):
+            raise _wrong(info, f"poll() of the {info} has no RunStatus for {handle.id}")
+
+
+def _wrong(info: PluginInfo, message: str) -> PluginInvalidError:
+    return PluginInvalidError(
+        message,
+        hint=f"This is a problem of {info.distribution}; report it there.",
+        context={"distribution": info.distribution, "version": info.version, "plugin": f"{info.kind}:{info.name}"},
+    )
+
+
+def _guarded_iterator(info: PluginInfo, name: str, iterator: Any, kind: type) -> Iterator[Any]:
     try:
-        yield from iterator
+        for item in iterator:
+            if not isinstance(item, kind):
+                raise _wrong(info, f"{name}() of the {info} yielded {type(item).__name__}, not {kind.__name__}")
+            yield item
     except WindlassError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise crashed(info, f"{name}()", error) from error

@@ -66,11 +66,14 @@ def _read(info_dir: str, distribution: str, version: str) -> list[PluginInfo]:
             kind = GROUPS.get(line.strip("[] "), "")
         elif kind and "=" in line and not line.startswith(("#", ";")):
             name, _, target = line.partition("=")
+            target = target.split("[")[0].replace(" ", "")
+            if not name.strip() or not target:
+                continue
             plugins.append(
                 PluginInfo(
                     kind=kind,
                     name=name.strip(),
-                    target=target.strip().split("[")[0].strip(),
+                    target=target,
                     summary=facts.get("summary", ""),
                     distribution=distribution,
                     version=version,

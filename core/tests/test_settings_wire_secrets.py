@@ -1,0 +1,134 @@
+"""Settings, the wire format and secret references: the small modules everything starts with."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from windlass import ids, wire
+from windlass.config.secrets import Secret, SecretResolver, is_reference
+from windlass.errors import ConfigError, SecretError, UsageError
+from windlass.models.run import LogLine, Run, RunState
+from windlass.settings import Settings
+
+
+def test_defaults(tmp_path: Path) -> None:
+    settings = Settings.from_env({"WINDLASS_HOME": str(tmp_path), "USER": "ann lee"})
+    assert settings.entity == "ann-lee"
+    assert settings.project == "uncategorized"
+    assert settings.cache_dir == tmp_path / "cache"
+    assert settings.store_url == f"sqlite:///{tmp_path}/windlass.db"
+    assert settings.attempt is None
+
+
+def test_arguments_win(tmp_path: Path) -> None:
+    env = {"WINDLASS_HOME": str(tmp_path), "WINDLASS_PROJECT": "p", "WINDLASS_ATTEMPT": "2", "WINDLASS_API_KEY": "k3y"}
+    settings = Settings.from_env(env, project="q", entity=None)
+    assert (settings.project, settings.attempt) == ("q", 2)
+    assert "k3y" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WINDLASS_LEASE_SECONDS", "x"), ("WINDLASS_LEASE_SECONDS", "0"), ("WINDLASS_LEASE_SECONDS", "-1"),
+        ("WINDLASS_LEASE_SECONDS", "nan"), ("WINDLASS_LEASE_SECONDS", "inf"), ("WINDLASS_ATTEMPT", "1.5"),
+        ("WINDLASS_MODE", "offlin"),
+    ],
+)  # fmt: skip
+def test_bad_settings(name: str, value: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Settings.from_env({name: value})
+    assert caught.value.where == name
+    assert caught.value.hint
+
+
+def test_ids() -> None:
+    assert all(ids.new_run_id()[0].isalpha() and len(ids.new_run_id()) == 8 for _ in range(100))
+    assert len({ids.new_id() for _ in range(1000)}) == 1000
+    assert [ids.attempt_id("r", n) for n in (1, 2, 10)] == ["r", "r-2", "r-10"]
+
+
+# -- wire -------------------------------------------------------------------------------------------------------------
+
+
+def test_models_survive() -> None:
+    run = Run(id="r1", state=RunState.FAILED, config={"lr": 0.1, "deep": [None, {"x": "ü"}]}, tags=("a",))
+    assert wire.decode(wire.encode(run), Run) == run
+    assert wire.from_plain(wire.to_plain(run), Run) == run
+
+
+def test_any_bytes_survive() -> None:
+    line = LogLine(data=bytes(range(256)))
+    assert wire.decode(wire.encode(line), LogLine) == line
+    assert wire.from_plain(wire.to_plain(line), LogLine) == line
+
+
+def test_newer_data_is_read_and_nan_is_null() -> None:
+    assert wire.decode(b'{"id": "r", "from_the_future": 1}', Run).id == "r"
+    assert wire.encode({"loss": math.nan}) == b'{"loss":null}'
+
+
+@pytest.mark.parametrize(
+    ("data", "where", "said"),
+    [
+        (b'{"id": 5}', "$.id", "str"),
+        (b"{}", "$", "required field `id`"),
+        (b'{"id": "r", "state": "sleeping"}', "$.state", "sleeping"),
+        (b'{"id": "r", "tags": ["a", 1]}', "$.tags[1]", "str"),
+        (b"{", "", "not well-formed JSON"),
+        (b"\xff", "", "not well-formed JSON"),
+        (b"null", "$", "object"),
+    ],
+)
+def test_bad_json(data: bytes, where: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        wire.decode(data, Run)
+    assert caught.value.where == where
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize("value", [{"x": object()}, {"x": 1j}, {"x": "\ud800"}, {(1, 2): 3}, lambda: 1])
+def test_what_json_cannot_say(value: object) -> None:
+    with pytest.raises(UsageError, match="cannot be written as JSON"):
+        wire.encode(value)
+
+
+# -- secrets ----------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_resolve_and_hide(tmp_path: Path) -> None:
+    (tmp_path / "s").write_bytes(b"p\xc3\xa4ss\n\n")
+    resolver = SecretResolver({"TOKEN": "hunter2"})
+    secret = resolver.resolve("env/TOKEN")
+    assert secret.reveal() == "hunter2"
+    assert "hunter2" not in f"{secret} {secret!r} {[secret]} {secret:>9}"
+    assert resolver.resolve(f"file/{tmp_path}/s").reveal() == "päss\n", "one newline is taken away, not more"
+    assert is_reference({"secret": "env/X"})
+    assert not is_reference({"secret": "env/X", "other": 1})
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("env/MISSING", "MISSING is not set"),
+        ("file//no/such/file", "cannot be read"),
+        ("vault/x", "not a secret reference"),
+        ("hunter2", "not a secret reference"),
+        ("env/", "not a secret reference"),
+        ("", "not a secret reference"),
+    ],
+)
+def test_bad_references(reference: str, said: str) -> None:
+    with pytest.raises(SecretError, match=said) as caught:
+        SecretResolver({}).resolve(reference, where="f.yaml:3")
+    assert caught.value.where == "f.yaml:3"
+    assert "hunter2" not in str(caught.value)
+
+
+def test_more_schemes() -> None:
+    resolver = SecretResolver({})
+    resolver.add("vault", lambda rest: rest.upper())
+    assert resolver.resolve("vault/x/y") == Secret("X/Y", "vault/x/y")
