@@ -121,5 +121,17 @@ def _number(env: Mapping[str, str], name: str, kind: type[int | float]) -> int |
 def default_entity(env: Mapping[str, str] | None = None) -> str:
     """The login name, reduced to characters that are fine in an entity."""
     env = os.environ if env is None else env
-    name = env.get("USER") or env.get("LOGNAME") or f"uid-{os.getuid() if hasattr(os, 'getuid') else 0}"
+    name = env.get("USER") or env.get("LOGNAME") or _account()
     return "".join(c if (c.isascii() and c.isalnum()) or c in "_.-" else "-" for c in name) or "local"
+
+
+def _account() -> str:
+    """The account's name where no variable tells it (cron, containers); its number when it has none."""
+    if not hasattr(os, "getuid"):
+        return "local"
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid-{os.getuid()}"
