@@ -160,3 +160,38 @@ def _ignored(relative: str, is_folder: bool, levels: _Levels) -> bool:
             if (is_folder or not rule.directories) and rule.pattern.fullmatch(below):
                 return not rule.keep
     return False
+
+
+class DockerIgnore:
+    """The rules of a ``.dockerignore`` file: relative to the root, the last matching one decides.
+
+    Args:
+        lines: Lines of the file.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._rules: list[tuple[re.Pattern[str], bool]] = []
+        for line in lines:
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            keep = text.startswith("!")
+            parts = [part for part in text.removeprefix("!").strip().split("/") if part not in ("", ".")]
+            if not parts or ".." in parts:
+                continue
+            try:
+                self._rules.append((re.compile(translate("/".join(parts)) + "(?:/.*)?", re.DOTALL), keep))
+            except re.error:
+                continue
+
+    @property
+    def has_exceptions(self) -> bool:
+        """Some rule takes files back in, so that an ignored folder must be looked into."""
+        return any(keep for _, keep in self._rules)
+
+    def ignored(self, relative: str) -> bool:
+        """True if a path is left out of the build context."""
+        for pattern, keep in reversed(self._rules):
+            if pattern.fullmatch(relative):
+                return not keep
+        return False

@@ -222,6 +222,7 @@ class _Resolver:
             dockerfile=self._one("dockerfile", over.dockerfile, request.dockerfile if from_job else ""),
             build_context=self._one("build_context", over.build_context, request.build_context if from_job else ""),
             base_image=self._one("base_image", over.base_image, request.base_image if from_job else ""),
+            requirements=draft.spec.requirements,
             policy=self._policy(over.policy, request.policy),
             depends_on=self._dependencies((*over.depends_on, *request.depends_on)),
         )

@@ -69,6 +69,7 @@ class LaunchSpec:
         dockerfile: Replaces the job's Dockerfile when not empty.
         build_context: Replaces the job's build context when not empty.
         base_image: Replaces the base image when not empty.
+        requirements: The job's frozen dependencies, for a generated image whose source names none.
         policy: Wishes within the queue's bounds.
         depends_on: Ids of runs that must finish first.
     """
@@ -86,5 +87,6 @@ class LaunchSpec:
     dockerfile: str = ""
     build_context: str = ""
     base_image: str = ""
+    requirements: tuple[str, ...] = ()
     policy: LaunchPolicy = LaunchPolicy()
     depends_on: tuple[str, ...] = ()

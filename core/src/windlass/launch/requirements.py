@@ -1,0 +1,188 @@
+"""What a source needs: its dependencies and its Python version."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from windlass.errors import ConfigError
+from windlass.launch.safe import inside, read_text
+
+__all__ = ["OLDEST_PYTHON", "Requirements", "find_requirements", "python_version"]
+
+OLDEST_PYTHON = 11
+_NEWEST_PYTHON = 14
+_VERSION = re.compile(r"(?:python-|cpython-|cpython@)?3\.(\d{1,2})(?:\.\d+)?(?:[a-z]+\d*)?")
+_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)")
+_LOCAL = re.compile(r"\s*(?:-e|--editable|\.|/|~|file:|[A-Za-z0-9_./-]+\.(?:whl|tar\.gz|zip)\s*$)")
+_OURS = re.compile(r"(?:dagster[-_.])?windlass(?:[-_.][a-z0-9-_.]+)?")
+_CLAUSE = re.compile(r"\s*(>=|<=|==|!=|~=|>|<|===)\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(\.\*)?\s*")
+
+
+@frozen(kw_only=True)
+class Requirements:
+    """Dependencies of a source.
+
+    Attributes:
+        origin: File they come from, ``job`` for a frozen list, or empty when there are none.
+        lines: Requirements as pip reads them; Windlass itself is taken out, the image gets it anyway.
+        includes: Further files that the lines refer to (``-r``, ``-c``), relative to the build context.
+        needs_code: Some lines refer to the code itself, so they are installed after it was copied.
+    """
+
+    origin: str = ""
+    lines: tuple[str, ...] = ()
+    includes: tuple[str, ...] = ()
+    needs_code: bool = False
+
+
+def find_requirements(root: Path, frozen_list: Iterable[str] = ()) -> Requirements:
+    """Dependencies by ``requirements.txt``, else ``project.dependencies`` of ``pyproject.toml``, else the frozen list.
+
+    Args:
+        root: The build context.
+        frozen_list: Of the job.
+
+    Raises:
+        ConfigError: A file cannot be read, or refers to files outside of the build context.
+    """
+    text = read_text(root, "requirements.txt")
+    if text is not None:
+        lines = _logical_lines(text)
+        includes = _includes(root, "requirements.txt", lines, set())
+        return Requirements(
+            origin="requirements.txt",
+            lines=_without_ours(lines),
+            includes=includes,
+            needs_code=any(_LOCAL.match(line) for line in lines),
+        )
+    project = _project(root)
+    declared = project.get("dependencies")
+    if declared is not None:
+        if not isinstance(declared, list) or not all(isinstance(line, str) for line in declared):
+            raise ConfigError(
+                "expected a list of texts", where="pyproject.toml ($.project.dependencies)", hint='["numpy>=2"]'
+            )
+        return Requirements(origin="pyproject.toml", lines=_without_ours(declared))
+    lines = list(frozen_list)
+    return Requirements(origin="job" if lines else "", lines=_without_ours(lines))
+
+
+def _logical_lines(text: str) -> list[str]:
+    joined = re.sub(r"\\\r?\n", " ", text)
+    lines = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in joined.splitlines())
+    return [line for line in lines if line]
+
+
+def _without_ours(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(
+        line for line in lines if not ((name := _NAME.match(line)) and _OURS.fullmatch(name.group(1).lower()))
+    )
+
+
+def _includes(root: Path, where: str, lines: Iterable[str], seen: set[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    folder = Path(where).parent
+    for line in lines:
+        match = _INCLUDE.match(line)
+        if match is None or "://" in match.group(1):
+            continue
+        name = (folder / match.group(1)).as_posix()
+        inside(root, name, where)
+        text = read_text(root, name)
+        if text is None:
+            raise ConfigError(f"there is no file {name!r}", where=f"{where}: {line}", hint="Correct the path.")
+        if name not in seen:
+            seen.add(name)
+            found += [name, *_includes(root, name, _logical_lines(text), seen)]
+    return tuple(found)
+
+
+def _project(root: Path) -> dict[str, Any]:
+    text = read_text(root, "pyproject.toml")
+    if text is None:
+        return {}
+    try:
+        project = tomllib.loads(text).get("project", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"not well-formed TOML: {error}", where="pyproject.toml", hint="Correct the syntax."
+        ) from None
+    return project if isinstance(project, dict) else {}
+
+
+def python_version(root: Path, wanted: str = "") -> str:
+    """The Python version ``3.N`` of a source.
+
+    From `wanted`, ``runtime.txt``, ``.python-version``, ``requires-python`` (this program's version if it fits, else the
+    newest that does), else this program's.
+
+    Raises:
+        ConfigError: The version cannot be read, or is one that Windlass does not run on.
+    """
+    version, where = wanted, "python"
+    for name in ("runtime.txt", ".python-version"):
+        if not version and (text := read_text(root, name)) is not None:
+            version, where = next((line.strip() for line in text.splitlines() if line.strip()), ""), name
+    if version:
+        match = _VERSION.fullmatch(version)
+        if match is None:
+            raise ConfigError(f"{version!r} is no Python version", where=where, hint="e.g. 3.12")
+        return _supported(int(match.group(1)), where)
+    requires = _project(root).get("requires-python", "")
+    if not requires:
+        return _supported(sys.version_info.minor, "python")
+    where = "pyproject.toml ($.project.requires-python)"
+    own = sys.version_info.minor
+    candidates = [own, *(m for m in range(_NEWEST_PYTHON, OLDEST_PYTHON - 1, -1) if m != own)]
+    for minor in candidates:
+        if minor >= OLDEST_PYTHON and _fits(minor, str(requires), where):
+            return f"3.{minor}"
+    raise ConfigError(
+        f"no Python from 3.{OLDEST_PYTHON} to 3.{_NEWEST_PYTHON} fits {requires!r}", where=where,
+        hint=f"Windlass runs on 3.{OLDEST_PYTHON} and later.",
+    )  # fmt: skip
+
+
+def _supported(minor: int, where: str) -> str:
+    if minor < OLDEST_PYTHON:
+        raise ConfigError(
+            f"Python 3.{minor} is too old: windlass needs 3.{OLDEST_PYTHON} in the image", where=where,
+            hint="Ask for a later version, or bring a Dockerfile of your own.",
+        )  # fmt: skip
+    return f"3.{minor}"
+
+
+def _fits(minor: int, specifier: str, where: str) -> bool:
+    """Whether the latest patch release of ``3.<minor>`` fits."""
+    have = (3, minor, 99)
+    for clause in specifier.split(","):
+        match = _CLAUSE.fullmatch(clause)
+        if match is None:
+            raise ConfigError(f"{specifier!r} is no version specifier", where=where, hint="e.g. >=3.11,<3.14")
+        operator, parts = match.group(1), [int(part) for part in match.group(2, 3, 4) if part is not None]
+        want = tuple(parts)
+        full = (*want, 0, 0)[:3]
+        same = have[: min(len(want), 2)] == want[:2]
+        fits = {
+            ">=": have >= full,
+            "<=": have[: len(want)] <= want,
+            ">": have > full,
+            "<": have < full,
+            "==": same,
+            "===": same,
+            "!=": not (same and len(want) <= 2),
+            "~=": have >= full and have[: max(len(want) - 1, 1)] == want[: max(len(want) - 1, 1)],
+        }[operator]
+        if not fits:
+            return False
+    return True
+
+
