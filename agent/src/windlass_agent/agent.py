@@ -1,0 +1,345 @@
+"""The agent: claims items, hands them to threads, keeps the claims, ends in good order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import windlass
+from windlass.errors import NotFoundError, PluginError, UsageError, WindlassError
+from windlass.ids import new_id
+from windlass.launch.plan import resource_name
+from windlass.models.job import SourceKind
+from windlass.models.queue import Agent as AgentRow
+from windlass.models.queue import Claim, ClaimRequest, QueueRef, Renewal
+from windlass_agent import outcome
+from windlass_agent.attempt import Attempt
+from windlass_agent.backends import Backends
+from windlass_agent.claims import Claims, clock
+from windlass_agent.config import AgentConfig
+from windlass_agent.faults import Faults
+from windlass_agent.jobapi import JobAccess
+from windlass_agent.services import Services, store_clock
+from windlass_agent.sweep import sweep
+from windlass_agent.watcher import Watcher
+
+if TYPE_CHECKING:
+    from windlass.metastore import MetadataStore
+    from windlass.plugins.app import App
+
+__all__ = ["Agent"]
+
+_log = logging.getLogger(__name__)
+_BATCH = 16
+_THREADS = 8
+_SWEEP_EVERY = 600.0
+
+
+class Agent:
+    """Takes items off queues and sees them through.
+
+    Threads: the caller's claims; one waits for the store's bell; one renews claims; one watches runs; two small pools
+    bring runs to their runners (one of them builds images) and one concludes them.
+
+    Args:
+        config: What to take and how.
+        app: Plugins and settings.
+        store: The metadata store; stays the caller's, who closes it after `run`.
+        faults: For tests only.
+    """
+
+    def __init__(self, config: AgentConfig, app: App, store: MetadataStore, *, faults: Faults | None = None) -> None:
+        if not config.queues:
+            raise UsageError("no queue is named", hint="Use -q NAME, or queues in launch-config.yaml.")
+        self.id = new_id()
+        self._config = config
+        self._app = app
+        self._store = store
+        self._faults = faults or Faults()
+        self._entity = config.entity or app.settings.entity
+        self._queues = [QueueRef(entity=self._entity, name=name) for name in dict.fromkeys(config.queues)]
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._attempts: dict[str, Attempt] = {}
+        self._lock = threading.Lock()
+        self._stops = 0
+        self._draining = False
+        self._ended = threading.Event()
+        self._state = ""
+
+    # -- for callers ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until drained or stopped. In the main thread, SIGTERM and Ctrl-C call `stop`.
+
+        Raises:
+            ConfigError, PluginError: The configuration names something that does not exist or fit.
+            NotFoundError: A queue does not exist; names those that do.
+            StoreError: The store cannot be used.
+        """
+        from windlass.artifacts.engine import ArtifactEngine
+
+        backends = Backends(self._config, self._app)
+        lease = self._app.settings.lease_seconds
+        try:
+            backends.verify()
+            self._services = Services(
+                config=self._config,
+                app=self._app,
+                store=self._store,
+                engine=ArtifactEngine(self._app, self._store, self._app.settings),
+                backends=backends,
+                claims=Claims(self._store.queues, self.id, lease, self._renewed),
+                access=JobAccess(self._app, self._store),
+                host=socket.gethostname(),
+                now=store_clock(self._store),
+                faults=self._faults,
+            )
+            self._register()
+            with self._signals():
+                self._work()
+        finally:
+            self._ended.set()
+            backends.close()
+
+    def stop(self) -> None:
+        """End in good order: take nothing more, then finish or hand over the runs. The second call ends at once.
+
+        May be called from any thread and from signal handlers.
+        """
+        self._stops += 1
+        self._draining = True
+        self._wake.put(None)
+
+    # -- the loop ---------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        services = self._services
+        self._watcher = Watcher()
+        self._starts = ThreadPoolExecutor(_THREADS, thread_name_prefix="windlass-start")
+        self._builds = ThreadPoolExecutor(self._config.builds, thread_name_prefix="windlass-build")
+        self._ends = ThreadPoolExecutor(_THREADS, thread_name_prefix="windlass-end")
+        services.access.start()
+        services.claims.start()
+        self._watcher.start()
+        for target, name in ((self._listen, "bell"), (self._sweep, "sweep")):
+            threading.Thread(target=target, name=f"windlass-{name}", daemon=True).start()
+        names = ", ".join(ref.name for ref in self._queues)
+        _log.info("agent %s takes items of %s from %s", self.id, self._entity, names)
+        try:
+            self._loop()
+        finally:
+            services.aborted.set()
+            self._ended.set()
+            at_once = self._stops > 1
+            for pool in (self._starts, self._builds, self._ends):
+                pool.shutdown(wait=not at_once, cancel_futures=True)
+            self._watcher.close()
+            if at_once:
+                self._let_go()
+            services.claims.close()
+            services.access.close()
+            self._say("stopped")
+
+    def _loop(self) -> None:
+        failing = 0.05
+        handed_over = False
+        while self._stops < 2:
+            if self._draining and self._stops and self._config.on_stop == "hand-over" and not handed_over:
+                handed_over = True
+                self._hand_over()
+            try:
+                took = self._claim()
+                over = not took and self._is_over()
+                failing = 0.05
+            except WindlassError as error:
+                # Whatever the store says, the runs this agent holds go on; it asks again.
+                _log.warning("no items can be claimed, trying again in %.1f s: %s", failing, error)
+                self._pause(failing)
+                failing = min(failing * 2, 5.0)
+                continue
+            if over:
+                return
+            if not took:
+                self._pause(self._interval())
+
+    def _claim(self) -> bool:
+        free = self._free()
+        if self._draining or free <= 0:
+            return False
+        request = ClaimRequest(
+            agent=self.id,
+            host=self._services.host,
+            queues=tuple(self._queues),
+            limit=min(free, _BATCH),
+            lease_seconds=self._services.claims.lease_seconds,
+        )
+        asked_at = clock()
+        claims = self._store.queues.claim(request)
+        for claim, held in zip(claims, self._services.claims.take(claims, asked_at), strict=True):
+            attempt = Attempt(self._services, claim, held, self._watcher, self._later, self._done)
+            with self._lock:
+                self._attempts[claim.run.id] = attempt
+            (self._builds if self._must_build(claim) else self._starts).submit(attempt.start)
+        if claims:
+            self._say("running")
+            served = {claim.queue.name for claim in claims}
+            self._queues.sort(key=lambda ref: ref.name in served)  # who was served goes to the end of the line
+        return bool(claims)
+
+    def _free(self) -> int:
+        return 2**31 if self._config.max_jobs < 0 else self._config.max_jobs - len(self._attempts)
+
+    def _must_build(self, claim: Claim) -> bool:
+        spec = claim.run.spec
+        if spec is None or spec.source.kind is SourceKind.IMAGE:
+            return False
+        try:
+            return self._services.backends.capabilities(resource_name(claim.queue.resource)).needs_image
+        except PluginError:
+            return False  # it will fail in a moment, where that is reported
+
+    def _is_over(self) -> bool:
+        if self._attempts:
+            return False
+        if self._draining:
+            return True
+        self._say("polling")
+        return self._config.drain and all(self._is_empty(ref) for ref in self._queues)
+
+    def _is_empty(self, ref: QueueRef) -> bool:
+        try:
+            return self._store.queues.get(ref).paused or not self._store.queues.status(ref).queued
+        except NotFoundError:
+            return True
+
+    def _interval(self) -> float:
+        # The bell does not ring when another agent's lease ends or a delay is over, so look now and then.
+        lease = self._services.claims.lease_seconds
+        return min(0.5 if self._config.drain else 5.0, lease / 4)
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep until something happens, at most so long."""
+        try:
+            self._wake.get(timeout=seconds)
+            while True:
+                self._wake.get_nowait()
+        except queue.Empty:
+            pass
+
+    # -- what other threads bring -----------------------------------------------------------------------------
+
+    def _later(self, work: Callable[[], None]) -> None:
+        try:
+            self._ends.submit(work)
+        except RuntimeError:
+            _log.debug("the agent ends; a successor concludes this run")
+
+    def _done(self, attempt: Attempt) -> None:
+        with self._lock:
+            if self._attempts.get(attempt.run_id) is attempt:
+                del self._attempts[attempt.run_id]
+        self._wake.put(None)
+
+    def _renewed(self, answer: Renewal) -> None:
+        for run_id in answer.lost:
+            if (attempt := self._attempts.get(run_id)) is not None:
+                attempt.give_up()
+        for run_id in answer.stop:
+            if (attempt := self._attempts.get(run_id)) is not None:
+                attempt.request_stop(outcome.STOPPED_BY_USER)
+        if answer.drain and not self._draining:
+            _log.info("the agent was asked to end when its runs are over")
+            self._draining = True
+            self._wake.put(None)
+
+    def _listen(self) -> None:
+        """Sleep on the store's bell; each ring means a look at queue and stops."""
+        refs = tuple(self._queues)
+        while not self._ended.is_set():
+            try:
+                rang = self._store.queues.wait(refs, 30.0)
+            except Exception as error:
+                if self._ended.is_set():
+                    return
+                _log.debug("the store's bell is out of order: %s", error)
+                self._ended.wait(1.0)
+                continue
+            if rang:
+                if self._attempts:
+                    self._services.claims.renew_soon()
+                self._wake.put(None)
+
+    def _sweep(self) -> None:
+        while True:
+            try:
+                sweep(self._services)
+            except Exception:
+                if self._ended.is_set():
+                    return
+                _log.exception("clearing up failed, trying again later")
+            if self._ended.wait(_SWEEP_EVERY):
+                return
+
+    # -- beginning and end ------------------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        self._store.agents.register(
+            AgentRow(
+                id=self.id,
+                name=self._config.name or self._services.host,
+                entity=self._entity,
+                host=self._services.host,
+                pid=os.getpid(),
+                version=windlass.__version__,
+                queues=tuple(self._queues),
+                max_jobs=self._config.max_jobs,
+            )
+        )
+
+    def _say(self, state: str) -> None:
+        """Tell the store what the agent does; not important enough to fail."""
+        state = "draining" if self._draining and state != "stopped" else state
+        if state == self._state:
+            return
+        try:
+            self._store.agents.heartbeat(self.id, state, tuple(self._attempts))
+            self._state = state
+        except WindlassError as error:
+            _log.debug("the agent's state was not stored: %s", error)
+
+    def _hand_over(self) -> None:
+        for attempt in list(self._attempts.values()):
+            attempt.hand_over()
+
+    def _let_go(self) -> None:
+        """End at once: whoever comes next need not wait for the leases, if the store answers."""
+        began = time.monotonic()
+        for attempt in list(self._attempts.values()):
+            if time.monotonic() - began > 2.0:
+                return
+            attempt.hand_over()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_signal(_number: int, _frame: object) -> None:
+            self.stop()
+
+        old = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)

@@ -1,0 +1,151 @@
+"""The backends of one agent: made when they are first needed, kept until the agent ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from windlass.errors import ConfigError, PluginError, WindlassError
+from windlass.launch.images import parse_image
+from windlass_agent.config import AgentConfig
+
+if TYPE_CHECKING:
+    from windlass.builders import Builder, BuilderCapabilities
+    from windlass.environments import Environment
+    from windlass.plugins.app import App
+    from windlass.registries import Registry
+    from windlass.runners import Runner, RunnerCapabilities
+
+__all__ = ["Backends"]
+
+_log = logging.getLogger(__name__)
+
+
+class Backends:
+    """Runners, builder, registry and environment as the configuration names them. Serves several threads."""
+
+    def __init__(self, config: AgentConfig, app: App) -> None:
+        self._config = config
+        self._app = app
+        self._lock = threading.RLock()
+        self._runners: dict[str, Runner] = {}
+        self._environment: Environment | None = None
+        self._builder: tuple[str, Builder] | None = None
+        self._registries: dict[str, Registry] = {}
+
+    def verify(self) -> None:
+        """Make sure that everything the configuration names exists and fits, before the first job is taken.
+
+        Raises:
+            ConfigError, PluginError: With the place in the file.
+        """
+        for name in self._config.runners:
+            self._app.runners.get(name)
+        self.environment()
+        for name in self._config.runners:
+            self.runner(name)
+        if self._config.builder:
+            self.builder()
+        if self._config.registry:
+            self.registry("")
+
+    def runner(self, name: str) -> Runner:
+        """The runner of a resource type. Raises as `App.create`."""
+        with self._lock:
+            if name not in self._runners:
+                self._runners[name] = self._app.create_runner(
+                    name, self._config.runners.get(name), environment=self.environment(), where=f"$.runners.{name}"
+                )
+            return self._runners[name]
+
+    def capabilities(self, name: str) -> RunnerCapabilities:
+        """What the runner of a resource type can do."""
+        return self._app.runners.get(name).capabilities
+
+    def environment(self) -> Environment | None:
+        """Cloud credentials, None if none are configured."""
+        with self._lock:
+            if self._environment is None and self._config.environment:
+                name, config = _split(self._config.environment)
+                self._environment = self._app.create_environment(name, config, where="$.environment")
+            return self._environment
+
+    def builder(self) -> Builder:
+        """The builder: the configured one, else docker if an engine answers, else noop."""
+        with self._lock:
+            if self._builder is None:
+                self._builder = self._make_builder()
+            return self._builder[1]
+
+    def builder_capabilities(self) -> BuilderCapabilities:
+        """What the builder can do."""
+        self.builder()
+        assert self._builder is not None
+        return self._app.builders.get(self._builder[0]).capabilities
+
+    def _make_builder(self) -> tuple[str, Builder]:
+        if self._config.builder:
+            name, config = _split(self._config.builder)
+            return name, self._app.create_builder(name, config, environment=self.environment(), where="$.builder")
+        try:
+            builder = self._app.create_builder("docker", environment=self.environment())
+            builder.check()
+        except WindlassError as error:
+            _log.info("no Docker engine to build with (%s), so nothing is built", error.message)
+            return "noop", self._app.create_builder("noop")
+        return "docker", builder
+
+    @property
+    def destination(self) -> str:
+        """Repository that built images are pushed to; empty: they stay in the engine."""
+        builder = self._config.builder or {}
+        found = builder.get("destination") or builder.get("uri") or ""
+        return str(found).removeprefix("https://").rstrip("/")
+
+    @property
+    def platform(self) -> str:
+        """Platform to build for, empty for the engine's own."""
+        return str((self._config.builder or {}).get("platform") or "")
+
+    def registry(self, repository: str) -> Registry | None:
+        """The registry plugin for a repository: the configured one, else the one meant for its host, else oci."""
+        name, config = _split(self._config.registry) if self._config.registry else ("", {})
+        if not name and not repository:
+            return None
+        name = name or self._registry_for(parse_image(repository).host)
+        with self._lock:
+            if name not in self._registries:
+                self._registries[name] = self._app.create_registry(
+                    name, config, environment=self.environment(), where="$.registry"
+                )
+            return self._registries[name]
+
+    def _registry_for(self, host: str) -> str:
+        for info, descriptor in self._app.registries.get_all():
+            if not isinstance(descriptor, PluginError) and any(fnmatch(host, glob) for glob in descriptor.hosts):
+                return info.name
+        return "oci"
+
+    def close(self) -> None:
+        """Close everything. What was started goes on."""
+        with self._lock:
+            things: list[Any] = [*self._runners.values(), *self._registries.values()]
+            things += [self._builder[1]] if self._builder else []
+            things += [self._environment] if self._environment else []
+            self._runners, self._registries, self._builder, self._environment = {}, {}, None, None
+        for thing in things:
+            try:
+                thing.close()
+            except WindlassError as error:
+                _log.warning("closing a backend failed: %s", error)
+
+
+def _split(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    rest = dict(part)
+    name = rest.pop("type", "")
+    if not isinstance(name, str) or not name:
+        raise ConfigError("a backend needs a type", hint="Write {type: <name>, …}.")
+    return name, rest

@@ -1,0 +1,134 @@
+"""The agent's configuration: defaults < launch-config.yaml < environment < flags."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from windlass.config import option
+from windlass.config.converter import structure
+from windlass.config.document import Document
+from windlass.config.document import load as load_document
+from windlass.errors import ConfigError, Problem
+
+__all__ = ["AgentConfig", "default_path", "load"]
+
+_log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class AgentConfig:
+    """``launch-config.yaml``. The parts `environment`, `registry`, `builder` and `runners` belong to their plugins."""
+
+    entity: str = option(default="", help="Owner of the queues. Default: the settings' entity.")
+    queues: tuple[str, ...] = option(default=(), help="Queues to take items from, tried in turn.")
+    max_jobs: int = option(default=1, minimum=-1, help="Runs at the same time; -1 is unlimited.")
+    name: str = option(default="", help="Name of this agent in `windlass agent list`. Default: the host name.")
+    environment: dict[str, Any] | None = option(default=None, help="Cloud credentials: `type` and the plugin's keys.")
+    registry: dict[str, Any] | None = option(default=None, help="Container registry: `type` and the plugin's keys.")
+    builder: dict[str, Any] | None = option(
+        default=None,
+        help="Image builder: `type`, `destination` and more. Default: docker if an engine answers, else noop.",
+    )
+    runners: dict[str, dict[str, Any]] = option(factory=dict, help="Settings of runners by name.")
+    verbosity: int = option(default=0, minimum=0, help="0 says what changes, 1 more, 2 everything.")
+    stopped_run_timeout: float | None = option(
+        default=None,
+        minimum=0,
+        help="Seconds between SIGTERM and SIGKILL when a user stops a run. Default: the policy's.",
+    )
+    on_stop: str = option(
+        default="finish",
+        key="on-stop",
+        choices=("finish", "hand-over"),
+        help="On SIGTERM and Ctrl-C: `finish` the runs first, or `hand-over` them to other agents and end.",
+    )
+    builds: int = option(default=2, minimum=1, help="Images built at the same time.")
+    drain: bool = option(default=False, help="End when the queues are empty and all runs are over.")
+    document: Document | None = field(default=None, eq=False, repr=False, init=False)
+
+    def place(self, path: str) -> str:
+        """``file:line`` of a key, for messages about backends."""
+        return self.document.place(path) if self.document is not None else path
+
+
+def default_path(env: Mapping[str, str] | None = None) -> Path:
+    """``$XDG_CONFIG_HOME/windlass/launch-config.yaml``, ``~/.config/…`` by default."""
+    env = os.environ if env is None else env
+    base = env.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base).expanduser() / "windlass" / "launch-config.yaml"
+
+
+def load(
+    path: str | Path | None = None, flags: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+) -> AgentConfig:
+    """Read the configuration.
+
+    Args:
+        path: The file; None takes the default one if it exists.
+        flags: Values from the command line by field name; None and empty tuples do not count.
+        env: Environment; ``WINDLASS_ENTITY``, ``WINDLASS_LAUNCH_MAX_JOBS`` and ``WINDLASS_LAUNCH_QUEUES`` are read.
+
+    Raises:
+        ConfigError: The file, a variable or a flag does not fit; all problems at once, with ``file:line``.
+    """
+    env = os.environ if env is None else env
+    document = load_document(path) if path is not None else _default_document(env)
+    data = _aliases(document)
+    config = structure(data, AgentConfig, document=document)
+    config = evolve(config, **_from_env(env), **_given(flags or {}))
+    if config.max_jobs < -1:
+        raise ConfigError(f"must be at least -1, got {config.max_jobs}", where="max_jobs", hint="-1 is unlimited.")
+    for key in ("environment", "registry", "builder"):
+        part = getattr(config, key)
+        if part is not None and not isinstance(part.get("type"), str):
+            raise ConfigError(
+                f"{key} needs a type", where=document.place(f"$.{key}"), hint=f"Write {key}: {{type: <name>}}."
+            )
+    object.__setattr__(config, "document", document)
+    return config
+
+
+def _default_document(env: Mapping[str, str]) -> Document:
+    path = default_path(env)
+    return load_document(path) if path.exists() else Document(data={})
+
+
+def _aliases(document: Document) -> Any:
+    """Take other spellings that people write: ``queue`` for ``queues``."""
+    data = document.data
+    if not isinstance(data, dict):
+        return data
+    data = {key: value for key, value in data.items() if value is not None}
+    if "queue" in data:
+        _log.warning("%s: 'queue' is read as 'queues'; please rename it", document.place("$.queue"))
+        extra = data.pop("queue")
+        extra = [extra] if isinstance(extra, str) else extra
+        data["queues"] = [*(data.get("queues") or []), *extra] if isinstance(extra, list) else extra
+    return data
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if env.get("WINDLASS_ENTITY"):
+        found["entity"] = env["WINDLASS_ENTITY"]
+    if env.get("WINDLASS_LAUNCH_QUEUES"):
+        found["queues"] = tuple(name.strip() for name in env["WINDLASS_LAUNCH_QUEUES"].split(",") if name.strip())
+    if env.get("WINDLASS_LAUNCH_MAX_JOBS"):
+        try:
+            found["max_jobs"] = int(env["WINDLASS_LAUNCH_MAX_JOBS"])
+        except ValueError:
+            problem = Problem(
+                f"{env['WINDLASS_LAUNCH_MAX_JOBS']!r} is not a whole number", where="WINDLASS_LAUNCH_MAX_JOBS"
+            )
+            raise ConfigError("an environment variable does not fit", problems=[problem]) from None
+    return found
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flags.items() if value is not None and value != ()}

@@ -1,0 +1,197 @@
+"""From a claimed run to something a runner can start: fetch the code, build the image."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from windlass.builders import BuildSpec
+from windlass.errors import ConfigError, UnsupportedError
+from windlass.ids import attempt_id
+from windlass.models.job import SourceKind
+from windlass.models.run import RunPhase
+from windlass.plugins.events import ImageBuilt
+from windlass_agent.logs import BuildOutput, Pump
+
+if TYPE_CHECKING:
+    from windlass.builders import BuiltImage
+    from windlass.models.queue import Queue
+    from windlass.models.run import Run
+    from windlass_agent.services import Services
+    from windlass_agent.watcher import Watcher
+
+__all__ = ["Preparation", "Prepared", "attempt_folder"]
+
+
+@frozen(kw_only=True)
+class Prepared:
+    """What a runner is given.
+
+    Attributes:
+        image: Image to run, or empty.
+        work_dir: Directory with the code, or empty.
+        timings: Seconds by step.
+    """
+
+    image: str = ""
+    work_dir: str = ""
+    timings: dict[str, float]
+
+
+def attempt_folder(services: Services, run: Run, resource: str) -> Path:
+    """The attempt's directory on this host, made if needed. It also remembers what is to be cleaned up."""
+    folder = services.work / attempt_id(run.id, run.attempt)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    note = folder / "run.json"
+    if not note.exists():
+        draft = folder / "run.json.new"
+        draft.write_text(json.dumps({"run_id": run.id, "attempt": run.attempt, "resource": resource}))
+        draft.rename(note)
+    return folder
+
+
+class Preparation:
+    """Prepares one attempt. May be repeated after a fault: it begins with an empty directory.
+
+    Args:
+        services: The agent's.
+        run: The run as it was claimed.
+        queue: Its queue.
+        resource: Runner plugin.
+        on_phase: Called when the run enters a phase; raises `FencedError` when the claim is lost.
+        watcher: Carries the build's output while it happens.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        run: Run,
+        queue: Queue,
+        resource: str,
+        on_phase: Callable[[RunPhase], None],
+        watcher: Watcher,
+    ) -> None:
+        self._services = services
+        self._run = run
+        self._queue = queue
+        self._resource = resource
+        self._on_phase = on_phase
+        self._watcher = watcher
+        self._timings: dict[str, float] = {}
+        self._entered = 0.0
+        self._step = ""
+
+    def run(self) -> Prepared:
+        """Fetch and build what is needed.
+
+        Raises:
+            WindlassError: It cannot be prepared.
+        """
+        assert self._run.spec is not None
+        source = self._run.spec.source
+        needs_image = self._services.backends.capabilities(self._resource).needs_image
+        folder = attempt_folder(self._services, self._run, self._resource)
+        self._enter("prepare")
+        if source.kind is SourceKind.IMAGE:
+            if not needs_image:
+                raise UnsupportedError(
+                    f"the runner '{self._resource}' runs code, not images",
+                    hint="Put the job on a docker queue, or make it from its code.",
+                )
+            return Prepared(image=source.image, timings=self._done())
+        code = self._fetch(folder)
+        if not needs_image:
+            return Prepared(work_dir=str(self._context_of(code)), timings=self._done())
+        built = self._build(folder, code)
+        return Prepared(image=built.uri, timings=self._done())
+
+    def _fetch(self, folder: Path) -> Path:
+        from windlass.launch.sources import fetch_source
+
+        assert self._run.spec is not None
+        target = folder / "source"
+        shutil.rmtree(target, ignore_errors=True)
+        return fetch_source(
+            self._run.spec.source,
+            target,
+            engine=self._services.engine,
+            cache_dir=self._services.app.settings.cache_dir,
+        )
+
+    def _context_of(self, code: Path) -> Path:
+        assert self._run.spec is not None
+        inner = self._run.spec.build_context or self._run.spec.source.build_context
+        folder = (code / inner).resolve()
+        if not folder.is_relative_to(code.resolve()) or not folder.is_dir():
+            raise ConfigError(
+                f"the code has no directory '{inner}'", where="build_context", hint="Give a directory inside the code."
+            )
+        return code / inner
+
+    def _build(self, folder: Path, code: Path) -> BuiltImage:
+        from windlass.launch.context import make_context
+
+        backends = self._services.backends
+        builder = backends.builder()
+        if not backends.builder_capabilities().builds:
+            raise UnsupportedError(
+                f"the runner '{self._resource}' needs an image, and this agent has nothing to build one with",
+                hint="Start a Docker engine, set builder in launch-config.yaml, or use the resource 'process'.",
+            )
+        context_dir = folder / "context"
+        shutil.rmtree(context_dir, ignore_errors=True)
+        context = make_context(self._run, code, context_dir, queue=self._queue)
+        output = BuildOutput(folder / "build.log", lambda name: self._phase(RunPhase(name)))
+        source = f"{folder.name}/build"
+        pump = Pump(self._services.store.runs, self._run.id, source, output.read, self._run.fence)
+        output.start_at(pump.cursor)
+        spec = BuildSpec(
+            run_id=self._run.id,
+            context=str(context.context),
+            dockerfile=context.dockerfile,
+            name=context.name,
+            destination=backends.destination,
+            platform=backends.platform,
+            labels={"windlass.run": self._run.id},
+            registry=backends.registry(backends.destination) if backends.destination else None,
+        )
+        self._phase(RunPhase.BUILDING)
+        self._watcher.carry(self._run.id, pump)
+        began = time.monotonic()
+        try:
+            built = builder.build(spec, output)
+        finally:
+            output.close()
+            self._watcher.release(self._run.id)
+            while pump.run():  # all of it, also of a failed build
+                pass
+        self._services.app.fire(
+            ImageBuilt(
+                run=self._run,
+                image=built.uri,
+                digest=built.digest,
+                reused=built.reused,
+                seconds=time.monotonic() - began,
+            )
+        )
+        return built
+
+    def _phase(self, phase: RunPhase) -> None:
+        self._enter("push" if phase is RunPhase.PUSHING else "build")
+        self._on_phase(phase)
+
+    def _enter(self, step: str) -> None:
+        now = time.monotonic()
+        if self._step:
+            self._timings[self._step] = self._timings.get(self._step, 0.0) + now - self._entered
+        self._step, self._entered = step, now
+
+    def _done(self) -> dict[str, float]:
+        self._enter("")
+        return self._timings

@@ -1,0 +1,54 @@
+"""Clearing up after agents that died between an attempt's end and its removal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from windlass.errors import NotFoundError, WindlassError
+
+if TYPE_CHECKING:
+    from windlass_agent.services import Services
+
+__all__ = ["sweep"]
+
+_log = logging.getLogger(__name__)
+
+
+def sweep(services: Services) -> int:
+    """Remove what attempts left on this host that are over or superseded; returns how many.
+
+    Each attempt has a directory here from before it is submitted until after it is cleaned up, so the directories
+    name all that can be left. Attempts that are neither over nor superseded are not touched, whoever holds them.
+    """
+    count = 0
+    for folder in sorted(services.work.glob("*/run.json")):
+        try:
+            if _is_over(services, folder):
+                _remove(services, folder.parent)
+                count += 1
+        except (WindlassError, OSError, ValueError, KeyError) as error:
+            _log.warning("%s cannot be cleared up yet: %s", folder.parent, error)
+    return count
+
+
+def _is_over(services: Services, note: Path) -> bool:
+    facts = json.loads(note.read_bytes())
+    try:
+        run = services.store.runs.get(str(facts["run_id"]))
+    except NotFoundError:
+        return True
+    return run.state.is_terminal or run.attempt > int(facts["attempt"])
+
+
+def _remove(services: Services, folder: Path) -> None:
+    facts = json.loads((folder / "run.json").read_bytes())
+    runner = services.backends.runner(str(facts["resource"]))
+    handle = runner.find(folder.name)
+    if handle is not None:
+        _log.info("removing what is left of %s", folder.name)
+        runner.cleanup(handle)
+    shutil.rmtree(folder, ignore_errors=True)
