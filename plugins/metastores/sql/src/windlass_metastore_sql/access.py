@@ -74,7 +74,7 @@ class SqlAccess(AccessStore):
         user = User(name=user.name, service=user.service, admin=user.admin, created_at=now)
         with self._db.write() as tx:
             count = tx.run(
-                f"INSERT INTO users ({USERS.columns}) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",  # noqa: S608 - names of ours
+                f"INSERT INTO users ({USERS.columns}) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
                 *USERS.dump(user),
             )
             if not count or tx.row("SELECT 1 FROM members WHERE entity = ?", user.name):
@@ -85,7 +85,7 @@ class SqlAccess(AccessStore):
     def users(self) -> tuple[User, ...]:
         """See `AccessStore.users`."""
         with self._db.read() as tx:
-            return tuple(USERS.load(row) for row in tx.rows(f"SELECT {USERS.columns} FROM users ORDER BY name"))  # noqa: S608 - names of ours
+            return tuple(USERS.load(row) for row in tx.rows(f"SELECT {USERS.columns} FROM users ORDER BY name"))
 
     def create_key(self, user: str, description: str = "") -> NewApiKey:
         """See `AccessStore.create_key`."""
@@ -94,7 +94,7 @@ class SqlAccess(AccessStore):
         with self._db.write() as tx:
             _check_user(tx, user)
             tx.run(
-                f"INSERT INTO api_keys ({KEYS.columns}, hash) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - names of ours
+                f"INSERT INTO api_keys ({KEYS.columns}, hash) VALUES (?, ?, ?, ?, ?, ?)",
                 *KEYS.dump(key),
                 _hash(secret),
             )
@@ -102,7 +102,7 @@ class SqlAccess(AccessStore):
 
     def keys(self, user: str) -> tuple[ApiKey, ...]:
         """See `AccessStore.keys`."""
-        sql = f'SELECT {KEYS.columns} FROM api_keys WHERE "user" = ? ORDER BY created_at, id'  # noqa: S608 - names of ours
+        sql = f'SELECT {KEYS.columns} FROM api_keys WHERE "user" = ? ORDER BY created_at, id'
         with self._db.read() as tx:
             return tuple(KEYS.load(row) for row in tx.rows(sql, user))
 

@@ -29,7 +29,7 @@ class SqlAgents(AgentStore):
         now = self._db.now()
         agent = evolve(agent, created_at=agent.created_at or now, heartbeat_at=now)
         columns = ", ".join(f'"{name}" = excluded."{name}"' for name in AGENTS.names if name != "id")
-        sql = f"INSERT INTO agents ({AGENTS.columns}) VALUES ({marks(len(AGENTS.names))}) ON CONFLICT (id) DO UPDATE SET {columns}"  # noqa: S608 - names of ours
+        sql = f"INSERT INTO agents ({AGENTS.columns}) VALUES ({marks(len(AGENTS.names))}) ON CONFLICT (id) DO UPDATE SET {columns}"
         with self._db.write() as tx:
             _check_queues(tx, agent.queues)
             tx.run(sql, *AGENTS.dump(agent))
@@ -38,27 +38,27 @@ class SqlAgents(AgentStore):
     def heartbeat(self, agent_id: str, state: str, runs: Sequence[str]) -> Agent:
         """See `AgentStore.heartbeat`."""
         held = AGENTS.dump(Agent(id=agent_id, runs=tuple(runs)))[AGENTS.names.index("runs")]
-        sql = f"UPDATE agents SET state = ?, runs = ?, heartbeat_at = ? WHERE id = ? RETURNING {AGENTS.columns}"  # noqa: S608 - names of ours
+        sql = f"UPDATE agents SET state = ?, runs = ?, heartbeat_at = ? WHERE id = ? RETURNING {AGENTS.columns}"
         with self._db.write(durable=False) as tx:
             return _found(tx.row(sql, state, held, self._db.now(), agent_id), agent_id)
 
     def get(self, agent_id: str) -> Agent:
         """See `AgentStore.get`."""
         with self._db.read() as tx:
-            row = tx.row(f"SELECT {AGENTS.columns} FROM agents WHERE id = ?", agent_id)  # noqa: S608 - names of ours
+            row = tx.row(f"SELECT {AGENTS.columns} FROM agents WHERE id = ?", agent_id)
         return _as_seen(_found(row, agent_id), self._db.now())
 
     def list(self, entity: str = "") -> tuple[Agent, ...]:
         """See `AgentStore.list`."""
         where, values = ("WHERE entity = ? ", (entity,)) if entity else ("", ())
         with self._db.read() as tx:
-            rows = tx.rows(f"SELECT {AGENTS.columns} FROM agents {where}ORDER BY seq DESC", *values)  # noqa: S608 - names of ours
+            rows = tx.rows(f"SELECT {AGENTS.columns} FROM agents {where}ORDER BY seq DESC", *values)
         now = self._db.now()
         return tuple(_as_seen(AGENTS.load(row), now) for row in rows)
 
     def request_drain(self, agent_id: str) -> Agent:
         """See `AgentStore.request_drain`."""
-        sql = f"UPDATE agents SET drain_requested = 1 WHERE id = ? RETURNING {AGENTS.columns}"  # noqa: S608 - names of ours
+        sql = f"UPDATE agents SET drain_requested = 1 WHERE id = ? RETURNING {AGENTS.columns}"
         with self._db.write() as tx:
             agent = _found(tx.row(sql, agent_id), agent_id)
             tx.topics.update(topic(ref) for ref in agent.queues)
@@ -68,7 +68,7 @@ class SqlAgents(AgentStore):
 def live_agents(tx: Tx, now: float) -> list[Agent]:
     """Agents that have not stopped and are not lost."""
     rows = tx.rows(
-        f"SELECT {AGENTS.columns} FROM agents WHERE heartbeat_at > ? AND state <> 'stopped'",  # noqa: S608 - names of ours
+        f"SELECT {AGENTS.columns} FROM agents WHERE heartbeat_at > ? AND state <> 'stopped'",
         now - LOST_AFTER,
     )
     return [AGENTS.load(row) for row in rows]

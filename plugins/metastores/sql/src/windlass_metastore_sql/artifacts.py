@@ -94,7 +94,7 @@ class SqlArtifacts(ArtifactStore):
             }
             new = evolve(old, updated_at=self._db.now(), **values)
             changed = shelf.COLLECTIONS.changed(old, new)
-            tx.run(f"UPDATE collections SET {assignments(list(changed))} WHERE id = ?", *changed.values(), number)  # noqa: S608 - names of ours
+            tx.run(f"UPDATE collections SET {assignments(list(changed))} WHERE id = ?", *changed.values(), number)
             return new
 
     def update(self, version_id: str, changes: VersionUpdate) -> ArtifactVersion:
@@ -184,7 +184,7 @@ class SqlArtifacts(ArtifactStore):
             raise UsageError("lineage of what?", hint="Give a run or a version.")
         tests = {f"{name} = ?": value for name, value in wanted.items() if value}
         sql = (
-            f"SELECT kind, run, version, created_at FROM edges WHERE {' AND '.join(tests)} ORDER BY created_at, version"  # noqa: S608 - names of ours
+            f"SELECT kind, run, version, created_at FROM edges WHERE {' AND '.join(tests)} ORDER BY created_at, version"
         )
         with self._db.read() as tx:
             rows = tx.rows(sql, *tests.values())
@@ -238,7 +238,7 @@ class SqlArtifacts(ArtifactStore):
             for start in range(0, len(gone), 500):
                 part = gone[start : start + 500]
                 for table, column in (("aliases", "version_id"), ("edges", "version"), ("versions", "id")):
-                    tx.run(f"DELETE FROM {table} WHERE {column} IN ({marks(len(part))})", *(i for i, _ in part))  # noqa: S608 - names of ours
+                    tx.run(f"DELETE FROM {table} WHERE {column} IN ({marks(len(part))})", *(i for i, _ in part))
             for number in {number for _, number in gone}:
                 versions.renew_latest(tx, number)
         return tuple(version_id for version_id, _ in gone)
@@ -246,7 +246,7 @@ class SqlArtifacts(ArtifactStore):
     def add_part(self, part: DistributedPart) -> None:
         """See `ArtifactStore.add_part`."""
         sql = (
-            f"INSERT INTO parts ({PARTS.columns}) VALUES ({marks(len(PARTS.names))}) "  # noqa: S608 - names of ours
+            f"INSERT INTO parts ({PARTS.columns}) VALUES ({marks(len(PARTS.names))}) "
             'ON CONFLICT (entity, project, name, "group", part) '
             "DO UPDATE SET manifest = excluded.manifest, type = excluded.type"
         )
@@ -260,9 +260,9 @@ class SqlArtifacts(ArtifactStore):
         where = 'WHERE entity = ? AND project = ? AND name = ? AND "group" = ?'
         values: Sequence[str] = (entity, project, name, group)
         with self._db.write() if remove else self._db.read() as tx:
-            rows = tx.rows(f"SELECT {PARTS.columns} FROM parts {where} ORDER BY part", *values)  # noqa: S608 - names of ours
+            rows = tx.rows(f"SELECT {PARTS.columns} FROM parts {where} ORDER BY part", *values)
             if remove:
-                tx.run(f"DELETE FROM parts {where}", *values)  # noqa: S608 - names of ours
+                tx.run(f"DELETE FROM parts {where}", *values)
         return tuple(PARTS.load(row) for row in rows)
 
 

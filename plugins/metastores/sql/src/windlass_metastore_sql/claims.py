@@ -34,7 +34,7 @@ def anything(tx: Tx, queues: Sequence[int], now: float) -> bool:
     if not queues:
         return False
     row = tx.row(
-        f"SELECT EXISTS (SELECT 1 FROM items WHERE status = {WAITING} AND queue_id IN ({marks(len(queues))})) "  # noqa: S608 - numbers of ours
+        f"SELECT EXISTS (SELECT 1 FROM items WHERE status = {WAITING} AND queue_id IN ({marks(len(queues))})) "
         f"OR EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?) "
         f"OR EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(len(queues))}) "
         "AND lease_until <= ?)",
@@ -51,7 +51,7 @@ def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
     if not queues:
         return inf
     row = tx.row(
-        f"SELECT (SELECT min(not_before) FROM items WHERE status = {DELAYED} AND not_before > ?), "  # noqa: S608 - numbers of ours
+        f"SELECT (SELECT min(not_before) FROM items WHERE status = {DELAYED} AND not_before > ?), "
         f"(SELECT min(lease_until) FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(len(queues))}) "
         "AND lease_until > ?)",
         now,
@@ -84,7 +84,7 @@ def claim(tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], no
 def _expired(tx: Tx, request: ClaimRequest, queue_id: int, limit: int, now: float) -> list[str]:
     # An agent gets its own expired claim too, one lease later: the answer to a claim may have been lost on its way.
     rows = tx.rows(
-        f"SELECT run_id FROM items WHERE queue_id = ? AND status = {CLAIMED} AND lease_until <= ? "  # noqa: S608 - numbers of ours
+        f"SELECT run_id FROM items WHERE queue_id = ? AND status = {CLAIMED} AND lease_until <= ? "
         f"AND (host = '' OR host = ? OR lease_until + {_HOST_LEASES - 1} * lease_seconds <= ?) "
         "AND (agent <> ? OR lease_until + lease_seconds <= ?) ORDER BY lease_until LIMIT ? {skip}",
         queue_id,
@@ -103,7 +103,7 @@ def _waiting(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: 
     if queue.fair_share or limits.per_user is not None or limits.concurrency is not None:
         tx.row("SELECT turn FROM queues WHERE id = ? {lock}", queue_id)  # those who count must not count side by side
     if limits.concurrency is not None:
-        row = tx.row(f"SELECT count(*) FROM items WHERE queue_id = ? AND status = {CLAIMED}", queue_id)  # noqa: S608 - numbers of ours
+        row = tx.row(f"SELECT count(*) FROM items WHERE queue_id = ? AND status = {CLAIMED}", queue_id)
         limit = min(limit, limits.concurrency - (row[0] if row else 0))
     if limit <= 0:
         return
@@ -112,7 +112,7 @@ def _waiting(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: 
         return
     ahead = _LOOK_AHEAD if request.capacity else limit
     rows = tx.rows(
-        f"SELECT run_id FROM items WHERE queue_id = ? AND status = {WAITING} ORDER BY rank, pos LIMIT ? {{skip}}",  # noqa: S608 - numbers of ours
+        f"SELECT run_id FROM items WHERE queue_id = ? AND status = {WAITING} ORDER BY rank, pos LIMIT ? {{skip}}",
         queue_id,
         ahead,
     )
@@ -125,7 +125,7 @@ def _by_author(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit
     """Items one by one, looking only at the first of each author."""
     active: dict[str, int] = dict(
         tx.rows(
-            f"SELECT author, count(*) FROM items WHERE queue_id = ? AND status = {CLAIMED} GROUP BY author",  # noqa: S608 - numbers of ours
+            f"SELECT author, count(*) FROM items WHERE queue_id = ? AND status = {CLAIMED} GROUP BY author",
             queue_id,
         )
     )
@@ -167,7 +167,7 @@ def _authors(tx: Tx, queue_id: int) -> list[str]:
     # One step in the index for each author, however many items each has.
     rows = tx.rows(
         "WITH RECURSIVE found(author) AS ("
-        f"SELECT min(author) FROM items WHERE queue_id = ? AND status = {WAITING} UNION ALL "  # noqa: S608 - numbers of ours
+        f"SELECT min(author) FROM items WHERE queue_id = ? AND status = {WAITING} UNION ALL "
         f"SELECT (SELECT min(items.author) FROM items WHERE queue_id = ? AND status = {WAITING} "
         "AND items.author > found.author) FROM found WHERE found.author IS NOT NULL) "
         "SELECT author FROM found WHERE author IS NOT NULL",
@@ -180,7 +180,7 @@ def _authors(tx: Tx, queue_id: int) -> list[str]:
 def _head(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, author: str) -> Row | None:
     rows = tx.rows(
         "SELECT run_id, author, priority, rank, pos FROM items "
-        f"WHERE queue_id = ? AND status = {WAITING} AND author = ? ORDER BY rank, pos LIMIT ?",  # noqa: S608 - numbers of ours
+        f"WHERE queue_id = ? AND status = {WAITING} AND author = ? ORDER BY rank, pos LIMIT ?",
         queue_id,
         author,
         _LOOK_AHEAD if request.capacity else 1,
@@ -205,7 +205,7 @@ def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int,
     until = now + request.lease_seconds
     waiting = status == WAITING
     took = tx.row(
-        f"UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, fence = fence + 1 "  # noqa: S608 - numbers of ours
+        f"UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, fence = fence + 1 "
         f"WHERE run_id = ? AND status = ? AND (status = {WAITING} OR lease_until <= ?) RETURNING fence",
         request.agent,
         until,
@@ -218,7 +218,7 @@ def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int,
         return None
     begin = ", state = ?, phase = ?, reason = '', not_before = 0" if waiting else ""
     row = tx.row(
-        f"UPDATE runs SET fence = ?, agent = ?, claimed_at = ?{begin} WHERE id = ? RETURNING {_RUNS.columns}",  # noqa: S608 - names of ours
+        f"UPDATE runs SET fence = ?, agent = ?, claimed_at = ?{begin} WHERE id = ? RETURNING {_RUNS.columns}",
         took[0],
         request.agent,
         now,

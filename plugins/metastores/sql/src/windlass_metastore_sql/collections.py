@@ -15,7 +15,7 @@ _COUNTS = (
     "(SELECT versions.version FROM aliases JOIN versions ON versions.id = aliases.version_id "
     "WHERE aliases.collection_id = collections.id AND aliases.alias = 'latest'), id"
 )
-_SELECT = f"SELECT {COLLECTIONS.columns}, {_COUNTS} FROM collections "  # noqa: S608 - names of ours
+_SELECT = f"SELECT {COLLECTIONS.columns}, {_COUNTS} FROM collections "
 
 
 def find(tx: Tx, entity: str, project: str, name: str, *, lock: bool = False) -> tuple[int, Collection]:
@@ -48,7 +48,7 @@ def search(tx: Tx, wanted: Mapping[str, str]) -> tuple[Collection, ...]:
 
 def check_unprotected(tx: Tx, number: int, version: ArtifactVersion) -> None:
     """Raise `ConflictError` when a version has a protected alias."""
-    row = tx.row(f"SELECT {COLLECTIONS.columns} FROM collections WHERE id = ? {{lock}}", number)  # noqa: S608 - names of ours
+    row = tx.row(f"SELECT {COLLECTIONS.columns} FROM collections WHERE id = ? {{lock}}", number)
     assert row is not None
     held = [alias for alias in version.aliases if alias in COLLECTIONS.load(row).protected_aliases]
     if held:

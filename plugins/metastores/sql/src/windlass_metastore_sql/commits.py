@@ -44,7 +44,7 @@ def _collection(tx: Tx, new: NewVersion, now: float) -> tuple[int, int]:
         entity=new.entity, project=new.project, name=new.name, type=new.type, created_at=now, updated_at=now
     )
     tx.run(
-        f"INSERT INTO collections ({COLLECTIONS.columns}) VALUES ({marks(len(COLLECTIONS.names))}) "  # noqa: S608 - names of ours
+        f"INSERT INTO collections ({COLLECTIONS.columns}) VALUES ({marks(len(COLLECTIONS.names))}) "
         "ON CONFLICT (entity, project, name) DO NOTHING",
         *COLLECTIONS.dump(fresh),
     )
@@ -88,7 +88,7 @@ def _insert(tx: Tx, new: NewVersion, number: int, next_version: int, now: float)
         updated_at=now,
     )
     tx.run(
-        f"INSERT INTO versions (collection_id, {versions.VERSIONS.columns}) "  # noqa: S608 - names of ours
+        f"INSERT INTO versions (collection_id, {versions.VERSIONS.columns}) "
         f"VALUES ({marks(len(versions.VERSIONS.names) + 1)})",
         number,
         *versions.VERSIONS.dump(version),

@@ -19,7 +19,8 @@ Row = tuple[Any, ...]
 class Cursor(Protocol):
     """The part of the DB-API that is used here."""
 
-    rowcount: int
+    @property
+    def rowcount(self) -> int: ...
 
     def fetchall(self) -> list[Any]: ...
     def fetchone(self) -> Any: ...

@@ -18,11 +18,12 @@ from windlass_metastore_sql.runs import change_run, check_holder, get_run, save_
 
 def renew(tx: Tx, agent: str, leases: Sequence[Lease], lease_seconds: float, now: float) -> Renewal:
     """Extend the claims that still hold."""
-    lost, held = [], []
+    lost: list[str] = []
+    held: list[str] = []
     for lease in leases:
         count = tx.run(
             "UPDATE items SET lease_until = ?, lease_seconds = ? "
-            f"WHERE run_id = ? AND fence = ? AND agent = ? AND status = {CLAIMED}",  # noqa: S608 - numbers of ours
+            f"WHERE run_id = ? AND fence = ? AND agent = ? AND status = {CLAIMED}",
             now + lease_seconds,
             lease_seconds,
             lease.run_id,
@@ -32,7 +33,7 @@ def renew(tx: Tx, agent: str, leases: Sequence[Lease], lease_seconds: float, now
         (held if count else lost).append(lease.run_id)
     stop: list[str] = []
     if held:
-        rows = tx.rows(f"SELECT id FROM runs WHERE id IN ({marks(len(held))}) AND stop_requested = 1", *held)  # noqa: S608 - marks only
+        rows = tx.rows(f"SELECT id FROM runs WHERE id IN ({marks(len(held))}) AND stop_requested = 1", *held)
         stop = [run_id for (run_id,) in rows]
     row = tx.row("UPDATE agents SET heartbeat_at = ? WHERE id = ? RETURNING drain_requested", now, agent)
     return Renewal(lost=tuple(lost), stop=tuple(stop), drain=bool(row and row[0]))
@@ -90,7 +91,7 @@ def _head_of_line(tx: Tx, run_id: str, queue_id: int, priority: int) -> tuple[fl
     own = tx.row("SELECT rank, pos FROM items WHERE run_id = ?", run_id)
     assert own is not None
     first = tx.row(
-        f"SELECT rank, pos FROM items WHERE queue_id = ? AND status = {WAITING} AND priority = ? "  # noqa: S608 - numbers of ours
+        f"SELECT rank, pos FROM items WHERE queue_id = ? AND status = {WAITING} AND priority = ? "
         "ORDER BY rank, pos LIMIT 1",
         queue_id,
         priority,

@@ -89,7 +89,7 @@ def _drop(tx: Tx, run_id: str, first: int, last: int, excess: int) -> tuple[int,
     """Remove the oldest chunks behind the head until `excess` bytes are gone."""
     kept = 0
     removed = 0
-    start = last if last >= 0 else 0
+    start = max(last, 0)
     rows = tx.rows("SELECT pos, count, size FROM log_chunks WHERE run_id = ? AND pos >= ? ORDER BY pos", run_id, start)
     for pos, count, size in rows[:-1]:  # the newest chunk always stays
         if first < 0 and kept < HEAD:

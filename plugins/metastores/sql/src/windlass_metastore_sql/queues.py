@@ -37,7 +37,7 @@ class SqlQueues(QueueStore):
             raise UsageError(f"{queue.name!r} cannot be a queue name", hint="1 to 64 letters, digits, '_', '.', '-'.")
         now = self._db.now()
         queue = evolve(queue, created_at=now, updated_at=now)
-        sql = f"INSERT INTO queues ({QUEUES.columns}) VALUES ({marks(len(QUEUES.names))}) ON CONFLICT (entity, name) DO NOTHING"  # noqa: S608 - names of ours
+        sql = f"INSERT INTO queues ({QUEUES.columns}) VALUES ({marks(len(QUEUES.names))}) ON CONFLICT (entity, name) DO NOTHING"
         with self._db.write() as tx:
             if not tx.run(sql, *QUEUES.dump(queue)):
                 raise ConflictError(
@@ -55,7 +55,7 @@ class SqlQueues(QueueStore):
         """See `QueueStore.list`."""
         where, values = ("WHERE entity = ? ", (entity,)) if entity else ("", ())
         with self._db.read() as tx:
-            rows = tx.rows(f"SELECT {QUEUES.columns} FROM queues {where}ORDER BY entity, name", *values)  # noqa: S608 - names of ours
+            rows = tx.rows(f"SELECT {QUEUES.columns} FROM queues {where}ORDER BY entity, name", *values)
         return tuple(QUEUES.load(row) for row in rows)
 
     def update(self, queue: Queue) -> Queue:
@@ -69,7 +69,7 @@ class SqlQueues(QueueStore):
                 )
             new = evolve(queue, created_at=old.created_at, updated_at=max(self._db.now(), old.updated_at + 1e-3))
             changed = QUEUES.changed(old, new)
-            tx.run(f"UPDATE queues SET {assignments(list(changed))} WHERE id = ?", *changed.values(), queue_id)  # noqa: S608 - names of ours
+            tx.run(f"UPDATE queues SET {assignments(list(changed))} WHERE id = ?", *changed.values(), queue_id)
             if old.prioritized != new.prioritized:
                 for priority in range(4):
                     shift = rank(0, priority, prioritized=new.prioritized) - rank(
@@ -107,7 +107,7 @@ class SqlQueues(QueueStore):
         """See `QueueStore.status`."""
         with self._db.read() as tx:
             queue_id, _ = find_queue(tx, ref)
-            counts = dict(
+            counts: dict[str, int] = dict(
                 tx.rows(
                     "SELECT runs.state, count(*) FROM items JOIN runs ON runs.id = items.run_id "
                     "WHERE items.queue_id = ? GROUP BY runs.state",
@@ -249,7 +249,7 @@ def _needs(tx: Tx, item: NewItem) -> tuple[list[str], Run | None]:
 
 def find_queue(tx: Tx, ref: QueueRef, *, lock: bool = False) -> tuple[int, Queue]:
     """A queue and its number. Raises `NotFoundError` naming the queues there are."""
-    sql = f"SELECT {QUEUES.columns}, id FROM queues WHERE entity = ? AND name = ?{' {lock}' if lock else ''}"  # noqa: S608 - names of ours
+    sql = f"SELECT {QUEUES.columns}, id FROM queues WHERE entity = ? AND name = ?{' {lock}' if lock else ''}"
     row = tx.row(sql, ref.entity, ref.name)
     if row is not None:
         return int(row[-1]), claims.load_queue(row)

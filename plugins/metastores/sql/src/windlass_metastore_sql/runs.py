@@ -66,7 +66,7 @@ class SqlRuns(RunStore):
             tests.append("seq < (SELECT seq FROM runs WHERE id = ?)")
             values.append(where.before)
         condition = f"WHERE {' AND '.join(tests)} " if tests else ""
-        sql = f"SELECT {RUNS.columns} FROM runs {condition}ORDER BY seq DESC LIMIT ?"  # noqa: S608 - names of ours
+        sql = f"SELECT {RUNS.columns} FROM runs {condition}ORDER BY seq DESC LIMIT ?"
         with self._db.read() as tx:
             return tuple(RUNS.load(row) for row in tx.rows(sql, *values, where.limit))
 
@@ -101,7 +101,7 @@ class SqlRuns(RunStore):
             if not run.state.is_terminal:
                 raise ConflictError(f"run '{run_id}' is {run.state}", hint="Stop it first.")
             for table in ("metrics", "logs", "log_chunks", "log_cursors"):
-                tx.run(f"DELETE FROM {table} WHERE run_id = ?", run_id)  # noqa: S608 - names of ours
+                tx.run(f"DELETE FROM {table} WHERE run_id = ?", run_id)
             tx.run("DELETE FROM runs WHERE id = ?", run_id)
 
     def log_metrics(self, run_id: str, rows: Sequence[MetricRow], attempt: int | None = None) -> None:
@@ -174,7 +174,7 @@ def check_id(run_id: str) -> None:
 
 
 _INSERT = (
-    f"INSERT INTO runs ({RUNS.columns}) VALUES ({marks(len(RUNS.names))}) ON CONFLICT (id) DO NOTHING RETURNING seq"  # noqa: S608 - names of ours
+    f"INSERT INTO runs ({RUNS.columns}) VALUES ({marks(len(RUNS.names))}) ON CONFLICT (id) DO NOTHING RETURNING seq"
 )
 
 
@@ -186,7 +186,7 @@ def insert_run(tx: Tx, run: Run) -> int | None:
 
 def get_run(tx: Tx, run_id: str, *, lock: bool = False) -> Run:
     """The run; locked until the end of the transaction with `lock`. Raises `RunNotFoundError`."""
-    row = tx.row(f"SELECT {RUNS.columns} FROM runs WHERE id = ?{' {lock}' if lock else ''}", run_id)  # noqa: S608 - names of ours
+    row = tx.row(f"SELECT {RUNS.columns} FROM runs WHERE id = ?{' {lock}' if lock else ''}", run_id)
     if row is None:
         raise RunNotFoundError(f"there is no run '{run_id}'", hint="`windlass run list` shows the runs there are.")
     return RUNS.load(row)
@@ -195,7 +195,7 @@ def get_run(tx: Tx, run_id: str, *, lock: bool = False) -> Run:
 def save_run(tx: Tx, old: Run, new: Run) -> None:
     """Write the columns that differ."""
     if changed := RUNS.changed(old, new):
-        tx.run(f"UPDATE runs SET {assignments(list(changed))} WHERE id = ?", *changed.values(), old.id)  # noqa: S608 - names of ours
+        tx.run(f"UPDATE runs SET {assignments(list(changed))} WHERE id = ?", *changed.values(), old.id)
 
 
 def check_holder(run: Run, fence: int | None, attempt: int | None) -> None:
@@ -217,11 +217,10 @@ def check_holder(run: Run, fence: int | None, attempt: int | None) -> None:
 def change_run(tx: Tx, run: Run, changes: RunUpdate, now: float) -> Run:
     """Apply changes, with all that follows from a new state."""
     values: dict[str, Any] = {}
-    over = run.state.is_terminal
-    if over and changes.reopen and not run.queue:
+    before = run
+    if run.state.is_terminal and changes.reopen and not run.queue:
         run = evolve(run, state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
-        values.update(state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
-        over = False
+    over = run.state.is_terminal
     if over and changes.state not in (None, run.state):
         raise ConflictError(
             f"run '{run.id}' is over ({run.state}); it cannot become {changes.state}",
@@ -235,7 +234,7 @@ def change_run(tx: Tx, run: Run, changes: RunUpdate, now: float) -> Run:
     if changes.state is not None and not over:
         values.update(_state_values(run, changes, now))
     new = evolve(run, **values)
-    save_run(tx, run, new)
+    save_run(tx, before, new)
     if "host" in values:
         tx.run("UPDATE items SET host = ? WHERE run_id = ?", new.host, run.id)
     if new.state.is_terminal and not over:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from windlass import wire
 from windlass.errors import ArtifactNotFoundError
 from windlass.models.artifact import ArtifactFilter, ArtifactRef, ArtifactVersion, EdgeKind
-from windlass import wire
 from windlass_metastore_sql import collections as shelf
 from windlass_metastore_sql.database import Row, Tx, marks
 from windlass_metastore_sql.rows import Mapper, assignments
@@ -88,7 +88,7 @@ def _with_aliases(tx: Tx, rows: Sequence[Row]) -> list[ArtifactVersion]:
     wanted = list(aliases)
     for start in range(0, len(wanted), 500):
         part = wanted[start : start + 500]
-        sql = f"SELECT version_id, alias FROM aliases WHERE version_id IN ({marks(len(part))}) ORDER BY alias"  # noqa: S608 - marks only
+        sql = f"SELECT version_id, alias FROM aliases WHERE version_id IN ({marks(len(part))}) ORDER BY alias"
         for version_id, alias in tx.rows(sql, *part):
             aliases[version_id].append(alias)
     width = len(VERSIONS.names)
@@ -103,7 +103,7 @@ def _with_aliases(tx: Tx, rows: Sequence[Row]) -> list[ArtifactVersion]:
 def save(tx: Tx, old: ArtifactVersion, new: ArtifactVersion) -> None:
     """Write the columns that differ."""
     if changed := VERSIONS.changed(old, new):
-        tx.run(f"UPDATE versions SET {assignments(list(changed))} WHERE id = ?", *changed.values(), old.id)  # noqa: S608 - names of ours
+        tx.run(f"UPDATE versions SET {assignments(list(changed))} WHERE id = ?", *changed.values(), old.id)
 
 
 def point(tx: Tx, number: int, version_id: str, aliases: Iterable[str]) -> None:

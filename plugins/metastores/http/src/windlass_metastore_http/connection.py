@@ -1,0 +1,153 @@
+"""One server: requests, retries, errors."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from windlass import errors, wire
+from windlass.errors import StoreError, StoreUnavailableError, UsageError, WindlassError
+from windlass_metastore_http.config import HttpConfig
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+_GATEWAY = (502, 503, 504)
+
+
+class AnswerLost(StoreUnavailableError):
+    """The request was sent, and no answer came: it may or may not have been done."""
+
+
+class Connection:
+    """Requests to one server, from any number of threads.
+
+    Args:
+        config: Where, and how patient.
+        api_key: Sent with every request when not empty.
+    """
+
+    def __init__(self, config: HttpConfig, api_key: str) -> None:
+        self.url = config.url
+        self._retry_seconds = config.retry_seconds
+        self._folder = -1
+        transport, base = self._transport(config.url)
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx2.Client(
+            base_url=base,
+            headers=headers,
+            timeout=httpx2.Timeout(config.timeout, connect=min(config.timeout, 10.0)),
+            transport=transport,
+            limits=httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=60),
+        )
+
+    def _transport(self, url: str) -> tuple[httpx2.HTTPTransport | None, str]:
+        parts = urlsplit(url)
+        if parts.scheme != "unix":
+            if not parts.hostname:
+                raise UsageError(f"{url!r} names no server", where="WINDLASS_BASE_URL", hint="https://HOST[:PORT]")
+            return None, url.rstrip("/")
+        if parts.netloc or not parts.path.startswith("/"):
+            raise UsageError(f"{url!r} names no socket", where="WINDLASS_BASE_URL", hint="unix:///PATH/OF/SOCKET")
+        path = parts.path
+        if len(path) > 100 and sys.platform == "linux":  # an address is short; go through the open directory
+            folder, name = os.path.split(path)
+            try:
+                self._folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                raise StoreUnavailableError(
+                    f"cannot reach {url}: {error.strerror}", hint="Is its agent running?"
+                ) from None
+            path = f"/proc/self/fd/{self._folder}/{name}"
+        return httpx2.HTTPTransport(uds=path), "http://windlass"
+
+    def call(self, path: str, body: bytes, *, repeatable: bool, extra: float = 0.0) -> bytes:
+        """POST, again while the server cannot be reached.
+
+        Args:
+            path: Below ``/api/v1``.
+            body: JSON.
+            repeatable: May be sent again after it was sent and no answer came.
+            extra: Seconds the answer may take beside the usual timeout.
+
+        Raises:
+            AnswerLost: See there; only when not `repeatable`.
+            StoreUnavailableError: The server was out of reach for the configured time.
+            WindlassError: What the server answered.
+        """
+
+        def send() -> bytes:
+            usual = self._client.timeout
+            timeout = httpx2.Timeout(usual.read + extra if usual.read else None, connect=usual.connect)
+            answer = self._client.post(
+                f"/api/v1/{path}", content=body, headers={"Content-Type": "application/json"}, timeout=timeout
+            )
+            raise_for(answer.status_code, answer.content, answer.headers.get("content-type", ""), self.url)
+            return answer.content
+
+        return self.again(send, repeatable=repeatable)
+
+    def again(self, send: Callable[[], Any], *, repeatable: bool = True) -> Any:
+        """Call `send` until it gets through, with growing pauses. See `call`."""
+        deadline = time.monotonic() + self._retry_seconds
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                with self._transport_errors():
+                    return send()
+            except AnswerLost as error:
+                if not repeatable:
+                    raise
+                lost: StoreUnavailableError = error
+            except StoreUnavailableError as error:
+                lost = error
+            if time.monotonic() + pause > deadline:
+                raise lost
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients, guards nothing
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    @contextmanager
+    def _transport_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise StoreUnavailableError(
+                f"cannot reach {self.url}: {error}", hint="Is the server running? Is WINDLASS_BASE_URL right?"
+            ) from None
+        except (httpx2.TransportError, httpx2.StreamError) as error:
+            raise AnswerLost(
+                f"the connection to {self.url} broke: {error or type(error).__name__}", hint="Try again."
+            ) from None
+
+    @property
+    def client(self) -> httpx2.Client:
+        """The HTTP client, for streams."""
+        return self._client
+
+    def close(self) -> None:
+        """Close connections. May be repeated."""
+        self._client.close()
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+
+def raise_for(status: int, body: bytes, media_type: str, url: str) -> None:
+    """Raise the error that an answer tells of."""
+    if status < 300:
+        return
+    if media_type.startswith("application/problem+json"):
+        try:
+            raise errors.from_dict(wire.decode(body, dict[str, Any]))
+        except errors.ConfigError as error:
+            if error.where != "$" and not error.message.startswith("not well-formed"):
+                raise
+    hint = "Is WINDLASS_BASE_URL the address of a Windlass server?"
+    kind: type[WindlassError] = StoreUnavailableError if status in _GATEWAY else StoreError
+    raise kind(f"{url} answered {status}", hint=hint, context={"status": status})

@@ -1,0 +1,61 @@
+"""A server in a thread of this process, and in the foreground."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from windlass.errors import StoreUnavailableError
+
+
+def configuration(app: Starlette, *, grace: int) -> uvicorn.Config:
+    """How uvicorn is run everywhere here: quiet, without WebSockets, and patient with calls at work."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        loop="asyncio",
+        http="h11",
+        server_header=False,
+        timeout_graceful_shutdown=grace,
+        timeout_keep_alive=75,
+    )
+
+
+class BackgroundServer:
+    """Serves an application on a bound socket, in a thread.
+
+    Args:
+        app: The application.
+        listener: A bound socket; it is closed with the server.
+    """
+
+    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+        self._server = uvicorn.Server(configuration(app, grace=1))
+        self._listener = listener
+        self._thread = threading.Thread(target=self._run, name="windlass-api", daemon=True)
+
+    def _run(self, **_: Any) -> None:
+        self._server.run(sockets=[self._listener])
+
+    def start(self, timeout: float = 10.0) -> None:
+        """Start, and wait until calls are answered."""
+        self._thread.start()
+        deadline = time.monotonic() + timeout
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise StoreUnavailableError("the local API did not start", hint="The agent's log says why.")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """End calls at work, then the thread. May be repeated."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(10.0)
+        self._listener.close()
