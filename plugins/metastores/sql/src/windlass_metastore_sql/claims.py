@@ -216,7 +216,7 @@ def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int,
     )
     if took is None:
         return None
-    begin = ", state = ?, phase = ?, reason = '', not_before = 0" if waiting else ""
+    begin = ", state = ?, phase = ?, not_before = 0" if waiting else ""
     row = tx.row(
         f"UPDATE runs SET fence = ?, agent = ?, claimed_at = ?{begin} WHERE id = ? RETURNING {_RUNS.columns}",
         took[0],
