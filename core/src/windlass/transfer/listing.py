@@ -59,26 +59,32 @@ def list_ranges(
         return
     cuts = _cuts(names, folder, first)
     stopped = threading.Event()
+    last = first.last
 
-    def read(after: str, upto: str | None) -> list[T]:
-        found: list[T] = []
+    # Stores differ in whether a listing begins at or behind a key that does not exist. So each range reads on to the
+    # first key of the next one, and what comes twice is left out below.
+    def read(after: str, upto: str | None) -> list[tuple[str, T]]:
+        found: list[tuple[str, T]] = []
         token = ""
         while not stopped.is_set():
             answer = page(after, token)
-            found += [item for key, item in answer.items if key > after and (upto is None or key <= upto)]
+            found += answer.items
             token = answer.token
-            if not token or (upto is not None and answer.last >= upto):
+            if not token or (upto is not None and answer.last > upto):
                 break
         return found
 
     ranges = deque(zip([first.last, *cuts], [*cuts, None], strict=True))
-    running: deque[Future[list[T]]] = deque()
+    running: deque[Future[list[tuple[str, T]]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="list") as pool:
         try:
             while ranges or running:
                 while ranges and len(running) < workers:
                     running.append(pool.submit(read, *ranges.popleft()))
-                yield from running.popleft().result()
+                for key, item in running.popleft().result():
+                    if key > last:
+                        yield item
+                        last = key
         finally:
             stopped.set()
             for future in running:

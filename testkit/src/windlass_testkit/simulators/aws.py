@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import tempfile
 import uuid
@@ -26,7 +27,8 @@ _CLEARED = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_SKIP_SIGNATURE", "AWS_S3_EN
 def _start_moto() -> Running:
     folder, port = Path(tempfile.mkdtemp(prefix="windlass-moto-")), free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    pid = start(command, log=folder / "log")
+    pages = {"MOTO_S3_DEFAULT_MAX_KEYS": "50"}  # so that few objects make many pages
+    pid = start(command, log=folder / "log", env={**os.environ, **pages})
     wait_for_port(port, pid=pid, log=folder / "log", timeout=60)
     return Running(pid=pid, folder=str(folder), facts={"url": f"http://127.0.0.1:{port}"})
 
@@ -59,12 +61,10 @@ def aws_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, moto_server: str) -
 
 
 @pytest.fixture
-def s3_bucket(aws_env: dict[str, str]) -> Iterator[Any]:
-    """An empty bucket of its own, as a boto3 ``Bucket``, removed with all its versions."""
+def s3_bucket(aws_env: dict[str, str]) -> Any:
+    """An empty bucket of its own, as a boto3 ``Bucket``. It goes with the server."""
     import boto3
 
     bucket = boto3.resource("s3").Bucket(f"t-{uuid.uuid4().hex}")
     bucket.create()
-    yield bucket
-    bucket.object_versions.delete()
-    bucket.delete()
+    return bucket

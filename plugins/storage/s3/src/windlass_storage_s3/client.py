@@ -17,6 +17,8 @@ __all__ = ["Clients"]
 
 _CREDENTIAL_LIFE = timedelta(minutes=10)  # botocore renews 15 minutes before the end
 
+_ATTEMPTS = 5
+
 
 class Clients:
     """Clients for each bucket, which may lie in regions of their own. Serves several threads."""
@@ -72,7 +74,7 @@ class Clients:
                 options = Config(
                     signature_version=UNSIGNED if self.anonymous else "s3v4",
                     s3={"addressing_style": "path" if path_style(self._config, self.endpoint) else "auto"},
-                    retries={"mode": "standard", "max_attempts": 5},
+                    retries={"mode": "standard", "max_attempts": _ATTEMPTS},
                     max_pool_connections=64,
                     user_agent_extra="windlass",
                     request_checksum_calculation="when_required",

@@ -68,6 +68,7 @@ def translate(error: Exception, uri: str) -> WindlassError:
     if isinstance(error, WindlassError):
         return error
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+    from botocore.exceptions import ConnectionError as BotoConnectionError
 
     if isinstance(error, ClientError):
         found = error.response.get("Error", {})
@@ -76,7 +77,7 @@ def translate(error: Exception, uri: str) -> WindlassError:
     if isinstance(error, NoCredentialsError):
         return AccessError("there are no AWS credentials", where=uri, hint=CREDENTIALS_HINT)
     if isinstance(error, BotoCoreError):
-        network = isinstance(error, HTTPClientError)
+        network = isinstance(error, (BotoConnectionError, HTTPClientError))
         credentials = any(word in type(error).__name__ for word in ("Credential", "Token", "SSO", "Profile"))
         kind = AccessError if credentials else StorageError
         hint = CREDENTIALS_HINT if credentials else "Is the endpoint right and reachable?" if network else ""
@@ -93,6 +94,8 @@ def _from_obstore(error: Exception, uri: str) -> WindlassError:
         message = re.search(r"<Message>([^<]*)</Message>", text)
         number = int(status[1] or status[2])
         return from_answer(number, code[1] if code else "", message[1] if message else "", uri)
+    if type(error).__name__ in ("UnauthenticatedError", "PermissionDeniedError"):
+        return AccessError("the store's credentials are missing or refused", where=uri, hint=CREDENTIALS_HINT)
     if isinstance(error, FileNotFoundError):
         return ObjectNotFoundError("there is no such object", where=uri)
     first = text.partition("\n")[0][:300]

@@ -63,9 +63,9 @@ class Reading:
                 if is_plain(where.key):
                     return self._with_obstore(clients, start, end)
                 return self._with_boto(clients, start, end)
-        except ObjectChangedError:
-            raise self._changed() from None
         except WindlassError as error:
+            if error.context.get("status") == 412:
+                raise self._changed() from None
             if error.context.get("status") == 416:  # the position is behind the end
                 return iter(())
             raise
