@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from datetime import timedelta
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
-from windlass.artifacts.draft import Draft, writing
+from windlass.artifacts.building import ArtifactBuilding
 from windlass.artifacts.entry import ArtifactEntry
-from windlass.artifacts.manifest import Entry, Manifest
+from windlass.artifacts.manifest import Entry
 from windlass.artifacts.metadata import clean_metadata
-from windlass.artifacts.names import check_name, check_reserved, check_type
+from windlass.artifacts.names import check_alias, check_tag
 from windlass.errors import UsageError
-
-if TYPE_CHECKING:
-    from windlass.artifacts.engine import ArtifactEngine
-    from windlass.models.artifact import ArtifactVersion
+from windlass.models.artifact import EdgeKind, VersionUpdate
 
 __all__ = ["Artifact"]
 
 
-class Artifact:
+class Artifact(ArtifactBuilding):
     """A named, typed collection of files, objects and references; every change makes a new version.
 
     Args:
@@ -35,255 +30,6 @@ class Artifact:
     Raises:
         UsageError: The name or type is not valid, or reserved.
     """
-
-    def __init__(
-        self,
-        name: str,
-        type: str,
-        description: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        incremental: bool = False,
-    ) -> None:
-        check_reserved(check_name(name), check_type(type))
-        self._start(name, type, description, metadata)
-        self.incremental = incremental
-
-    def _start(self, name: str, type: str, description: str | None, metadata: Mapping[str, Any] | None) -> None:
-        self._name = name
-        self.type = type
-        self.description = description
-        self.metadata: dict[str, Any] = clean_metadata(metadata)
-        self.incremental = False
-        self.tags: tuple[str, ...] = ()
-        self.ttl_seconds: float | None = None
-        self._entity = self._project = ""
-        self.draft = Draft()
-        self._engine: ArtifactEngine | None = None
-        self._version: ArtifactVersion | None = None
-        self._manifest: Manifest | None = None
-
-    @classmethod
-    def internal(
-        cls, name: str, type: str, description: str | None = None, metadata: Mapping[str, Any] | None = None
-    ) -> Artifact:
-        """An artifact of a type that only Windlass itself makes (jobs, logged code)."""
-        made = cls.__new__(cls)
-        made._start(check_name(name), check_type(type), description, metadata)
-        return made
-
-    @classmethod
-    def of(cls, engine: ArtifactEngine, version: ArtifactVersion) -> Artifact:
-        """The artifact for a version of the index."""
-        made = cls.__new__(cls)
-        made._start(version.name, version.type, None, None)
-        made.bind(engine, version)
-        return made
-
-    def bind(self, engine: ArtifactEngine, version: ArtifactVersion) -> None:
-        """Become this logged version. Called by the engine."""
-        self._engine, self._version, self._manifest = engine, version, None
-        self._entity, self._project = version.entity, version.project
-        self.description = version.description
-        self.metadata = dict(version.metadata)
-        self.tags = version.tags
-        self.ttl_seconds = version.ttl_seconds
-        self.draft = Draft()
-
-    # -- facts
-
-    @property
-    def name(self) -> str:
-        """Name of the collection."""
-        return self._name
-
-    @property
-    def entity(self) -> str:
-        """Owner; empty before it is logged."""
-        return self._entity
-
-    @property
-    def project(self) -> str:
-        """Project; empty before it is logged."""
-        return self._project
-
-    @property
-    def logged(self) -> bool:
-        """True for a version, False for one that is being put together."""
-        return self._version is not None
-
-    @property
-    def info(self) -> ArtifactVersion:
-        """All that the index knows of the version. Raises `UsageError` before it is logged."""
-        if self._version is None:
-            raise UsageError(
-                f"the artifact '{self._name}' is not logged yet", hint="Log it with run.log_artifact(artifact)."
-            )
-        return self._version
-
-    @property
-    def id(self) -> str:
-        """Opaque id of the version."""
-        return self.info.id
-
-    @property
-    def version(self) -> str:
-        """``v0``, ``v1`` …"""
-        return f"v{self.info.version}"
-
-    @property
-    def digest(self) -> str:
-        """``<algorithm>:<hex>`` over paths and entry digests."""
-        return self.info.digest
-
-    @property
-    def size(self) -> int:
-        """Sum of the sizes of its entries in bytes."""
-        return self.info.size if self._version else sum(max(item.size, 0) for item in self.draft.items.values())
-
-    @property
-    def aliases(self) -> list[str]:
-        """``latest`` and chosen ones."""
-        return list(self.info.aliases)
-
-    @property
-    def path(self) -> str:
-        """``entity/project/name:v<N>``."""
-        return self.info.path
-
-    @property
-    def qualified_name(self) -> str:
-        """The same as `path`."""
-        return self.info.path
-
-    @property
-    def created_at(self) -> float:
-        """Seconds since the epoch."""
-        return self.info.created_at
-
-    @property
-    def ttl(self) -> timedelta | None:
-        """Life time from creation, None for ever."""
-        return None if self.ttl_seconds is None else timedelta(seconds=self.ttl_seconds)
-
-    @ttl.setter
-    def ttl(self, value: timedelta | None) -> None:
-        if value is not None and value <= timedelta(0):
-            raise UsageError(f"a life time must be positive, not {value}")
-        self.ttl_seconds = None if value is None else value.total_seconds()
-
-    @property
-    def manifest(self) -> Manifest:
-        """The version's manifest, read lazily."""
-        if self._manifest is None:
-            self._manifest = self._logged_engine().manifest(self.info)
-        return self._manifest
-
-    def _logged_engine(self) -> ArtifactEngine:
-        _ = self.info
-        assert self._engine is not None
-        return self._engine
-
-    def __repr__(self) -> str:
-        what = self.info.path if self._version else f"{self._name} (not logged)"
-        return f"<Artifact {what} {self.type}>"
-
-    def __len__(self) -> int:
-        return self.info.entries if self._version else len(self.draft.items)
-
-    def __contains__(self, path: str) -> bool:
-        return path in (self.manifest if self._version else self.draft.items)
-
-    # -- putting together
-
-    def add_file(
-        self,
-        local_path: str | os.PathLike[str],
-        name: str | None = None,
-        *,
-        policy: str = "immutable",
-        overwrite: bool = False,
-    ) -> str:
-        """Add a file; returns its path in the artifact. It is read when the artifact is logged.
-
-        Args:
-            local_path: The file.
-            name: Path in the artifact. Default: the file's own name.
-            policy: ``immutable``: the file stays as it is until then (checked); ``mutable``: a copy is made now.
-            overwrite: Replace an entry of that path.
-
-        Raises:
-            UsageError: No such file, or the path is taken by other content.
-        """
-        local = os.fspath(local_path)
-        return self._open_draft().add_file(local, name or os.path.basename(local), policy=policy, overwrite=overwrite)
-
-    def add_dir(
-        self,
-        local_path: str | os.PathLike[str],
-        name: str | None = None,
-        *,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        follow_symlinks: bool = True,
-        policy: str = "immutable",
-        merge: bool = False,
-        overwrite: bool = False,
-    ) -> int:
-        """Add the files below a folder; returns how many.
-
-        Args:
-            local_path: The folder. A ``.windlassignore`` in it is obeyed (lines as in ``.gitignore``).
-            name: Folder in the artifact. Default: its top.
-            include: Globs; only matching files are taken.
-            exclude: Lines as in ``.gitignore``, after those of ``.windlassignore``.
-            follow_symlinks: Take what links lead to; with False a link is an error.
-            policy: See `add_file`.
-            merge: The same as `overwrite`.
-            overwrite: Replace entries of the same paths.
-
-        Raises:
-            UsageError: No such folder, a path that is taken by other content, a name that is not UTF-8.
-        """
-        return self._open_draft().add_dir(
-            os.fspath(local_path),
-            name or "",
-            include=include,
-            exclude=exclude,
-            follow=follow_symlinks,
-            policy=policy,
-            overwrite=overwrite or merge,
-        )
-
-    def new_file(self, name: str, mode: str = "x", encoding: str | None = None) -> AbstractContextManager[IO[Any]]:
-        """Open a new file for writing; it becomes an entry when the ``with`` block ends without an exception.
-
-        Args:
-            name: Path in the artifact.
-            mode: ``x``: it must be new; ``w``: replace; with ``b`` for bytes.
-            encoding: Default UTF-8.
-        """
-        return writing(self._open_draft(), name, mode, encoding)
-
-    def remove(self, item: str | os.PathLike[str] | ArtifactEntry) -> None:
-        """Remove an entry or all below a folder. Raises `ArtifactNotFoundError`."""
-        self._open_draft().remove(item.path if isinstance(item, ArtifactEntry) else os.fspath(item))
-
-    def _open_draft(self) -> Draft:
-        if self._version is not None:
-            raise UsageError(
-                f"'{self._version.path}' is logged and cannot change",
-                hint="Make a new version: draft = artifact.new_draft(); change it; log it.",
-            )
-        return self.draft
-
-    def new_draft(self) -> Artifact:
-        """A new artifact with all entries of this version, to be changed and logged as the next version."""
-        made = Artifact.internal(self._name, self.type, self.description, self.metadata)
-        made._entity, made._project, made._engine = self._entity, self._project, self._logged_engine()
-        made.draft = Draft(self.manifest)
-        return made
-
-    # -- reading
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Facts about the entries, in the order of their paths; with `prefix` those at or below that folder."""
@@ -349,7 +95,101 @@ class Artifact:
             )
         return self.get_entry(first[0].path).download(root)
 
-    def wait(self, timeout: float | None = None) -> Artifact:
+    def get(self, name: str, *, allow_code: bool | None = None) -> Any:
+        """The object that was added under a name, as what it was.
+
+        Args:
+            name: As given to `add`, or the path of its entry.
+            allow_code: Read formats that run code (pickle) also when another entity wrote them. Default: what
+                ``WINDLASS_ALLOW_CODE`` says.
+
+        Raises:
+            ArtifactNotFoundError: There is no such object.
+            AccessError: It would run code of another entity.
+            UsageError: The entry is a plain file.
+        """
+        from windlass.artifacts.objects import find_object, load_object
+
+        return load_object(self._logged_engine(), self, find_object(self, name), allow_code=allow_code)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.get(name)
+
+    def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
+        """Make a folder equal to the artifact: like `download`, and files that are not of it are deleted."""
+        target = self.download(root)
+        self._logged_engine().delete_extras(self.manifest, target)
+        return target
+
+    def verify(self, root: str | os.PathLike[str] | None = None) -> None:
+        """Compare a folder with the artifact; all bytes are read.
+
+        Raises:
+            IntegrityError: Files are missing, additional or different; names them.
+        """
+        target = os.path.abspath(os.fspath(root)) if root is not None else self.default_root()
+        self._logged_engine().verify(self.manifest, target)
+
+    # -- labels and life
+
+    def save(self) -> Self:
+        """Store changed description, metadata, tags and life time of a logged artifact."""
+        return self._update(
+            VersionUpdate(
+                description=self.description or "",
+                metadata=clean_metadata(self.metadata),
+                add_tags=tuple(tag for tag in self.tags if tag not in self.info.tags),
+                remove_tags=tuple(tag for tag in self.info.tags if tag not in self.tags),
+                ttl_seconds=-1.0 if self.ttl_seconds is None else self.ttl_seconds,
+            )
+        )
+
+    def add_aliases(self, *aliases: str) -> Self:
+        """Point aliases at this version; they move away from the version that had them."""
+        return self._update(VersionUpdate(add_aliases=tuple(check_alias(alias) for alias in aliases)))
+
+    def remove_aliases(self, *aliases: str) -> Self:
+        """Take aliases away."""
+        return self._update(VersionUpdate(remove_aliases=aliases))
+
+    def add_tags(self, *tags: str) -> Self:
+        """Add tags."""
+        return self._update(VersionUpdate(add_tags=tuple(check_tag(tag) for tag in tags)))
+
+    def remove_tags(self, *tags: str) -> Self:
+        """Remove tags."""
+        return self._update(VersionUpdate(remove_tags=tags))
+
+    def _update(self, changes: VersionUpdate) -> Self:
+        engine = self._logged_engine()
+        self.bind(engine, engine.store.artifacts.update(self.id, changes))
+        return self
+
+    def delete(self, delete_aliases: bool = False) -> None:
+        """Delete the version; it can be restored until garbage collection purges it.
+
+        Args:
+            delete_aliases: Also when it has aliases other than ``latest``.
+
+        Raises:
+            ConflictError: It has aliases, or a protected one.
+        """
+        self._logged_engine().store.artifacts.delete(self.id, delete_aliases)
+
+    def used_by(self) -> list[str]:
+        """Ids of the runs that use it."""
+        edges = self._logged_engine().store.artifacts.edges(version_id=self.id, kind=EdgeKind.INPUT)
+        return [edge.run for edge in edges]
+
+    def logged_by(self) -> str:
+        """Id of the run that logged it, or empty."""
+        return self.info.run
+
+    def interchange_digest(self) -> str:
+        """The MD5 manifest digest that other tools compute; reads all content that is stored."""
+        return self._logged_engine().interchange_digest(self.manifest)
+
+    def wait(self, timeout: float | None = None) -> Self:
         """Return at once: logging is finished when `log_artifact` returns."""
         _ = self.info
         return self

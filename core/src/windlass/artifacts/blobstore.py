@@ -38,6 +38,7 @@ class StorageBlobStore(BlobStore):
         return f"{self.root_uri}/{algorithm}/{value[:2]}/{value}"
 
     def missing(self, digests: Iterable[str]) -> set[str]:
+        """Local stores are looked at, others are asked one by one, or listed when there are many."""
         wanted = set(digests)
         if not wanted:
             return wanted
@@ -65,6 +66,7 @@ class StorageBlobStore(BlobStore):
         return [f"{algorithm}:{info.uri.rpartition('/')[2]}" for info in self._storage.list(folder)]
 
     def put(self, digest: str, source: str | bytes) -> None:
+        """Store and verify."""
         algorithm = algorithm_of(digest)
         found = hash_file(source, algorithm) if isinstance(source, str) else digest_of(source, algorithm)
         if found != digest:
@@ -73,17 +75,21 @@ class StorageBlobStore(BlobStore):
         self._storage.put(self.uri(digest), source, if_absent=True)
 
     def put_buffer(self, digest: str, data: memoryview) -> None:
+        """Store without hashing again, and into local stores without a copy."""
         uri = self.uri(digest)
         plain: bytes = data if self._storage.local_path(uri) is not None else bytes(data)  # type: ignore[assignment]
         self._storage.put(uri, plain, if_absent=True)
 
     def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
+        """Read a blob or a range of it."""
         return self._storage.open(ObjectRef(uri=self.uri(digest)), start, length)
 
     def delete(self, digests: Iterable[str]) -> None:
+        """Remove blobs."""
         self._storage.delete([self.uri(digest) for digest in digests])
 
     def list(self) -> Iterator[BlobInfo]:
+        """All blobs."""
         for algorithm in ALGORITHMS:
             for info in self._storage.list(f"{self.root_uri}/{algorithm}"):
                 value = unquote(info.uri.rpartition("/")[2])
@@ -91,6 +97,7 @@ class StorageBlobStore(BlobStore):
                     yield BlobInfo(digest=f"{algorithm}:{value}", size=info.size, mtime=info.mtime)
 
     def local_path(self, digest: str) -> str | None:
+        """Path of a blob on this host, if it is a file."""
         return self._storage.local_path(self.uri(digest))
 
     def close(self) -> None:

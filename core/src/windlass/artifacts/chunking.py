@@ -21,7 +21,7 @@ def cutter() -> Cutter:
     chunker = FastCDC(avg_size=CHUNK_AVERAGE, min_size=CHUNK_MIN, max_size=CHUNK_MAX)
 
     def cut(data: memoryview, last: bool) -> list[int]:
-        return _complete([chunk.length for chunk in chunker.cut_buf(data)], len(data), last)
+        return _complete([chunk.length for chunk in chunker.cut_buf(data)], last)
 
     return cut
 
@@ -32,7 +32,7 @@ def _fixed(data: memoryview, last: bool) -> list[int]:
     return [*lengths, rest] if last and rest else lengths
 
 
-def _complete(lengths: list[int], size: int, last: bool) -> list[int]:
+def _complete(lengths: list[int], last: bool) -> list[int]:
     # the chunk that the end of the buffer has cut goes on in the next one, unless it has the greatest length
     if not last and lengths and lengths[-1] < CHUNK_MAX:
         lengths = lengths[:-1]

@@ -72,13 +72,13 @@ def hash_stream(stream: BinaryIO, algorithm: str = "blake3") -> tuple[str, int]:
 def hash_file(path: str | os.PathLike[str], algorithm: str = "blake3") -> str:
     """Digest of a file."""
     with open(path, "rb", buffering=0) as stream:
-        return hash_stream(stream, algorithm)[0]  # type: ignore[arg-type]
+        return hash_stream(stream, algorithm)[0]
 
 
 def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3") -> str:
-    """Digest of an artifact: of its paths and entry digests only, in the order of their paths.
+    r"""Digest of an artifact: of its paths and entry digests only, in the order of their paths.
 
-    The bytes that are hashed are ``windlass-artifact-v1\\n`` and for each entry ``<path>\\0<digest>\\n``.
+    The bytes that are hashed are ``windlass-artifact-v1\n`` and for each entry ``<path>\0<digest>\n``.
 
     Args:
         entries: Pairs of path and entry digest, in any order.

@@ -6,15 +6,19 @@ import errno
 import os
 import secrets
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import BinaryIO
 
-from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
-from windlass.artifacts.files import reflink
+from windlass.artifacts.cache import Cache
+from windlass.artifacts.digest import ALGORITHMS, digest_of, hash_file, hasher
+from windlass.artifacts.files import Source, reflink, signature
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
 from windlass.artifacts.reader import open_entry
+from windlass.artifacts.statcache import StatCache
 from windlass.blobs import BlobStore
 from windlass.errors import (
     IntegrityError,
@@ -25,7 +29,11 @@ from windlass.errors import (
 )
 from windlass.storage import Storage
 
-__all__ = ["Downloader", "Target"]
+__all__ = ["LINKS", "Downloader", "Target"]
+
+LINKS = ("auto", "hard", "copy")
+LINK_MIN = 128 << 10
+"""Smaller files are copied: sharing them saves nothing."""
 
 _BLOCK = 1 << 20
 _BATCH = 64
@@ -83,12 +91,29 @@ class Downloader:
     Args:
         blobs: Where their bytes lie.
         storage_for: Finds the storage of references.
+        cache: Where content is kept that is linked.
+        present: Remembers which files of the target were found right.
+        link: ``auto``: share blocks where the file system can, else hard links to read-only files in the cache for
+            files of 128 KiB and more, else copies; ``hard``: hard links for all; ``copy``: never link.
         threads: Files that are written side by side.
     """
 
-    def __init__(self, blobs: BlobStore, storage_for: Callable[[str], Storage], threads: int = 4) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        storage_for: Callable[[str], Storage],
+        cache: Cache,
+        present: StatCache,
+        link: str = "auto",
+        threads: int = 2,
+    ) -> None:
+        if link not in LINKS:
+            raise UsageError(f"'{link}' is no way to link", hint=f"Known: {', '.join(LINKS)}.")
         self._blobs = blobs
         self._storage_for = storage_for
+        self._cache = cache
+        self._present = present
+        self._link_from = {"auto": LINK_MIN, "hard": 0, "copy": sys.maxsize}[link]
         self._threads = threads
 
     def run(self, entries: Iterable[Entry], target: Target, *, allow_missing: bool = False) -> list[Entry]:
@@ -97,12 +122,12 @@ class Downloader:
         The first failure stops the rest and is raised; files that were finished stay, others are not there.
         """
         missing: list[Entry] = []
-        batches = _batched(entries)
         with ThreadPoolExecutor(self._threads, thread_name_prefix="windlass-get") as pool:
             running: set[Future[list[Entry]]] = set()
             try:
-                for batch in batches:
-                    places = [(entry, target.place(entry.path)) for entry in batch]
+                for batch in _batched(entries):
+                    pairs = [(entry, target.place(entry.path)) for entry in batch]
+                    places = [pair for pair in pairs if not self._is_there(*pair, target.root)]
                     running.add(pool.submit(self._batch, places, allow_missing))
                     if len(running) >= 4 * self._threads:
                         done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -113,6 +138,7 @@ class Downloader:
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+        self._present.save()
         return missing
 
     def _batch(self, places: list[tuple[Entry, str]], allow_missing: bool) -> list[Entry]:
@@ -128,22 +154,63 @@ class Downloader:
 
     def one(self, entry: Entry, place: str) -> None:
         """Write one entry to a path, whole or not at all."""
-        if _is_there(entry, place):
-            return
         temporary = f"{place[: place.rfind('/')]}/.windlass-{secrets.token_hex(6)}"
         try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
-            try:
-                self._fill(entry, handle)
-            finally:
-                os.close(handle)
+            if not (entry.size >= self._link_from and self._link(entry, temporary)):
+                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+                try:
+                    self._fill(entry, handle)
+                finally:
+                    os.close(handle)
             os.replace(temporary, place)
+            if entry.size >= self._link_from:
+                _remove(temporary)  # renaming one link of a file to another of it does nothing
         except OSError as error:
             _remove(temporary)
             raise _translated(error, place) from error
         except BaseException:
             _remove(temporary)
             raise
+
+    def cached(self, entry: Entry, *, lease: bool = True) -> str:
+        """Path of an entry's content in the cache, brought there when needed; leased: kept while this process lives."""
+        found = self._cache.find(entry.digest, lease=lease)
+        return found or self._cache.add(entry.digest, entry.size, lambda handle: self._fill(entry, handle), lease=lease)
+
+    def _link(self, entry: Entry, place: str) -> bool:
+        if entry.digest.partition(":")[0] not in ALGORITHMS:
+            return False
+        source = self.cached(entry, lease=False)
+        try:
+            if clone(source, place):
+                return True
+            os.link(source, place)
+        except FileNotFoundError:  # another process has cleaned the cache meanwhile
+            return False
+        except OSError as error:
+            if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP):
+                return False
+            raise
+        return True
+
+    def _is_there(self, entry: Entry, place: str, root: str) -> bool:
+        """True when the file at `place` has the entry's content already."""
+        try:
+            found = os.lstat(place)
+        except OSError:
+            return False
+        algorithm = entry.digest.partition(":")[0]
+        if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size or algorithm not in ALGORITHMS:
+            return False
+        source = Source(entry.path, place, signature(found), root)
+        known = self._present.find(source)
+        if known is None:
+            began = time.time_ns()
+            digest = hash_file(place, algorithm)
+            if signature(os.lstat(place)) == source.signature:
+                self._present.remember(source, digest, (), began)
+            return digest == entry.digest
+        return known.digest == entry.digest
 
     def _fill(self, entry: Entry, handle: int) -> None:
         with open_entry(entry, self._blobs, self._storage_for) as stream:
@@ -186,22 +253,6 @@ def _prove(entry: Entry, size: int, found: str) -> None:
             where=where,
             context={"path": entry.path, "expected": entry.digest, "found": found},
         )
-
-
-def _is_there(entry: Entry, place: str) -> bool:
-    """True when the file at `place` has the entry's content already."""
-    try:
-        found = os.lstat(place)
-    except OSError:
-        return False
-    if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
-        return False
-    algorithm = entry.digest.partition(":")[0]
-    if algorithm not in ALGORITHMS:
-        return False
-    from windlass.artifacts.digest import hash_file
-
-    return hash_file(place, algorithm) == entry.digest
 
 
 def _batched(entries: Iterable[Entry]) -> Iterable[list[Entry]]:

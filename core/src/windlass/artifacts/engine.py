@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windlass.artifacts.digest import artifact_digest
-from windlass.artifacts.download import Downloader, Target, prove
 from windlass.artifacts.files import Source
-from windlass.artifacts.manifest import Entry, Manifest, Part, write_manifest
+from windlass.artifacts.manifest import Entry, Part, write_manifest
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
-from windlass.artifacts.patterns import Patterns
-from windlass.artifacts.reader import open_entry
+from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
 from windlass.artifacts.statcache import StatCache
 from windlass.artifacts.upload import Uploader
@@ -24,14 +21,11 @@ from windlass.plugins.events import ArtifactCommitted
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
     from windlass.artifacts.draft import Draft
-    from windlass.metastore import MetadataStore
-    from windlass.plugins.app import App
-    from windlass.settings import Settings
 
 __all__ = ["ArtifactEngine"]
 
 
-class ArtifactEngine:
+class ArtifactEngine(ArtifactReading):
     """Artifacts of one metadata store. Serves several threads.
 
     Args:
@@ -39,13 +33,6 @@ class ArtifactEngine:
         store: Index and blobs.
         settings: Entity, project and folders.
     """
-
-    def __init__(self, app: App, store: MetadataStore, settings: Settings) -> None:
-        self.app = app
-        self.store = store
-        self.settings = settings
-        self.blobs = store.blobs
-        self.algorithm = os.environ.get("WINDLASS_DIGEST") or "blake3"
 
     def log(
         self,
@@ -85,10 +72,12 @@ class ArtifactEngine:
         wanted = tuple(dict.fromkeys(check_alias(alias) for alias in aliases if alias != "latest"))
         labels = tuple(dict.fromkeys(check_tag(tag) for tag in (*artifact.tags, *tags)))
         draft = artifact.draft
+        ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
+        if artifact.incremental:
+            self._add_latest(draft, ref)
         draft.check_paths()
         cache = self._stat_cache()
         with UploadSession(self.store.artifacts, owner=run or f"{entity}/{project}/{artifact.name}") as session:
-            ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
             entries, digest, same = self._settle(draft, cache, ref, session)
             if same is not None:
                 manifest, size = same.manifest, same.size
@@ -151,49 +140,14 @@ class ArtifactEngine:
         self.store.artifacts.use(run, artifact.id, attempt)
         return artifact
 
-    def manifest(self, version: ArtifactVersion) -> Manifest:
-        """The manifest of a version."""
-        return Manifest(self.blobs, version.manifest)
-
-    def download(
-        self,
-        entries: Manifest,
-        root: str,
-        *,
-        prefix: str = "",
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        allow_missing: bool = False,
-    ) -> list[Entry]:
-        """Write entries to a folder, every byte verified; returns the references that were missing.
-
-        Args:
-            entries: The manifest.
-            root: Absolute path of the folder.
-            prefix: Only entries at or below this path.
-            include: Globs; only matching paths.
-            exclude: Lines as in ``.gitignore``.
-            allow_missing: Go on when the target of a reference is gone.
-        """
-        chosen: Iterable[Entry] = entries.iterate(prefix)
-        if include or exclude:
-            patterns = Patterns(include, exclude)
-            chosen = (entry for entry in chosen if patterns.takes(entry.path))
-        downloader = Downloader(self.blobs, self.app.storage_for)
-        return downloader.run(chosen, Target(root), allow_missing=allow_missing)
-
-    def download_entry(self, entry: Entry, root: str) -> str:
-        """Write one entry below a folder and return its path there."""
-        place = Target(root).place(entry.path)
-        Downloader(self.blobs, self.app.storage_for).one(entry, place)
-        return place
-
-    def read(self, entry: Entry) -> bytes:
-        """The verified content of an entry."""
-        with open_entry(entry, self.blobs, self.app.storage_for) as stream:
-            data = stream.read()
-        prove(entry, len(data), data)
-        return data
+    def _add_latest(self, draft: Draft, ref: ArtifactRef) -> None:
+        """Fill a draft up with the entries of the latest version; what the draft has itself wins."""
+        try:
+            latest = self.store.artifacts.get(ref)
+        except ArtifactNotFoundError:
+            return
+        for entry in self.manifest(latest):
+            draft.items.setdefault(entry.path, entry)
 
     def _stat_cache(self) -> StatCache:
         scope = f"{self.settings.store_url}\0{self.algorithm}"

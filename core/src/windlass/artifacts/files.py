@@ -64,7 +64,7 @@ def walk(
         StorageError: A folder cannot be read.
     """
     top = os.stat(root)
-    stack = [(root, "", ((top.st_dev, top.st_ino),))]
+    stack: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [(root, "", ((top.st_dev, top.st_ino),))]
     while stack:
         folder, below, above = stack.pop()
         try:

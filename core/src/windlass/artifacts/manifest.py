@@ -204,6 +204,15 @@ class Manifest:
                 if not prefix or entry.path == prefix or entry.path.startswith(below):
                     yield entry
 
+    def starting(self, text: str) -> Iterator[Entry]:
+        """Entries whose paths begin with a text, in order; costs the leaves that hold them."""
+        for index in range(max(bisect_right(self._firsts, text) - 1, 0), max(len(self._firsts), 1)):
+            for entry in self._leaf(index, keep=False):
+                if entry.path.startswith(text):
+                    yield entry
+                elif entry.path > text:
+                    return
+
     def leaf(self, index: int) -> list[Entry]:
         """Entries of one leaf."""
         return self._leaf(index, keep=False)

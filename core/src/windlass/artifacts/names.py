@@ -21,6 +21,8 @@ __all__ = [
 ]
 
 MAX_LENGTH = 128
+MAX_OBJECTS = 10_000
+"""Objects that one `add_reference` takes when nothing else is said."""
 RESERVED_PREFIX = "windlass-"
 
 _NAME = re.compile(r"[a-zA-Z0-9_\-.]+")
@@ -85,7 +87,7 @@ def check_tag(tag: str) -> str:
 
 
 def check_project(project: str, *, what: str = "project") -> str:
-    r"""Return `project` if it is a valid project or entity name: no ``/ \ # ? % :`` or line ends. Raises `UsageError`."""
+    r"""Return `project` if it is valid for a project or entity: none of ``/ \ # ? % :``. Raises `UsageError`."""
     if not isinstance(project, str) or not project.strip() or len(project) > MAX_LENGTH or project in (".", ".."):
         raise UsageError(f"{_show(project)} is not a valid {what} name", hint=f"1 to {MAX_LENGTH} characters.")
     if _NOT_IN_PROJECT.search(project) or _has(project, "\0"):

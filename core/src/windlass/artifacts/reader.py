@@ -44,7 +44,7 @@ def open_entry(
         blob, offset, size = entry.parts[0]
         count = size - start if length < 0 else min(length, size - start)
         return blobs.open(blob, offset + start, max(count, 0))
-    return io.BufferedReader(_Parts(entry.parts, blobs, start, length), 1 << 16)  # type: ignore[return-value,type-var]
+    return io.BufferedReader(_Parts(entry.parts, blobs, start, length), 1 << 16)
 
 
 class _Parts(io.RawIOBase):
@@ -59,9 +59,11 @@ class _Parts(io.RawIOBase):
         self._stream: BinaryIO | None = None
 
     def readable(self) -> bool:
+        """True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fetch what is asked for, at most to the end of a part."""
         view = memoryview(buffer)[: max(self._left, 0)]
         while view:
             if self._stream is None:
@@ -109,15 +111,19 @@ class EntryReader(io.RawIOBase):
             self._ends.append(total)
 
     def readable(self) -> bool:
+        """True."""
         return True
 
     def seekable(self) -> bool:
+        """True."""
         return True
 
     def tell(self) -> int:
+        """Position in the entry."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.entry.size}[whence]
         if base + offset < 0:
             raise ValueError("negative seek position")
@@ -125,6 +131,7 @@ class EntryReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
+        """Fetch what is asked for, at most to the end of a part."""
         view = memoryview(buffer)
         count = min(len(view), self.entry.size - self._position)
         if count <= 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from types import TracebackType
+from typing import Self
 
 from windlass.errors import WindlassError
 from windlass.metastore import ArtifactStore
@@ -37,7 +38,7 @@ class UploadSession:
             self._thread = threading.Thread(target=self._renew, name="windlass-upload-session", daemon=True)
             self._thread.start()
 
-    def __enter__(self) -> UploadSession:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

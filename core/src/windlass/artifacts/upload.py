@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Self
 
 from windlass.artifacts.chunking import cutter
 from windlass.artifacts.digest import digest_of, hasher
@@ -118,7 +118,7 @@ class Uploader:
         began = now_ns()
         start = buffer.used
         end = start + source.size
-        with _opened(source) as file:
+        with _Opened(source) as file:
             file.fill(buffer.view[start : end + 1])
         digest = digest_of(buffer.view[start:end], self._algorithm)
         known = self._known(digest)
@@ -161,7 +161,7 @@ class Uploader:
     def _whole(self, source: Source) -> None:
         buffer = self._take()
         began = now_ns()
-        with _opened(source) as file:
+        with _Opened(source) as file:
             file.fill(buffer.view[: source.size + 1])
         digest = digest_of(buffer.view[: source.size], self._algorithm)
         known = self._known(digest)
@@ -179,7 +179,7 @@ class Uploader:
         parts: list[Part] = []
         left = source.size
         carry: memoryview | None = None
-        with _opened(source) as file:
+        with _Opened(source) as file:
             while left or carry:
                 buffer = self._take()
                 have = 0
@@ -264,13 +264,13 @@ class Uploader:
         self._futures = open_puts
 
 
-class _opened:
+class _Opened:
     """A source's file, whose stat data must be the same before and after it was read, and since it was added."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def __enter__(self) -> _opened:
+    def __enter__(self) -> Self:
         try:
             self._file = os.open(self._source.file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError:
@@ -289,11 +289,10 @@ class _opened:
         self._source.signature = self._before
         return self
 
-    def __exit__(self, kind: Any, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
-                if signature(os.fstat(self._file)) != self._before:
-                    self._changed("while it was read")
+            if kind is None and signature(os.fstat(self._file)) != self._before:
+                self._changed("while it was read")
         finally:
             os.close(self._file)
 

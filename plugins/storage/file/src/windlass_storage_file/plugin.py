@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from windlass_storage_file.storage import FileStorage
 
 
-def _create(config: FileStorageConfig, context: Context) -> FileStorage:
+def _create(config: FileStorageConfig, _context: Context) -> FileStorage:
     from windlass_storage_file.storage import FileStorage
 
     return FileStorage(config)
@@ -21,6 +21,7 @@ def _create(config: FileStorageConfig, context: Context) -> FileStorage:
 
 @hookimpl
 def windlass_storage_schemes() -> Iterator[StoragePlugin[FileStorageConfig]]:
+    """The descriptor."""
     yield StoragePlugin(
         name="file",
         summary="Files on local and network-mounted disks.",

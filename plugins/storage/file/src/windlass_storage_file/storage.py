@@ -46,6 +46,7 @@ class FileStorage(Storage):
         self._nameless = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
 
     def stat(self, uri: str) -> ObjectInfo:
+        """Facts of a file."""
         path = path_of(uri)
         with _translated(uri):
             found = os.stat(path)
@@ -54,6 +55,7 @@ class FileStorage(Storage):
         return _info(uri, found)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Files below a folder; links are followed, never in a circle."""
         root = path_of(prefix.rstrip("/") or prefix)
         with _translated(prefix):
             try:
@@ -64,6 +66,7 @@ class FileStorage(Storage):
             yield from _walk(root, ((seen.st_dev, seen.st_ino),))
 
     def open(self, ref: ObjectRef, start: int = 0, length: int = -1) -> BinaryIO:
+        """Read a file, checked against what was recorded."""
         path = path_of(ref.uri)
         with _translated(ref.uri):
             file = open(path, "rb", buffering=0)  # noqa: SIM115 - handed to the caller
@@ -76,9 +79,10 @@ class FileStorage(Storage):
             file.close()
             raise
         raw: io.RawIOBase = file if length < 0 else _Slice(file, length)
-        return io.BufferedReader(raw, 1 << 16)  # type: ignore[return-value,type-var]
+        return io.BufferedReader(raw, 1 << 16)
 
     def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+        """Write a file, whole or not at all."""
         path = path_of(uri)
         if if_absent:
             try:
@@ -145,11 +149,13 @@ class FileStorage(Storage):
             os.fsync(target)
 
     def delete(self, uris: Sequence[str]) -> None:
+        """Remove files."""
         for uri in uris:
             with _translated(uri):
                 _unlink(path_of(uri))
 
     def local_path(self, uri: str) -> str | None:
+        """The path itself."""
         return path_of(uri)
 
     def check(self) -> None:

@@ -1,0 +1,263 @@
+"""The local cache of artifact content: by digest, shared by all processes of a user, bounded, verified on every use."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from windlass.artifacts.digest import algorithm_of, hash_file
+from windlass.errors import NoSpaceError, UsageError
+
+__all__ = ["Cache", "CacheInfo", "parse_size"]
+
+_SHARE_OF_DISK = 0.1
+_KEEP_AFTER_EVICTION = 0.9
+_STALE_TEMPORARY = 86400.0
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+_BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+@frozen(kw_only=True)
+class CacheInfo:
+    """What is in the cache.
+
+    Attributes:
+        folder: Where it is.
+        objects: How many files.
+        bytes: Their size.
+        limit: Bytes it may take.
+        leased: Objects that processes use right now and that are not removed.
+    """
+
+    folder: str
+    objects: int
+    bytes: int
+    limit: int
+    leased: int
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``20GB``, ``512 MiB``, ``1000`` …. Raises `UsageError`."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
+    if match is None:
+        raise UsageError(f"'{text}' is not a size", hint="Write e.g. 20GB, 512MiB or 1000.")
+    number, unit, binary = match.groups()
+    return int(float(number) * (_BINARY[unit] if binary and unit else _UNITS[unit]))
+
+
+class Cache:
+    """Files under their digest.
+
+    An object in use is protected from removal by a *lease*: a locked file that names it. The lock ends with the
+    process, so leases of killed processes do not count.
+
+    Args:
+        folder: Where it is; made when needed.
+        limit: Bytes it may take. 0: a tenth of the disk.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], limit: int = 0) -> None:
+        self.folder = Path(folder)
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._lease: int = -1
+        self._lease_name = ""
+
+    @property
+    def limit(self) -> int:
+        """Bytes the cache may take."""
+        if not self._limit:
+            self._make(self.folder)
+            self._limit = int(shutil.disk_usage(self.folder).total * _SHARE_OF_DISK)
+        return self._limit
+
+    def path(self, digest: str) -> str:
+        """Where an object is kept."""
+        algorithm = algorithm_of(digest)
+        value = digest[len(algorithm) + 1 :]
+        return f"{self.folder}/objects/{algorithm}/{value[:2]}/{value}"
+
+    def find(self, digest: str, *, lease: bool = True) -> str | None:
+        """The verified path of an object, leased to this process; None when it is absent. A damaged one is removed."""
+        path = self.path(digest)
+        if lease:
+            self.lease(digest)
+        try:
+            if hash_file(path, algorithm_of(digest)) != digest:
+                os.unlink(path)
+                return None
+            with contextlib.suppress(OSError):
+                os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
+        except FileNotFoundError:
+            return None
+        return path
+
+    def add(self, digest: str, size: int, fill: Callable[[int], None], *, lease: bool = True) -> str:
+        """Add an object and return its path, leased to this process.
+
+        Args:
+            digest: Its digest.
+            size: Bytes, to make room.
+            fill: Writes verified content to a file descriptor; called again after room was made on a full disk.
+            lease: Keep it while this process lives.
+
+        Raises:
+            NoSpaceError: The disk is full and nothing in the cache could make room.
+        """
+        if lease:
+            self.lease(digest)
+        path = self.path(digest)
+        self._make(os.path.dirname(path))
+        temporary_folder = self._make(self.folder / "tmp")
+        for attempt, keep in enumerate((0.5, 0.0, None)):
+            temporary = f"{temporary_folder}/{secrets.token_hex(8)}"
+            try:
+                self._write(temporary, path, fill)
+                break
+            except (OSError, NoSpaceError) as error:
+                full = isinstance(error, NoSpaceError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+                if not full:
+                    raise
+                if keep is None or not (self.clean(int(self.info().bytes * keep)) or attempt == 0):
+                    raise NoSpaceError(
+                        "the disk is full, and the cache has nothing more to give",
+                        where=str(self.folder),
+                        hint="Free some space, or set WINDLASS_CACHE_DIR to another disk.",
+                    ) from error
+        self._count(size)
+        return path
+
+    def _write(self, temporary: str, path: str, fill: Callable[[int], None]) -> None:
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
+        try:
+            fill(handle)
+            os.replace(temporary, path)
+        finally:
+            os.close(handle)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+    def lease(self, digest: str) -> None:
+        """Protect an object from removal while this process lives."""
+        with self._lock:
+            if self._lease < 0:
+                folder = self._make(self.folder / "leases")
+                name = f"{folder}/{os.getpid()}-{secrets.token_hex(4)}"
+                self._lease = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+                self._lease_name = name
+                fcntl.flock(self._lease, fcntl.LOCK_EX)
+            os.write(self._lease, digest.encode() + b"\n")
+
+    def close(self) -> None:
+        """Give all leases back. May be repeated."""
+        with self._lock:
+            if self._lease >= 0:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._lease_name)
+                os.close(self._lease)
+                self._lease = -1
+
+    def info(self) -> CacheInfo:
+        """What is in the cache now."""
+        sizes = [size for _, _, size in self._objects()]
+        return CacheInfo(
+            folder=str(self.folder),
+            objects=len(sizes),
+            bytes=sum(sizes),
+            limit=self.limit,
+            leased=len(self._leased()),
+        )
+
+    def clean(self, target: int = 0) -> int:
+        """Remove objects that were not used for longest until at most `target` bytes are left; returns bytes freed."""
+        with self._exclusive():
+            objects = sorted(self._objects())
+            total = sum(size for _, _, size in objects)
+            leased = self._leased() if objects else set()
+            freed = 0
+            for _, path, size in objects:
+                if total - freed <= target:
+                    break
+                if path not in leased:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
+                        freed += size
+            self._remove_stale_temporaries()
+            self._write_usage(total - freed)
+            return freed
+
+    def _count(self, size: int) -> None:
+        """Add to the estimate of what the cache takes; above the limit make room."""
+        with self._exclusive():
+            try:
+                usage = int((self.folder / "usage").read_text()) + size
+            except (OSError, ValueError):
+                usage = sum(size for _, _, size in self._objects())
+            self._write_usage(usage)
+        if usage > self.limit:
+            self.clean(int(self.limit * _KEEP_AFTER_EVICTION))
+
+    def _write_usage(self, usage: int) -> None:
+        (self.folder / "usage").write_text(str(max(usage, 0)))
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        self._make(self.folder)
+        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _objects(self) -> Iterator[tuple[int, str, int]]:
+        """Last use, path and size of each object."""
+        for root, _, names in os.walk(self.folder / "objects"):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found = os.stat(f"{root}/{name}")
+                    yield found.st_atime_ns, f"{root}/{name}", found.st_size
+
+    def _leased(self) -> set[str]:
+        """Paths that live processes hold."""
+        held: set[str] = set()
+        folder = self.folder / "leases"
+        for name in os.listdir(folder) if folder.is_dir() else ():
+            path = folder / name
+            try:
+                handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # its process lives
+                held.update(self.path(line) for line in path.read_text().split())
+            else:
+                if str(path) != self._lease_name:
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
+        return held
+
+    def _remove_stale_temporaries(self) -> None:
+        folder = self.folder / "tmp"
+        for name in os.listdir(folder) if folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                if os.stat(folder / name).st_mtime < time.time() - _STALE_TEMPORARY:
+                    os.unlink(folder / name)
+
+    @staticmethod
+    def _make(folder: str | Path) -> str | Path:
+        os.makedirs(folder, exist_ok=True)
+        return folder

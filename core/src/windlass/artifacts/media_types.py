@@ -1,0 +1,384 @@
+"""The media types that come with Windlass. Packages such as Pillow or NumPy are imported only when one is used."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import wave
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from windlass.artifacts.media import Media, MediaReader, MediaWriter, extension_of
+from windlass.artifacts.metadata import clean_metadata
+from windlass.errors import SerializationError, UsageError
+
+__all__ = ["Audio", "Graph", "Html", "Image", "Object3D", "Plotly", "Video"]
+
+
+class _FileMedia(Media):
+    """A type whose content is one file: given as a path or as bytes, never changed."""
+
+    extensions: ClassVar[dict[str, str]] = {}
+    default: ClassVar[str] = ""
+
+    def __init__(self, data_or_path: Any, *, caption: str = "", format: str = "") -> None:
+        self.caption = caption
+        self._path = ""
+        self._data = b""
+        if isinstance(data_or_path, (str, os.PathLike)):
+            self._path = os.path.abspath(os.fspath(data_or_path))
+            if not os.path.isfile(self._path):
+                raise UsageError("there is no such file", where=self._path)
+            self.extension = extension_of(self._path, self.extensions or None)
+        elif isinstance(data_or_path, (bytes, bytearray)):
+            self._data = bytes(data_or_path)
+            self.extension = f".{format.lstrip('.').lower()}" if format else self.default
+            extension_of("data" + self.extension, self.extensions or None)
+        else:
+            raise UsageError(f"a {type(self).__name__} cannot be made from a {type(data_or_path).__name__}")
+
+    @property
+    def data(self) -> bytes:
+        """The content of the file."""
+        if self._path:
+            with open(self._path, "rb") as file:
+                return file.read()
+        return self._data
+
+    def facts(self) -> dict[str, Any]:
+        """Facts beside the file."""
+        return {}
+
+    def to_media(self, writer: MediaWriter) -> dict[str, Any]:
+        """Store the file."""
+        path = writer.file(self._path or self._data, self.extension)
+        return {"path": path, "caption": self.caption, **self.facts()}
+
+    @classmethod
+    def from_media(cls, facts: Mapping[str, Any], reader: MediaReader) -> Self:
+        """The object back."""
+        made = cls.__new__(cls)
+        _FileMedia.__init__(made, reader.path(str(facts["path"])), caption=str(facts.get("caption", "")))
+        made.restore(facts)
+        return made
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """Take back what `facts` gave."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        assert isinstance(other, _FileMedia)
+        return self.data == other.data and self.caption == other.caption and self.facts() == other.facts()
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.data))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.extension} {self.caption!r}>"
+
+
+class Image(_FileMedia):
+    """A picture.
+
+    Args:
+        data_or_path: A file, encoded bytes, a Pillow image, a NumPy array (height × width [× 1, 3 or 4]; integers, or
+            floats from 0 to 1), or a Matplotlib figure.
+        mode: Pillow mode for arrays; guessed by default.
+        caption: Text shown with it.
+        boxes: Bounding boxes by group, JSON.
+        masks: Segmentation masks by group, JSON.
+        format: Format of encoded bytes. Default ``png``.
+    """
+
+    media_name = "image-file"
+    extensions: ClassVar[dict[str, str]] = {
+        ".png": "image/png",
+        ".jpg": "image/jpeg",
+        ".jpeg": "image/jpeg",
+        ".gif": "image/gif",
+        ".bmp": "image/bmp",
+        ".webp": "image/webp",
+        ".tif": "image/tiff",
+        ".tiff": "image/tiff",
+        ".svg": "image/svg+xml",
+    }
+    default = ".png"
+
+    def __init__(
+        self,
+        data_or_path: Any,
+        mode: str | None = None,
+        caption: str | None = None,
+        boxes: Mapping[str, Any] | None = None,
+        masks: Mapping[str, Any] | None = None,
+        format: str = "",
+    ) -> None:
+        self.boxes = clean_metadata(boxes)
+        self.masks = clean_metadata(masks)
+        if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
+            data_or_path, format = _encoded_image(data_or_path, mode), "png"
+        super().__init__(data_or_path, caption=caption or "", format=format)
+
+    def facts(self) -> dict[str, Any]:
+        """Boxes and masks."""
+        return {"boxes": self.boxes, "masks": self.masks}
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """Boxes and masks."""
+        self.boxes = dict(facts.get("boxes") or {})
+        self.masks = dict(facts.get("masks") or {})
+
+    @property
+    def image(self) -> Any:
+        """The picture as a Pillow image (Pillow must be installed)."""
+        from PIL import Image as pillow  # type: ignore[import-not-found,unused-ignore]  # noqa: N813
+
+        return pillow.open(io.BytesIO(self.data))
+
+
+def _encoded_image(value: Any, mode: str | None) -> bytes:
+    buffer = io.BytesIO()
+    if hasattr(value, "savefig"):  # a Matplotlib figure
+        value.savefig(buffer, format="png")
+        return buffer.getvalue()
+    try:
+        from PIL import Image as pillow  # type: ignore[import-not-found,unused-ignore]  # noqa: N813
+    except ImportError:
+        raise UsageError(
+            f"a {type(value).__name__} needs Pillow to become an image", hint="pip install pillow"
+        ) from None
+    if not isinstance(value, pillow.Image):
+        import numpy as np
+
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[:, :, 0]
+        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+            raise UsageError(f"an array of shape {array.shape} is no picture", hint="height × width [× 1, 3 or 4].")
+        if array.dtype.kind == "f":
+            array = (np.clip(array, 0, 1) * 255).round()
+        elif array.dtype.kind == "b":
+            array = array * np.uint8(255)
+        value = pillow.fromarray(array.astype("uint8"))
+        if mode:
+            value = value.convert(mode)
+    value.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+class Html(_FileMedia):
+    """A page.
+
+    Args:
+        data: HTML text, a file (``.html``), or an open text file.
+        caption: Text shown with it.
+    """
+
+    media_name = "html-file"
+    extensions: ClassVar[dict[str, str]] = {".html": "text/html", ".htm": "text/html"}
+    default = ".html"
+
+    def __init__(self, data: Any, caption: str | None = None) -> None:
+        if hasattr(data, "read"):
+            data = data.read()
+        if isinstance(data, str) and not (data.endswith((".html", ".htm")) and os.path.isfile(data)):
+            data = data.encode()
+        super().__init__(data, caption=caption or "")
+
+    @property
+    def html(self) -> str:
+        """The text."""
+        return self.data.decode()
+
+
+class Audio(_FileMedia):
+    """A sound.
+
+    Args:
+        data_or_path: A file, encoded bytes, or a NumPy array of samples (floats from -1 to 1, or 16-bit integers).
+        sample_rate: Samples per second; required for arrays.
+        caption: Text shown with it.
+        format: Format of encoded bytes. Default ``wav``.
+    """
+
+    media_name = "audio-file"
+    default = ".wav"
+
+    def __init__(
+        self, data_or_path: Any, sample_rate: int | None = None, caption: str | None = None, format: str = ""
+    ) -> None:
+        self.sample_rate = sample_rate
+        if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
+            if not sample_rate:
+                raise UsageError("samples need a sample_rate")
+            data_or_path = _encoded_sound(data_or_path, sample_rate)
+        super().__init__(data_or_path, caption=caption or "", format=format)
+
+    def facts(self) -> dict[str, Any]:
+        """The sample rate."""
+        return {"sample_rate": self.sample_rate}
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """The sample rate."""
+        self.sample_rate = facts.get("sample_rate")
+
+
+def _encoded_sound(samples: Any, rate: int) -> bytes:
+    import numpy as np
+
+    array = np.asarray(samples)
+    if array.dtype.kind == "f":
+        array = (np.clip(array, -1, 1) * 32767).round()
+    array = array.astype("<i2")
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1 if array.ndim == 1 else array.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(array.tobytes())
+    return buffer.getvalue()
+
+
+class Video(_FileMedia):
+    """A film, as an encoded file or bytes (``mp4``, ``webm``, ``gif``, ``ogg``).
+
+    Args:
+        data_or_path: A file or encoded bytes.
+        caption: Text shown with it.
+        fps: Frames per second, kept as a fact.
+        format: Format of encoded bytes. Default ``mp4``.
+    """
+
+    media_name = "video-file"
+    extensions: ClassVar[dict[str, str]] = {
+        ".mp4": "video/mp4",
+        ".webm": "video/webm",
+        ".gif": "image/gif",
+        ".ogg": "video/ogg",
+        ".mov": "video/quicktime",
+    }
+    default = ".mp4"
+
+    def __init__(
+        self, data_or_path: Any, caption: str | None = None, fps: float | None = None, format: str = ""
+    ) -> None:
+        self.fps = fps
+        super().__init__(data_or_path, caption=caption or "", format=format)
+
+    def facts(self) -> dict[str, Any]:
+        """Frames per second."""
+        return {"fps": self.fps}
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """Frames per second."""
+        self.fps = facts.get("fps")
+
+
+class Object3D(_FileMedia):
+    """A 3D object: a model file, or a point cloud.
+
+    Args:
+        data_or_path: A file (``obj``, ``gltf``, ``glb``, ``stl``, ``pts.json``), bytes, or points: an array of n × 3
+            (positions), n × 4 (and a category) or n × 6 (and a colour).
+        caption: Text shown with it.
+        format: Format of encoded bytes. Default ``pts.json`` for points.
+    """
+
+    media_name = "object3D-file"
+    default = ".json"
+
+    def __init__(self, data_or_path: Any, caption: str | None = None, format: str = "") -> None:
+        if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
+            points = data_or_path.tolist() if hasattr(data_or_path, "tolist") else data_or_path
+            if not isinstance(points, Sequence) or any(len(point) not in (3, 4, 6) for point in points):
+                raise UsageError("points are rows of 3, 4 or 6 numbers")
+            data_or_path, format = json.dumps(points).encode(), "json"
+        super().__init__(data_or_path, caption=caption or "", format=format)
+
+    @property
+    def points(self) -> Any:
+        """The points of a point cloud."""
+        if self.extension != ".json":
+            raise SerializationError(f"a {self.extension} model has no list of points")
+        return json.loads(self.data)
+
+
+class Plotly(Media):
+    """A Plotly figure.
+
+    Args:
+        val: A ``plotly`` figure, or its JSON as text or mapping.
+    """
+
+    media_name = "plotly-file"
+
+    def __init__(self, val: Any) -> None:
+        if hasattr(val, "to_json"):
+            val = val.to_json()
+        self.spec: dict[str, Any] = json.loads(val) if isinstance(val, (str, bytes)) else clean_metadata(val)
+
+    @property
+    def figure(self) -> Any:
+        """The figure (Plotly must be installed)."""
+        import plotly.graph_objects as graph_objects  # type: ignore[import-not-found,unused-ignore]
+
+        return graph_objects.Figure(self.spec)
+
+    def to_media(self, writer: MediaWriter) -> dict[str, Any]:
+        """Store the figure's JSON."""
+        return {"path": writer.file(json.dumps(self.spec, sort_keys=True).encode(), ".json")}
+
+    @classmethod
+    def from_media(cls, facts: Mapping[str, Any], reader: MediaReader) -> Plotly:
+        """The figure back."""
+        return cls(reader.bytes(str(facts["path"])))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plotly) and self.spec == other.spec
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Graph(Media):
+    """A graph of nodes and edges, such as a network's layers.
+
+    Args:
+        nodes: Mappings with at least ``id``.
+        edges: Pairs of node ids.
+    """
+
+    media_name = "graph-file"
+
+    def __init__(self, nodes: Sequence[Mapping[str, Any]] = (), edges: Sequence[Sequence[Any]] = ()) -> None:
+        self.nodes = [clean_metadata(node) for node in nodes]
+        self.edges = [list(edge) for edge in edges]
+        known = {node.get("id") for node in self.nodes}
+        for edge in self.edges:
+            if len(edge) != 2 or not set(edge) <= known:
+                raise UsageError(f"the edge {edge} does not join two nodes")
+
+    def add_node(self, id: Any, **facts: Any) -> None:
+        """Add a node."""
+        self.nodes.append(clean_metadata({"id": id, **facts}))
+
+    def add_edge(self, source: Any, target: Any) -> None:
+        """Add an edge between two nodes."""
+        if not {source, target} <= {node["id"] for node in self.nodes}:
+            raise UsageError(f"the edge [{source}, {target}] does not join two nodes")
+        self.edges.append([source, target])
+
+    def to_media(self, writer: MediaWriter) -> dict[str, Any]:
+        """All facts."""
+        return {"nodes": self.nodes, "edges": self.edges}
+
+    @classmethod
+    def from_media(cls, facts: Mapping[str, Any], _reader: MediaReader) -> Graph:
+        """The graph back."""
+        return cls(facts["nodes"], facts["edges"])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and (self.nodes, self.edges) == (other.nodes, other.edges)
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,163 @@
+"""Python objects in artifacts: written by a serializer or as media, and read back from the record kept with the entry.
+
+The record is the entry's ``extra["object"]``: ``{"kind": "python", "name", "serializer", "parameters", "versions",
+"python", "type", "executes_code"}`` or ``{"kind": "media", "name", "media"}``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from windlass.artifacts.media import Media, MediaReader, MediaWriter, media_class
+from windlass.errors import AccessError, PluginNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from windlass.artifacts.artifact import Artifact
+    from windlass.artifacts.draft import Draft
+    from windlass.artifacts.engine import ArtifactEngine
+    from windlass.artifacts.manifest import Entry
+    from windlass.plugins.app import App
+
+__all__ = ["add_object", "load_object", "pick_serializer"]
+
+DEFAULT_SERIALIZER = "pickle"
+
+
+def add_object(
+    app: App,
+    draft: Draft,
+    obj: Any,
+    name: str,
+    *,
+    serializer: str = "",
+    parameters: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Write an object into a draft; returns the path of its entry.
+
+    Raises:
+        PluginNotFoundError: No such serializer.
+        ConfigError: The parameters do not fit it.
+        SerializationError: It cannot hold the object.
+    """
+    if isinstance(obj, Media) and not serializer:
+        return MediaWriter(draft, overwrite=overwrite).add(obj, name)
+    chosen = serializer or pick_serializer(app, obj)
+    plugin = app.serializers.get(chosen)
+    path = name if name.endswith(plugin.extensions) else name + plugin.extensions[0]
+    backend = app.create_serializer(chosen, parameters)
+    file = draft.new_file(path)
+    with open(file, "wb", buffering=1 << 20) as stream:
+        backend.dump(obj, stream)
+    record = {
+        "kind": "python",
+        "name": name,
+        "serializer": chosen,
+        "parameters": dict(parameters or {}),
+        "versions": backend.versions(),
+        "python": platform.python_version(),
+        "type": qualified_name(type(obj)),
+        "media_type": plugin.media_type,
+        "executes_code": plugin.executes_code,
+    }
+    draft.add_staged(file, path, overwrite=overwrite, extra={"object": record})
+    return path
+
+
+def pick_serializer(app: App, obj: Any) -> str:
+    """The serializer that names the object's type (or the nearest base) as one it handles; else pickle."""
+    names = [qualified_name(kind) for kind in type(obj).__mro__[:-1]]
+    best, rank = "", len(names)
+    for info in app.serializers.infos():
+        try:
+            handles = app.serializers.get(info.name).handles
+        except PluginNotFoundError:  # pragma: no cover - uninstalled meanwhile
+            continue
+        found = next((index for index, name in enumerate(names) if name in handles), rank)
+        if found < rank:
+            best, rank = info.name, found
+    return best or DEFAULT_SERIALIZER
+
+
+def qualified_name(kind: type) -> str:
+    """``module.Class`` of a type; names of types that moved are those users know."""
+    module = kind.__module__.replace("pandas.core.frame", "pandas").replace("polars.dataframe.frame", "polars")
+    return f"{module}.{kind.__qualname__}"
+
+
+def load_object(engine: ArtifactEngine, artifact: Artifact, entry: Entry, *, allow_code: bool | None = None) -> Any:
+    """Read an object back with the serializer that wrote it. The bytes are verified before it sees them.
+
+    Raises:
+        AccessError: The serializer runs code that the bytes name, and the artifact is not of the own entity.
+        UsageError: The entry holds no object.
+        SerializationError: The bytes are not what the record says.
+    """
+    record = (entry.extra or {}).get("object")
+    if not isinstance(record, Mapping):
+        raise UsageError(f"'{entry.path}' is a file, not an object", hint="Use get_entry(name).download() or .open().")
+    if record.get("kind") == "media":
+        kind = media_class(str(record.get("media")))
+        return MediaReader(engine, artifact.manifest).load(entry, kind)
+    name = str(record.get("serializer"))
+    plugin = engine.app.serializers.get(name)
+    if plugin.executes_code or record.get("executes_code"):
+        _check_code_allowed(engine, artifact, entry.path, name, allow_code)
+    backend = engine.app.create_serializer(name, cast("Mapping[str, Any]", record.get("parameters") or {}))
+    _warn_of_versions(entry.path, record, backend.versions())
+    with tempfile.TemporaryFile(prefix="windlass-", dir=engine.temporary()) as file:
+        stream = cast("BinaryIO", file)
+        engine.copy(entry, file.fileno())
+        stream.seek(0)
+        return backend.load(stream)
+
+
+def _check_code_allowed(
+    engine: ArtifactEngine, artifact: Artifact, path: str, serializer: str, allow_code: bool | None
+) -> None:
+    if allow_code is None:
+        allow_code = os.environ.get("WINDLASS_ALLOW_CODE", "").lower() in ("1", "true", "yes", "all")
+    if allow_code or artifact.entity == engine.settings.entity:
+        return
+    raise AccessError(
+        f"'{path}' was written with {serializer}, whose files run code when they are read, by the entity "
+        f"'{artifact.entity}', which is not yours",
+        where=artifact.path,
+        hint="If you trust it, pass allow_code=True or set WINDLASS_ALLOW_CODE=1; "
+        "better: have it written as JSON, Parquet, NumPy or safetensors.",
+    )
+
+
+def _warn_of_versions(path: str, record: Mapping[str, Any], present: Mapping[str, str]) -> None:
+    recorded = cast("Mapping[str, str]", record.get("versions") or {})
+    differ = [
+        f"{name} {value} (here {present[name]})"
+        for name, value in recorded.items()
+        if name != "protocol" and present.get(name, value) != value
+    ]
+    python = str(record.get("python", ""))
+    if python and python.split(".")[:2] != platform.python_version().split(".")[:2]:
+        differ.append(f"Python {python} (here {platform.python_version()})")
+    if differ:
+        warnings.warn(f"'{path}' was written with {', '.join(differ)}; reading it may fail", stacklevel=4)
+
+
+def find_object(artifact: Artifact, name: str) -> Entry:
+    """The entry of an object by the name it was added under, or by its path.
+
+    Raises:
+        ArtifactNotFoundError: There is none.
+    """
+    exact = artifact.manifest.find(name)
+    if exact is not None:
+        return exact
+    for entry in artifact.manifest.starting(name + "."):
+        record = (entry.extra or {}).get("object")
+        if isinstance(record, Mapping) and record.get("name") == name:
+            return entry
+    return artifact.manifest[name]

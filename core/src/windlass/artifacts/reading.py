@@ -1,0 +1,170 @@
+"""Getting artifacts out of the store: download, checkout, verify, read, cache. The reading half of the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from windlass.artifacts.cache import Cache, parse_size
+from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
+from windlass.artifacts.download import Downloader, Target, copy_verified, prove
+from windlass.artifacts.files import walk
+from windlass.artifacts.manifest import Entry, Manifest
+from windlass.artifacts.patterns import Patterns
+from windlass.artifacts.reader import open_entry
+from windlass.artifacts.statcache import StatCache
+from windlass.errors import IntegrityError
+from windlass.models.artifact import ArtifactVersion
+
+if TYPE_CHECKING:
+    from windlass.metastore import MetadataStore
+    from windlass.plugins.app import App
+    from windlass.settings import Settings
+
+__all__ = ["ArtifactReading"]
+
+_NAMED = 5  # how many paths an error lists
+
+
+class ArtifactReading:
+    """Reads artifacts of one metadata store. Serves several threads.
+
+    Args:
+        app: Finds storages and serializers.
+        store: Index and blobs.
+        settings: Entity, project and folders.
+    """
+
+    def __init__(self, app: App, store: MetadataStore, settings: Settings) -> None:
+        self.app = app
+        self.store = store
+        self.settings = settings
+        self.blobs = store.blobs
+        self.algorithm = os.environ.get("WINDLASS_DIGEST") or "blake3"
+        size = os.environ.get("WINDLASS_CACHE_SIZE", "")
+        self.cache = Cache(Path(settings.cache_dir) / "artifacts", parse_size(size) if size else 0)
+        self.link = os.environ.get("WINDLASS_ARTIFACT_LINK") or "auto"
+
+    def manifest(self, version: ArtifactVersion) -> Manifest:
+        """The manifest of a version."""
+        return Manifest(self.blobs, version.manifest)
+
+    def download(
+        self,
+        entries: Manifest,
+        root: str,
+        *,
+        prefix: str = "",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        allow_missing: bool = False,
+        link: str = "",
+    ) -> list[Entry]:
+        """Write entries to a folder, every byte verified; returns the references that were missing.
+
+        Args:
+            entries: The manifest.
+            root: Absolute path of the folder.
+            prefix: Only entries at or below this path.
+            include: Globs; only matching paths.
+            exclude: Lines as in ``.gitignore``.
+            allow_missing: Go on when the target of a reference is gone.
+            link: ``auto``, ``hard`` or ``copy``. Default ``WINDLASS_ARTIFACT_LINK``, else ``auto``.
+        """
+        chosen: Iterable[Entry] = entries.iterate(prefix)
+        if include or exclude:
+            patterns = Patterns(include, exclude)
+            chosen = (entry for entry in chosen if patterns.takes(entry.path))
+        return self._downloader(link).run(chosen, Target(root), allow_missing=allow_missing)
+
+    def download_entry(self, entry: Entry, root: str) -> str:
+        """Write one entry below a folder and return its path there."""
+        target = Target(root)
+        self._downloader().run([entry], target)
+        return f"{root}/{entry.path}"
+
+    def materialize(self, entry: Entry) -> str:
+        """Path of a read-only file with the verified content, in the cache; it stays while this process lives."""
+        return self._downloader().cached(entry)
+
+    def _downloader(self, link: str = "") -> Downloader:
+        present = StatCache(Path(self.settings.cache_dir) / "stat", "download")
+        return Downloader(self.blobs, self.app.storage_for, self.cache, present, link or self.link)
+
+    def temporary(self) -> str:
+        """A folder for temporary files, on the disk that the cache is on."""
+        folder = os.path.join(self.settings.cache_dir, "tmp")
+        os.makedirs(folder, exist_ok=True)
+        return folder
+
+    def copy(self, entry: Entry, handle: int) -> None:
+        """Write the verified content of an entry to a file descriptor."""
+        with open_entry(entry, self.blobs, self.app.storage_for) as stream:
+            copy_verified(stream, handle, entry)
+
+    def read(self, entry: Entry) -> bytes:
+        """The verified content of an entry."""
+        with open_entry(entry, self.blobs, self.app.storage_for) as stream:
+            data = stream.read()
+        prove(entry, len(data), data)
+        return data
+
+    def delete_extras(self, manifest: Manifest, root: str) -> list[str]:
+        """Delete files below a folder that are not of the artifact, and empty folders; returns the paths."""
+        keep = {entry.path for entry in manifest}
+        deleted = []
+        for folder, _, names in os.walk(root, topdown=False):
+            below = os.path.relpath(folder, root)
+            for name in names:
+                path = name if below == "." else f"{below}/{name}"
+                if path not in keep:
+                    os.unlink(f"{folder}/{name}")
+                    deleted.append(path)
+            if folder != root:
+                with contextlib.suppress(OSError):  # not empty, or a link to a folder
+                    os.rmdir(folder)
+        return deleted
+
+    def verify(self, manifest: Manifest, root: str) -> None:
+        """Compare a folder with a manifest; all bytes are read.
+
+        Raises:
+            IntegrityError: Files are missing, additional or different; names them.
+        """
+        there = {source.path: source for source in walk(root, "")} if os.path.isdir(root) else {}
+        missing, different = [], []
+        for entry in manifest:
+            source = there.pop(entry.path, None)
+            algorithm = entry.digest.partition(":")[0]
+            if source is None:
+                missing.append(entry.path)
+            elif (entry.size >= 0 and source.size != entry.size) or (
+                algorithm in ALGORITHMS and hash_file(source.file, algorithm) != entry.digest
+            ):
+                different.append(entry.path)
+        problems = {"missing": missing, "different": different, "additional": sorted(there)}
+        if any(problems.values()):
+            parts = [f"{word}: {_some(paths)}" for word, paths in problems.items() if paths]
+            raise IntegrityError(
+                f"the folder is not what was recorded; {'; '.join(parts)}", where=root, context=dict(problems)
+            )
+
+    def interchange_digest(self, manifest: Manifest) -> str:
+        """The MD5 manifest digest that other tools compute; reads all content that is stored."""
+        pairs = []
+        for entry in manifest:
+            if entry.ref:
+                extra = entry.extra or {}
+                pairs.append((entry.path, str(extra.get("etag") or entry.ref)))
+            else:
+                with open_entry(entry, self.blobs, self.app.storage_for) as stream:
+                    pairs.append((entry.path, interchange_file_digest(stream)))
+        return interchange_digest(pairs)
+
+
+def _some(paths: Sequence[str]) -> str:
+    shown = ", ".join(f"'{path}'" for path in paths[:_NAMED])
+    return f"{shown} and {len(paths) - _NAMED} more" if len(paths) > _NAMED else shown

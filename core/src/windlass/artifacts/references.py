@@ -1,0 +1,138 @@
+"""References: entries whose bytes stay where they are. What identifies them is recorded, nothing is copied."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote
+
+from windlass.artifacts.digest import ALGORITHMS, hash_stream
+from windlass.artifacts.manifest import Entry
+from windlass.artifacts.names import MAX_OBJECTS, check_entry_path
+from windlass.errors import ConflictError, ObjectNotFoundError, UsageError
+from windlass.storage import ObjectInfo, ObjectRef, Storage
+
+__all__ = ["reference_entries"]
+
+_THREADS = 8
+
+
+def reference_entries(
+    uri: str,
+    name: str | None,
+    storage_for: Callable[[str], Storage],
+    *,
+    checksum: bool = True,
+    max_objects: int = MAX_OBJECTS,
+    algorithm: str = "blake3",
+) -> list[Entry]:
+    """Entries for the object at a URI, or for all objects below it.
+
+    Args:
+        uri: Address of an object or of a folder (prefix).
+        name: Path in the artifact: of the object, or the folder for many. Default: the object's own name, or the top.
+        storage_for: Finds the storage of a URI.
+        checksum: Record what identifies the bytes: the store's checksum, version and ETag; for plain files a digest,
+            for which they are read. False: record the address only; content may change unnoticed.
+        max_objects: More objects than this are an error.
+        algorithm: Digest algorithm for files.
+
+    Raises:
+        ObjectNotFoundError: Nothing is there.
+        UsageError: No scheme, too many objects, or a name that cannot be a path.
+    """
+    if "://" not in uri:
+        raise UsageError(f"'{uri}' has no scheme", hint="Write s3://…, gs://…, https://…, file:///… .")
+    if max_objects < 1:
+        raise UsageError(f"max_objects must be at least 1, not {max_objects}")
+    storage = storage_for(uri)
+    one = None if uri.endswith("/") else _stat(storage, uri)
+    if one is not None:
+        return [_entry(one, check_entry_path(name or _base_name(uri)), storage, checksum, algorithm)]
+    prefix = check_entry_path(name.rstrip("/")) + "/" if name else ""
+    found = list(itertools.islice(storage.list(uri.rstrip("/")), max_objects + 1))
+    if len(found) > max_objects:
+        raise UsageError(
+            f"there are more than {max_objects} objects",
+            where=uri,
+            hint=f"Pass max_objects={10 * max_objects} (or what you expect) to add_reference, or a narrower prefix.",
+        )
+    if not found:
+        raise ObjectNotFoundError("there is neither an object nor a folder of that name", where=uri)
+    base = uri.rstrip("/") + "/"
+    pairs = [(info, prefix + check_entry_path(_below(info.uri, base))) for info in found]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        made: Iterator[Entry] = pool.map(lambda pair: _entry(pair[0], pair[1], storage, checksum, algorithm), pairs)
+        return list(made)
+
+
+def _stat(storage: Storage, uri: str) -> ObjectInfo | None:
+    try:
+        return storage.stat(uri)
+    except ObjectNotFoundError:
+        return None
+
+
+def _entry(info: ObjectInfo, path: str, storage: Storage, checksum: bool, algorithm: str) -> Entry:
+    if not checksum:
+        return Entry(path, f"uri:{info.uri}", -1, (), info.uri, None)
+    extra: dict[str, Any] = {}
+    for key in ("etag", "version", "checksum", "mtime"):
+        value = getattr(info, key)
+        if value:
+            extra[key] = value
+    local = storage.local_path(info.uri)
+    if local is not None and not info.checksum:
+        return _hashed(info, path, storage, algorithm)
+    if info.checksum:
+        digest = info.checksum
+    elif info.etag:
+        digest = f"etag:{info.etag}"
+    elif info.version:
+        digest = f"version:{info.version}"
+    else:
+        digest = f"uri:{info.uri}"
+    return Entry(path, digest, info.size, (), info.uri, extra or None)
+
+
+def _hashed(info: ObjectInfo, path: str, storage: Storage, algorithm: str) -> Entry:
+    """A reference to a plain file: the digest is of its content, so touching it changes nothing."""
+    with storage.open(ObjectRef(uri=info.uri, etag=info.etag, size=info.size)) as stream:
+        digest, size = hash_stream(stream, algorithm)
+    after = storage.stat(info.uri)
+    if size != info.size or after.etag != info.etag:
+        raise ConflictError("the file changed while it was read", where=info.uri, hint="Try again.")
+    return Entry(path, digest, size, (), info.uri, {"mtime": info.mtime} if info.mtime else None)
+
+
+def verifiable(entry: Entry) -> bool:
+    """True when a reference's digest can be computed from its bytes."""
+    return entry.digest.partition(":")[0] in ALGORITHMS
+
+
+def _base_name(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    if scheme != "file":  # a version id behind '?' or '#' is no part of the name
+        rest = re.sub(r"[?#].*$", "", rest)
+    name = rest.rstrip("/").rpartition("/")[2]
+    if not name or (scheme == "file" and not rest.strip("/")):
+        raise UsageError(f"'{uri}' has no name of its own", hint="Pass name=.")
+    return _plain(scheme, name)
+
+
+def _below(uri: str, base: str) -> str:
+    scheme = uri.partition("://")[0]
+    if uri.startswith(base):
+        return _plain(scheme, uri[len(base) :])
+    plain, start = _plain(scheme, uri), _plain(scheme, base)
+    if not plain.startswith(start):
+        raise UsageError(f"the storage listed '{uri}', which is not below '{base}'")
+    return plain[len(start) :]
+
+
+def _plain(scheme: str, text: str) -> str:
+    """Percent signs escape in file and http addresses; in an object store they belong to the key."""
+    return unquote(text) if scheme in ("file", "http", "https") else text

@@ -1,0 +1,289 @@
+"""Tables: rows and columns, from and to data frames, stored as JSON or (for data frames) as Parquet."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from windlass.artifacts.media import Media, MediaReader, MediaWriter
+from windlass.errors import SerializationError, UsageError
+
+__all__ = ["Table"]
+
+
+class Table(Media):
+    """Rows and columns. Cells may be JSON values, dates, bytes, NumPy values, or other media.
+
+    Args:
+        columns: Names. Default ``["Input", "Output", "Expected"]`` when nothing else is given.
+        data: Rows.
+        rows: The same as `data`.
+        dataframe: A pandas or polars data frame or a pyarrow table; it is stored as Parquet where pyarrow is installed
+            and read back as the same kind by `get_dataframe`.
+
+    Raises:
+        UsageError: A row has another number of cells than there are columns.
+    """
+
+    media_name = "table"
+
+    def __init__(
+        self,
+        columns: Sequence[Any] | None = None,
+        data: Any = None,
+        rows: Any = None,
+        dataframe: Any = None,
+    ) -> None:
+        data = rows if data is None else data
+        if dataframe is None and _frame_kind(data):
+            dataframe, data = data, None
+        self._frame: Any = None
+        self._kind = ""
+        self._rows: list[list[Any]] | None = []
+        if dataframe is not None:
+            self._kind = _frame_kind(dataframe)
+            if not self._kind:
+                raise UsageError(f"a {type(dataframe).__name__} is no data frame")
+            self._frame, self._rows = dataframe, None
+            self.columns: list[str | int] = [str(name) for name in _column_names(dataframe)]
+            return
+        if hasattr(data, "tolist"):
+            data = data.tolist()
+        width = len(data[0]) if data is not None and len(data) else 0
+        if columns is None:
+            columns = ["Input", "Output", "Expected"] if data is None else list(range(width))
+        self.columns = [name if isinstance(name, (str, int)) else str(name) for name in columns]
+        for row in data or ():
+            self.add_data(*row)
+
+    @property
+    def data(self) -> list[list[Any]]:
+        """The rows."""
+        if self._rows is None:
+            self._rows = [list(row) for row in _frame_rows(self._frame, self._kind)]
+        return self._rows
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def add_data(self, *data: Any) -> None:
+        """Add a row. Raises `UsageError` unless it has one cell per column."""
+        if len(data) != len(self.columns):
+            raise UsageError(f"a row of {len(data)} cells does not fit {len(self.columns)} columns: {self.columns}")
+        self.data.append(list(data))
+        self._frame = None
+
+    add_row = add_data
+
+    def add_column(self, name: str, data: Sequence[Any]) -> None:
+        """Add a column. Raises `UsageError` unless it has one cell per row, and a new name."""
+        values = data.tolist() if hasattr(data, "tolist") else list(data)
+        if name in self.columns:
+            raise UsageError(f"the table has a column '{name}' already")
+        rows = self.data
+        if self.columns and rows and len(values) != len(rows):
+            raise UsageError(f"a column of {len(values)} cells does not fit {len(rows)} rows")
+        if not rows:
+            rows.extend([] for _ in values)
+        self.columns.append(name)
+        for row, value in zip(rows, values, strict=True):
+            row.append(value)
+        self._frame = None
+
+    def get_column(self, name: str, convert_to: str | None = None) -> Any:
+        """Cells of a column as a list, or with ``convert_to="numpy"`` as an array."""
+        if name not in self.columns:
+            raise UsageError(f"the table has no column '{name}'", hint=f"There is: {self.columns}.")
+        index = self.columns.index(name)
+        values = [row[index] for row in self.data]
+        if convert_to is None:
+            return values
+        if convert_to != "numpy":
+            raise UsageError(f"'{convert_to}' is not known", hint="Use 'numpy'.")
+        import numpy as np
+
+        return np.asarray(values)
+
+    def iterrows(self) -> Iterator[tuple[int, list[Any]]]:
+        """Number and cells of each row."""
+        return iter(enumerate(self.data))
+
+    def get_dataframe(self, kind: str = "") -> Any:
+        """The table as a data frame.
+
+        Args:
+            kind: ``pandas``, ``polars`` or ``pyarrow``; by default what it was made from, else pandas.
+        """
+        kind = kind or self._kind or "pandas"
+        if self._frame is not None and kind == self._kind:
+            return self._frame
+        names = [str(name) for name in self.columns]
+        if kind == "pandas":
+            import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+
+            if self._frame is not None:
+                return self._frame.to_pandas()
+            return pd.DataFrame(self.data, columns=names)
+        if kind == "polars":
+            import polars as pl
+
+            if self._frame is not None:
+                return pl.DataFrame(self._frame)
+            return pl.DataFrame(self.data, schema=names, orient="row")
+        if kind == "pyarrow":
+            return _to_arrow(self.get_dataframe("pandas"), "pandas") if self._frame is None else self._arrow()
+        raise UsageError(f"'{kind}' is no kind of data frame", hint="Use pandas, polars or pyarrow.")
+
+    def _arrow(self) -> Any:
+        return _to_arrow(self._frame, self._kind)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Table) or self.columns != other.columns or len(self.data) != len(other.data):
+            return False
+        return all(
+            _equal(a, b) for one, two in zip(self.data, other.data, strict=True) for a, b in zip(one, two, strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Table {self.columns}>"
+
+    def to_media(self, writer: MediaWriter) -> dict[str, Any]:
+        """Store the rows as JSON, data frames as Parquet when pyarrow is there."""
+        if self._frame is not None:
+            try:
+                import pyarrow.parquet as parquet
+            except ImportError:
+                pass
+            else:
+                buffer = io.BytesIO()
+                parquet.write_table(self._arrow(), buffer, compression="zstd")
+                path = writer.file(buffer.getvalue(), ".parquet")
+                return {"columns": self.columns, "frame": self._kind, "path": path}
+        rows = [[_to_json(cell, writer) for cell in row] for row in self.data]
+        return {"columns": self.columns, "frame": self._kind, "nrows": len(rows), "data": rows}
+
+    @classmethod
+    def from_media(cls, facts: Mapping[str, Any], reader: MediaReader) -> Table:
+        """The table back."""
+        kind = str(facts.get("frame") or "")
+        if "path" not in facts:
+            made = cls(columns=facts["columns"], data=[])
+            made._rows = [[_from_json(cell, reader) for cell in row] for row in facts["data"]]
+            made._kind = kind
+            return made
+        try:
+            import pyarrow.parquet as parquet
+        except ImportError:
+            raise SerializationError("the table is stored as Parquet", hint="pip install pyarrow") from None
+        found = parquet.read_table(reader.path(str(facts["path"])))
+        if kind == "pandas":
+            found = found.to_pandas()
+        elif kind == "polars":
+            import polars as pl
+
+            found = pl.from_arrow(found)
+        return cls(dataframe=found)
+
+
+def _frame_kind(value: Any) -> str:
+    for base in type(value).__mro__:
+        module = base.__module__.partition(".")[0]
+        if (module, base.__name__) in (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table")):
+            return module
+    return ""
+
+
+def _column_names(frame: Any) -> Sequence[Any]:
+    names: Sequence[Any] = frame.column_names if hasattr(frame, "column_names") else frame.columns
+    return names
+
+
+def _frame_rows(frame: Any, kind: str) -> Iterator[Sequence[Any]]:
+    if kind == "pandas":
+        rows: Iterator[Sequence[Any]] = frame.itertuples(index=False, name=None)
+        return rows
+    if kind == "polars":
+        return iter(frame.iter_rows())
+    columns = [column.to_pylist() for column in frame.columns]
+    return zip(*columns, strict=True) if columns else iter(())
+
+
+def _to_arrow(frame: Any, kind: str) -> Any:
+    if kind == "pyarrow":
+        return frame
+    if kind == "polars":
+        return frame.to_arrow()
+    import pyarrow as pa
+
+    return pa.Table.from_pandas(frame)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other):
+        return True
+    same = one == other
+    return bool(same.all() if hasattr(same, "all") else same)
+
+
+def _to_json(value: Any, writer: MediaWriter) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"_type": "float", "value": str(float(value))}
+    if isinstance(value, Media):
+        return writer.document(value)
+    if isinstance(value, dt.datetime):
+        return {"_type": "datetime", "value": value.isoformat()}
+    if isinstance(value, dt.date):
+        return {"_type": "date", "value": value.isoformat()}
+    if isinstance(value, (bytes, bytearray)):
+        return {"_type": "bytes", "value": base64.b64encode(value).decode()}
+    if isinstance(value, Mapping):
+        items = {str(key): _to_json(item, writer) for key, item in value.items()}
+        return {"_type": "object", "value": items} if "_type" in items else items
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_to_json(item, writer) for item in value]
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        plain = value.tolist()
+        if getattr(value, "ndim", 0) == 0:
+            return _to_json(plain, writer)
+        return {"_type": "ndarray", "dtype": value.dtype.str, "shape": list(value.shape), "value": _b64(value)}
+    raise UsageError(f"a cell cannot be a {type(value).__name__}", hint="Use text, numbers, dates, bytes or media.")
+
+
+def _b64(array: Any) -> str:
+    if array.dtype.kind not in "biufcSUMm":
+        raise UsageError(f"a cell cannot be an array of {array.dtype}")
+    return base64.b64encode(array.tobytes()).decode()
+
+
+def _from_json(value: Any, reader: MediaReader) -> Any:
+    if isinstance(value, list):
+        return [_from_json(item, reader) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("_type")
+    if kind is None:
+        return {key: _from_json(item, reader) for key, item in value.items()}
+    if kind == "object":
+        return {key: _from_json(item, reader) for key, item in value["value"].items()}
+    if kind == "float":
+        return float(value["value"])
+    if kind == "datetime":
+        return dt.datetime.fromisoformat(value["value"])
+    if kind == "date":
+        return dt.date.fromisoformat(value["value"])
+    if kind == "bytes":
+        return base64.b64decode(value["value"])
+    if kind == "ndarray":
+        import numpy as np
+
+        data = base64.b64decode(value["value"])
+        return np.frombuffer(data, dtype=np.dtype(value["dtype"])).reshape(value["shape"]).copy()
+    return reader.object(value)

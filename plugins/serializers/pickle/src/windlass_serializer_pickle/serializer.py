@@ -1,0 +1,215 @@
+"""Pickle files whose large buffers lie behind the stream, where they can be memory-mapped.
+
+The format, all numbers little-endian::
+
+    pickle stream                     a plain pickle; when there are no large buffers this is the whole file
+    padding                           zeros up to a multiple of 64
+    buffer 0, padding, buffer 1, …    each begins at a multiple of 64
+    table                             per buffer: offset (u64), length (u64)
+    length of the pickle stream       u64
+    number of buffers                 u64
+    mark                              b"windlass-pickle1"
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import mmap
+import os
+import pickle
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from windlass.errors import NoSpaceError, SerializationError, StorageError
+from windlass.serializers import Serializer
+from windlass_serializer_pickle.config import PickleSerializerConfig
+
+__all__ = ["PickleSerializer"]
+
+_MARK = b"windlass-pickle1"
+_TAIL = struct.Struct("<QQ16s")
+_ROW = struct.Struct("<QQ")
+_ALIGN = 64
+_BROKEN = (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, OverflowError, MemoryError)
+_LARGE = 4096  # smaller buffers stay in the stream
+
+
+class PickleSerializer(Serializer):
+    """Python objects as pickles.
+
+    Args:
+        config: Parameters of the dump.
+    """
+
+    def __init__(self, config: PickleSerializerConfig | None = None) -> None:
+        self._config = config or PickleSerializerConfig()
+
+    def dump(self, obj: Any, file: BinaryIO) -> None:
+        """Write `obj`; its large buffers are written from where they are, without a copy."""
+        buffers: list[memoryview] = []
+
+        def keep(buffer: pickle.PickleBuffer) -> bool:
+            raw = buffer.raw()
+            if raw.nbytes < _LARGE:
+                return True  # stays in the stream
+            buffers.append(raw)
+            return False
+
+        callback = keep if self._config.protocol >= 5 else None
+        counted = _Counted(file)
+        try:
+            with _disk_full():
+                pickle.Pickler(
+                    counted,
+                    self._config.protocol,
+                    fix_imports=self._config.fix_imports,
+                    buffer_callback=callback,
+                ).dump(obj)
+                if buffers:
+                    _write_buffers(counted, buffers)
+        except (StorageError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise SerializationError(
+                f"a {_name(obj)} cannot be pickled: {error}",
+                hint="Objects of local classes, lambdas and open files need another serializer (cloudpickle, dill), "
+                "or must be turned into data first.",
+            ) from error
+
+    def load(self, file: BinaryIO) -> Any:
+        """Read the object; large buffers of a real file are mapped, not read, and private to this process."""
+        end = file.seek(0, os.SEEK_END)
+        table, stream_size = _read_table(file, end)
+        file.seek(0)
+        try:
+            if not table:
+                value = pickle.load(file)
+                used = file.tell()
+            else:
+                window = _Window(file, stream_size)
+                value = pickle.Unpickler(io.BufferedReader(window), buffers=_map(file, end, table)).load()
+                used = end
+        except (
+            pickle.UnpicklingError,
+            EOFError,
+            ValueError,
+            IndexError,
+            KeyError,
+            OverflowError,
+            MemoryError,
+        ) as error:
+            raise SerializationError(
+                f"the bytes are no pickle, or are cut off: {error or type(error).__name__}",
+                hint="The file is damaged, or was written by another serializer.",
+            ) from error
+        except (ImportError, AttributeError) as error:
+            raise SerializationError(
+                f"the pickle needs code that is not here: {error}",
+                hint="Install the packages the object was made with, in the same versions.",
+            ) from error
+        except Exception as error:
+            raise SerializationError(f"the pickle cannot be read: {type(error).__name__}: {error}") from error
+        if used != end:
+            raise SerializationError(f"{end - used} bytes follow the end of the pickle", hint="The file is damaged.")
+        return value
+
+    def versions(self) -> dict[str, str]:
+        """The protocol."""
+        return {"protocol": str(self._config.protocol)}
+
+
+class _Counted:
+    """What the pickler writes to; knows the position also when the file cannot tell."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.position = 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        size = view.nbytes
+        while view.nbytes:
+            done = self._file.write(view)
+            view = view[done:] if done is not None and done < view.nbytes else view[view.nbytes :]
+        self.position += size
+        return size
+
+
+class _Window(io.RawIOBase):
+    """The first bytes of a file."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(min(len(buffer), self._left))
+        buffer[: len(data)] = data
+        self._left -= len(data)
+        return len(data)
+
+
+def _write_buffers(file: _Counted, buffers: list[memoryview]) -> None:
+    stream_size = file.position
+    table = b""
+    for buffer in buffers:
+        file.write(bytes(-file.position % _ALIGN))
+        table += _ROW.pack(file.position, buffer.nbytes)
+        file.write(buffer)
+    file.write(table)
+    file.write(_TAIL.pack(stream_size, len(buffers), _MARK))
+
+
+def _read_table(file: BinaryIO, end: int) -> tuple[list[tuple[int, int]], int]:
+    """Offsets and lengths of the buffers, and the length of the stream; no buffers when it is a plain pickle."""
+    if end < _TAIL.size:
+        return [], end
+    file.seek(end - _TAIL.size)
+    stream_size, count, mark = _TAIL.unpack(file.read(_TAIL.size))
+    if mark != _MARK:
+        return [], end
+    start = end - _TAIL.size - count * _ROW.size
+    if start < stream_size or not count:
+        raise SerializationError("the table of buffers does not fit the file", hint="The file is damaged.")
+    file.seek(start)
+    rows = list(_ROW.iter_unpack(file.read(count * _ROW.size)))
+    position = stream_size
+    for offset, length in rows:
+        if offset < position or offset + length > start:
+            raise SerializationError("a buffer does not fit the file", hint="The file is damaged.")
+        position = offset + length
+    return rows, stream_size
+
+
+def _map(file: BinaryIO, end: int, table: list[tuple[int, int]]) -> list[Any]:
+    try:
+        mapped: Any = mmap.mmap(file.fileno(), end, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError, AttributeError):  # no real file
+        buffers = []
+        for offset, length in table:
+            file.seek(offset)
+            buffers.append(bytearray(file.read(length)))
+        file.seek(0)
+        return buffers
+    view = memoryview(mapped)
+    return [view[offset : offset + length] for offset, length in table]
+
+
+@contextmanager
+def _disk_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceError("the disk is full", hint="Free some space and try again.") from error
+        raise
+
+
+def _name(obj: Any) -> str:
+    return f"{type(obj).__module__}.{type(obj).__qualname__}".removeprefix("builtins.")
