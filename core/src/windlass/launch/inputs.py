@@ -223,7 +223,9 @@ def input_rows(schemas: Mapping[str, JSON], types: Mapping[str, JSON]) -> tuple[
     """A job's inputs as a table."""
     from windlass.launch.schema import at_path, bounds_text, type_word
 
-    parts: list[tuple[str, Mapping[str, JSON], Mapping[str, JSON]]] = [("", schemas.get(CONFIG_KEY) or {}, types.get(CONFIG_KEY) or {})]
+    parts: list[tuple[str, Mapping[str, JSON], Mapping[str, JSON]]] = [
+        ("", schemas.get(CONFIG_KEY) or {}, types.get(CONFIG_KEY) or {})
+    ]
     files = {**(schemas.get("files") or {}), **(types.get("files") or {})}
     parts += [(f, (schemas.get("files") or {}).get(f, {}), (types.get("files") or {}).get(f, {})) for f in files]
     rows = []

@@ -82,9 +82,7 @@ def _logical_lines(text: str) -> list[str]:
 
 
 def _without_ours(lines: Iterable[str]) -> tuple[str, ...]:
-    return tuple(
-        line for line in lines if not ((name := _NAME.match(line)) and _OURS.fullmatch(name.group(1).lower()))
-    )
+    return tuple(line for line in lines if not ((name := _NAME.match(line)) and _OURS.fullmatch(name.group(1).lower())))
 
 
 def _includes(root: Path, where: str, lines: Iterable[str], seen: set[str]) -> tuple[str, ...]:
@@ -184,5 +182,3 @@ def _fits(minor: int, specifier: str, where: str) -> bool:
         if not fits:
             return False
     return True
-
-

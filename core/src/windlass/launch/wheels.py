@@ -158,7 +158,9 @@ def _files(dist: metadata.Distribution) -> dict[str, Path]:
 def _sources(root: Path) -> Iterator[tuple[str, Path]]:
     for path in root.rglob("*"):
         relative = path.relative_to(root)
-        if path.is_file() and "__pycache__" not in relative.parts and not relative.parts[0].endswith(
-            (".egg-info", ".dist-info")
+        if (
+            path.is_file()
+            and "__pycache__" not in relative.parts
+            and not relative.parts[0].endswith((".egg-info", ".dist-info"))
         ):
             yield relative.as_posix(), path

@@ -1,0 +1,106 @@
+"""What went wrong in a build, read from the end of its log."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from windlass.errors import BuildError
+
+if TYPE_CHECKING:
+    from windlass.builders import BuildLog
+
+__all__ = ["TailLog", "build_error"]
+
+_KEEP = 64 * 1024
+_SHOWN_LINES = 25
+_PACKAGES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"No matching distribution found for ([^\s(,]+)",
+        r"Could not find a version that satisfies the requirement ([^\s(,]+)",
+        r"(?:Failed building|Failed to build|Could not build) wheels? for ([A-Za-z0-9_.\-]+)",
+        r"Invalid requirement: '([^']+)'",
+        r"Because ([A-Za-z0-9_.\-]+)(?:[=<>~!]=?\S+)? was not found",
+        r"there is no version of ([A-Za-z0-9_.\-]+\S*)",
+        r"Cannot install (.+?) because these package versions have conflicting dependencies",
+        r"E: Unable to locate package (\S+)",
+    )
+)
+_STEPS = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        r"^ > \[[^\]]*\] (.+?):?$",
+        r"executor failed running \[(.+?)\]: exit code",
+        r"process \"(.+?)\" did not complete successfully",
+        r"The command '(.+?)' returned a non-zero code",
+        r"^(?:COPY|ADD) failed: (.+)$",
+        r"failed to compute cache key: (.+)$",
+        r"failed to solve: (.+)$",
+        r"dockerfile parse error.*?: (.+)$",
+    )
+)
+_NETWORK = re.compile(
+    r"TLS handshake timeout|i/o timeout|[Cc]onnection (?:refused|reset)|Temporary failure (?:in name resolution|resolving)"
+    r"|Cannot connect to the Docker daemon|NewConnectionError|Read timed out|toomanyrequests|503 Service Unavailable",
+)
+
+
+class TailLog:
+    """Hands a build's output on and keeps its end.
+
+    Args:
+        log: Where it goes.
+    """
+
+    def __init__(self, log: BuildLog) -> None:
+        self._log = log
+        self._tail = b""
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of output."""
+        if data:
+            self._log.write(data)
+            self._tail = (self._tail + data)[-_KEEP:]
+
+    def line(self, text: str) -> None:
+        """Take a line of our own."""
+        self.write(f"{text}\n".encode())
+
+    @property
+    def tail(self) -> str:
+        """The end of the output as text."""
+        return self._tail.decode(errors="replace")
+
+
+def build_error(tail: str, detail: str = "") -> BuildError:
+    """The error for a failed build: names the package that cannot be installed, else the failing step.
+
+    Args:
+        tail: End of the build log.
+        detail: What the engine said beside the log.
+    """
+    text = f"{tail}\n{detail}"
+    package = _first(_PACKAGES, text)
+    step = " ".join(_first(_STEPS, text).split())[:300]
+    if package:
+        message = f"the package {package} cannot be installed"
+    elif step:
+        message = f"the build step failed: {step}"
+    else:
+        message = detail.strip().splitlines()[-1][:300] if detail.strip() else "the build failed"
+    context = {key: value for key, value in (("package", package), ("step", step)) if value}
+    lines = [line for line in text.strip().splitlines() if line.strip()][-_SHOWN_LINES:]
+    return BuildError(
+        message,
+        hint="The build log ends with:\n" + "\n".join(f"    {line[:400]}" for line in lines),
+        context=context,
+        retryable=bool(_NETWORK.search(text)),
+    )
+
+
+def _first(patterns: tuple[re.Pattern[str], ...], text: str) -> str:
+    for pattern in patterns:
+        if match := pattern.search(text):
+            return str(match.group(1)).strip().strip("'\"")
+    return ""
