@@ -237,7 +237,13 @@ def job(store, monkeypatch):
     source = JobSource(kind=SourceKind.IMAGE, image="x")
     spec = LaunchSpec(source=source, run_config={"lr": 0.5, "trainer": {"a": 1}})
     store.runs.create(Run(id="launched", entity="team", project="proj", queue="q", attempt=1, spec=spec))
-    for name, value in {"RUN_ID": "launched", "ATTEMPT": "1", "ENTITY": "team", "PROJECT": "proj", "LAUNCH": "true"}.items():
+    for name, value in {
+        "RUN_ID": "launched",
+        "ATTEMPT": "1",
+        "ENTITY": "team",
+        "PROJECT": "proj",
+        "LAUNCH": "true",
+    }.items():
         monkeypatch.setenv(f"WINDLASS_{name}", value)
     return store
 

@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from windlass import settings as process
 from windlass.errors import UsageError
+from windlass.sdk import credentials
 
 __all__ = ["Settings"]
 
@@ -73,4 +74,4 @@ class Settings:
             )
         if home is not None and found.cache_dir == process.Settings.from_env().home / "cache":
             found = evolve(found, cache_dir=home / "cache")
-        return found
+        return credentials.apply(found)

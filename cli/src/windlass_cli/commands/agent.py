@@ -1,0 +1,77 @@
+"""``windlass launch-agent`` and ``windlass agent``."""
+
+from __future__ import annotations
+
+import click
+
+from windlass_cli import shapes
+from windlass_cli.options import entity_option, json_option
+from windlass_cli.output import ago, note, print_json, table
+from windlass_cli.state import State, pass_state
+from windlass_cli.tree import lazy_group
+
+
+@click.command()
+@click.option("-q", "--queue", "queues", multiple=True, help="Queue to take items from. May be repeated.")
+@click.option("-j", "--max-jobs", type=click.IntRange(min=-1), help="Runs at the same time; -1 is unlimited.")
+@click.option("-e", "--entity", default=None, help="Owner of the queues.")
+@click.option("-c", "--config", "path", default=None, metavar="FILE", help="launch-config.yaml.")
+@click.option("--drain", is_flag=True, default=None, help="End when the queues are empty and all runs are over.")
+@click.option("-v", "--verbose", count=True, help="Say what happens; twice: everything.")
+@pass_state
+def launch_agent(
+    state: State, queues: tuple[str, ...], max_jobs: int | None, entity: str | None, path: str | None,
+    drain: bool | None, verbose: int,
+) -> None:  # fmt: skip
+    """Take items off queues, build and run them, until it is stopped. Ctrl-C ends it when its runs are over."""
+    import logging
+
+    from windlass.errors import PluginNotFoundError
+
+    try:
+        from windlass_agent.agent import Agent
+        from windlass_agent.config import load
+    except ImportError:
+        raise PluginNotFoundError("the agent is not installed", hint="pip install windlass-agent") from None
+    flags = {"queues": queues, "max_jobs": max_jobs, "entity": entity, "drain": drain or None}
+    config = load(path, flags)
+    chatty = max(verbose, config.verbosity, state.verbosity)
+    logging.getLogger("windlass_agent").setLevel(logging.INFO if chatty < 2 else logging.DEBUG)
+    logging.getLogger("windlass").setLevel(logging.WARNING if not chatty else logging.INFO)
+    agent = Agent(config, state.app, state.store)
+    agent.run()
+
+
+@lazy_group("agent")
+def agent() -> None:
+    """Agents at work."""
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Those that ended, too.")
+@entity_option
+@json_option
+@pass_state
+def list_(state: State, everything: bool, entity: str, as_json: bool) -> None:
+    """List agents."""
+    found = [a for a in state.store.agents.list(entity) if everything or a.state not in ("stopped", "lost")]
+    if as_json:
+        print_json([shapes.agent(item) for item in found])
+        return
+    table(
+        ("id", "name", "state", "queues", "runs", "host", "heartbeat"),
+        [
+            (a.id, a.name, a.state, ", ".join(ref.name for ref in a.queues), len(a.runs), a.host, ago(a.heartbeat_at))
+            for a in found
+        ],
+        empty="No agent is at work. Start one with: windlass launch-agent -q QUEUE",
+    )
+
+
+@click.command()
+@click.argument("agent_id")
+@pass_state
+def drain(state: State, agent_id: str) -> None:
+    """Ask the agent AGENT_ID to take nothing more and end when its runs are over."""
+    state.store.agents.request_drain(agent_id)
+    note(f"Agent {agent_id} ends when its runs are over.")

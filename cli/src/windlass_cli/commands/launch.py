@@ -1,0 +1,177 @@
+"""``windlass launch``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from windlass_cli import shapes
+from windlass_cli.options import json_option
+from windlass_cli.output import note, print_json
+from windlass_cli.state import State, pass_state
+
+if TYPE_CHECKING:
+    from windlass.launch.request import LaunchRequest
+    from windlass.models.run import Run
+
+PRIORITIES = ("critical", "high", "medium", "low")
+
+
+@click.command()
+@click.option("-u", "--uri", default="", help="Directory, script or git URI with the code.")
+@click.option("-d", "--docker-image", "image", default="", help="Container image to run as it is.")
+@click.option("-j", "--job", default="", help="Job: [[entity/]project/]name[:alias].")
+@click.option("--build-context", default="", metavar="DIR", help="Sub-directory that is the build context.")
+@click.option("-D", "--dockerfile", default="", metavar="FILE", help="Relative to the build context.")
+@click.option("-B", "--base-image", default="", metavar="IMAGE", help="Base of a generated Dockerfile.")
+@click.option("-E", "--entry-point", default="", metavar="COMMAND", help='E.g. "python train.py".')
+@click.option("-g", "--git-hash", default="", help="Branch, tag or commit of a git URI.")
+@click.option("-J", "--job-name", default="", help="Name of the job that is made.")
+@click.option("-e", "--entity", default="", help="Owner of the run.")
+@click.option("-p", "--project", default="", help="Name space of the run.")
+@click.option("--name", default="", help="Display name of the run.")
+@click.option("-q", "--queue", default="", help="[entity/]queue. Without it the run is executed here and now.")
+@click.option("-c", "--config", "overrides", default="", metavar="FILE", help="Overrides: YAML, JSON or JSON text.")
+@click.option("-v", "--set-var", "template_values", multiple=True, metavar="VAR=VALUE", help="Template variable.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Value of the run config (trainer.lr=0.1).")
+@click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment variable, if the queue allows it.")
+@click.option("-P", "--priority", type=click.Choice(PRIORITIES), default=None, help="On a queue with priorities.")
+@click.option("-r", "--resource", default="", help="Runner: process, docker … Default: the queue's.")
+@click.option("-R", "--resource-args", default="", metavar="JSON|FILE", help="In the resource's own words.")
+@click.option("--after", "depends_on", multiple=True, metavar="RUN_ID", help="Start when that run has finished.")
+@click.option("--wait/--no-wait", default=None, help="Wait for the end. Default: only without --queue.")
+@click.option("--dry-run", is_flag=True, help="Show what would be launched, and where each value comes from.")
+@json_option
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@pass_state
+def launch(
+    state: State, /, *, queue: str, wait: bool | None, dry_run: bool, as_json: bool, sets: tuple[str, ...],
+    env: tuple[str, ...], **given: Any,
+) -> int:  # fmt: skip
+    """Run a directory, git URI, image or job: here and now, or on a queue.
+
+    Words after -- are given to the entry point:  windlass launch -u . -E "python train.py" -- --epochs 3
+    """
+    from windlass.errors import UsageError
+    from windlass.launch.request import LaunchRequest
+
+    if not queue and wait is False:
+        raise UsageError(
+            "without a queue the run is executed here, by this command", where="--no-wait", hint="Give --queue."
+        )
+    request = LaunchRequest(queue=queue, set=sets, env=_pairs(env), **given)
+    if not queue:
+        request = _with_resource(state, request)
+    if dry_run:
+        return _show_plan(state, request, as_json=as_json)
+    if not queue:
+        from windlass_cli.here import run_here
+
+        return _end(state, run_here(state, request, quiet=as_json), as_json=as_json)
+    from windlass.launch.submit import submit
+
+    run = submit(request, app=state.app, store=state.store, engine=state.engine)
+    if not wait:
+        if as_json:
+            print_json(shapes.run(run))
+        else:
+            click.echo(f"Launched run {run.id} on queue {run.queue}.")
+            note(f"  windlass run logs -f {run.id}")
+        return 0
+    from windlass_cli.here import watch
+
+    note(f"Launched run {run.id} on queue {run.queue}; waiting for its end.")
+    return _end(state, watch(state, run, quiet=as_json), as_json=as_json)
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    from windlass.errors import UsageError
+
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{text!r} is not of the form NAME=VALUE", where="--env", hint="e.g. --env SEED=1")
+        found[name] = value
+    return found
+
+
+def _with_resource(state: State, request: LaunchRequest) -> LaunchRequest:
+    """Where a run without a queue is executed: what was asked for, else docker if it is needed and there."""
+    from attrs import evolve
+
+    resource = request.resource
+    if not resource:
+        wants_image = bool(request.image or request.dockerfile or request.base_image) or _is_image_job(state, request)
+        resource = "docker" if request.image or (wants_image and _engine_answers(state)) else "process"
+        note(f"No queue is given: running here, with the {resource} runner.")
+    return evolve(request, resource=resource)
+
+
+def _is_image_job(state: State, request: LaunchRequest) -> bool:
+    if not request.job:
+        return False
+    from windlass.launch.jobs import load_job
+    from windlass.models.job import SourceKind
+
+    entity, project = request.entity or state.settings.entity, request.project or state.settings.project
+    return (
+        load_job(request.job, engine=state.engine, entity=entity, project=project).spec.source.kind is SourceKind.IMAGE
+    )
+
+
+def _engine_answers(state: State) -> bool:
+    from windlass.errors import WindlassError
+
+    try:
+        runner = state.app.create_runner("docker")
+        try:
+            runner.check()
+        finally:
+            runner.close()
+    except WindlassError:
+        return False
+    return True
+
+
+def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
+    import yaml
+
+    from windlass import wire
+    from windlass.launch.submit import resolve
+
+    found = resolve(request, app=state.app, store=state.store, engine=state.engine)
+    shape = {
+        "run": {"entity": found.item.entity, "project": found.item.project, "name": found.item.name},
+        "queue": "" if found.private else found.queue.name,
+        "job": found.item.spec.job or f"{found.item.entity}/{found.item.project}/{found.draft.name} (new)",
+        "source": {k: v for k, v in wire.to_plain(found.draft.spec.source).items() if v},
+        "config": found.item.config,
+        "template_values": found.item.spec.template_values,
+        "plan": {key: value for key, value in wire.to_plain(found.plan).items() if value not in ("", [], {}, None)},
+        "origins": found.origins,
+    }
+    if as_json:
+        print_json(shape)
+    else:
+        shown = {key: value for key, value in shape.items() if value}
+        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
+        note("Nothing was submitted.")
+    return 0
+
+
+def _end(state: State, run: Run, *, as_json: bool) -> int:
+    from windlass.models.artifact import EdgeKind
+    from windlass.models.run import RunState
+
+    if as_json:
+        print_json(shapes.run(run))
+        return 0 if run.state is RunState.FINISHED else 1
+    duration = shapes.duration(run)
+    note(f"Run {run.id} {run.state}" + (f" after {duration:.1f} s." if duration is not None else "."))
+    if run.reason is not None:
+        note(f"  {run.reason.code}: {run.reason.message}" + (f"\n  hint: {run.reason.hint}" if run.reason.hint else ""))
+    for edge in state.store.artifacts.edges(run_id=run.id, kind=EdgeKind.OUTPUT):
+        note(f"  artifact {state.store.artifacts.get_by_id(edge.version).path}")
+    return 0 if run.state is RunState.FINISHED else 1

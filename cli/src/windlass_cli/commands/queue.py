@@ -1,0 +1,190 @@
+"""``windlass queue``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from windlass_cli import shapes
+from windlass_cli.options import entity_option, json_option
+from windlass_cli.output import ago, facts, note, print_json, table
+from windlass_cli.state import State, pass_state
+from windlass_cli.tree import lazy_group
+
+if TYPE_CHECKING:
+    from windlass.models.queue import Queue
+
+
+@lazy_group("queue")
+def queue() -> None:
+    """Queues of launch requests."""
+
+
+def _definition(command: Any) -> Any:
+    """The options that define a queue."""
+    for decorate in reversed(
+        (
+            click.option("-c", "--config", metavar="FILE", help="Resource config (YAML or JSON), with {{templates}}."),
+            click.option("--templates", metavar="FILE", help="Template variables: name: {type, default, enum, …}."),
+            click.option("--policy", metavar="FILE", help="Defaults for limits and retries."),
+            click.option("--policy-max", metavar="FILE", help="The most a submitter may ask for."),
+            click.option("--open", "open_fields", multiple=True, metavar="PATH", help="Field submitters may set."),
+            click.option("--prioritized/--not-prioritized", default=None, help="Items may have a priority."),
+            click.option("--fair-share/--no-fair-share", default=None, help="Submitters take turns."),
+            click.option("--concurrency", type=click.IntRange(min=0), help="Runs at the same time; 0 is unlimited."),
+            click.option("--per-user", type=click.IntRange(min=0), help="Runs of one author; 0 is unlimited."),
+            click.option("--description", help="For people."),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@click.argument("name")
+@click.option("-r", "--resource", required=True, help="Runner that runs its items: process, docker …")
+@_definition
+@entity_option
+@json_option
+@pass_state
+def create(state: State, /, name: str, resource: str, entity: str, as_json: bool, **given: Any) -> None:
+    """Create the queue NAME."""
+    from windlass.models.queue import Queue
+    from windlass_cli.definition import check_queue, define
+
+    made, document = define(Queue(entity=entity or state.settings.entity, name=name, resource=resource), given)
+    check_queue(made, state.app, document)
+    stored = state.store.queues.create(made)
+    if as_json:
+        print_json(shapes.queue(stored))
+    else:
+        click.echo(f"Created queue {stored.name} ({stored.resource}).")
+
+
+@click.command()
+@click.argument("name")
+@_definition
+@entity_option
+@json_option
+@pass_state
+def update(state: State, /, name: str, entity: str, as_json: bool, **given: Any) -> None:
+    """Change the queue NAME: what is not given stays as it is."""
+    from windlass_cli.definition import check_queue, define
+
+    changed, document = define(_get(state, name, entity), given)
+    check_queue(changed, state.app, document)
+    stored = state.store.queues.update(changed)
+    if as_json:
+        print_json(shapes.queue(stored))
+    else:
+        click.echo(f"Updated queue {stored.name}.")
+
+
+@click.command()
+@entity_option
+@json_option
+@pass_state
+def list_(state: State, entity: str, as_json: bool) -> None:
+    """List queues."""
+    from windlass.launch.private import is_private
+    from windlass.models.queue import QueueRef
+
+    found = [q for q in state.store.queues.list(entity or state.settings.entity) if not is_private(q)]
+    counts = [state.store.queues.status(QueueRef(entity=q.entity, name=q.name)) for q in found]
+    if as_json:
+        print_json([shapes.queue(q, status) for q, status in zip(found, counts, strict=True)])
+        return
+    table(
+        ("name", "resource", "state", "queued", "pending", "running", "agents", "changed"),
+        [
+            (q.name, q.resource, _state(q), s.queued, s.pending, s.running, s.agents, ago(q.updated_at))
+            for q, s in zip(found, counts, strict=True)
+        ],
+        empty="There are no queues. Create one with: windlass queue create NAME --resource process",
+    )
+
+
+def _set(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, "", [], ())}
+
+
+def _state(queue: Queue) -> str:
+    return "paused" if queue.paused else "open"
+
+
+@click.command()
+@click.argument("name")
+@entity_option
+@json_option
+@pass_state
+def show(state: State, name: str, entity: str, as_json: bool) -> None:
+    """Show the queue NAME and how full it is."""
+    import yaml
+
+    from windlass.models.queue import QueueRef
+
+    found = _get(state, name, entity)
+    shape = shapes.queue(found, state.store.queues.status(QueueRef(entity=found.entity, name=found.name)))
+    if as_json:
+        print_json(shape)
+        return
+    status = shape.pop("status")
+    shape["state"] = _state(found)
+    del shape["paused"]
+    shape["items"] = f"{status['queued']} queued, {status['pending']} pending, {status['running']} running"
+    shape["agents"] = status["agents"]
+    shape["templates"] = {name: _set(variable) for name, variable in shape["templates"].items()}
+    for key in ("config", "templates", "policy", "policy_max", "limits"):
+        values = {k: v for k, v in (shape[key] or {}).items() if v is not None}
+        shape[key] = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip() if values else ""
+    shape["open_fields"] = ", ".join(shape["open_fields"])
+    shape["prioritized"] = "yes" if shape["prioritized"] else ""
+    shape["fair_share"] = "yes" if shape["fair_share"] else ""
+    facts(shape)
+
+
+@click.command()
+@click.argument("name")
+@entity_option
+@pass_state
+def pause(state: State, name: str, entity: str) -> None:
+    """Let agents take nothing from the queue NAME; what runs goes on."""
+    _set_paused(state, name, entity, paused=True)
+
+
+@click.command()
+@click.argument("name")
+@entity_option
+@pass_state
+def resume(state: State, name: str, entity: str) -> None:
+    """Let agents take from the queue NAME again."""
+    _set_paused(state, name, entity, paused=False)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Kill the items that wait in it.")
+@entity_option
+@pass_state
+def delete(state: State, name: str, force: bool, entity: str) -> None:
+    """Delete the queue NAME."""
+    from windlass.models.queue import QueueRef
+
+    state.store.queues.delete(QueueRef(entity=entity or state.settings.entity, name=name), force)
+    note(f"Deleted queue {name}.")
+
+
+def _get(state: State, name: str, entity: str) -> Queue:
+    from windlass.models.queue import QueueRef
+
+    return state.store.queues.get(QueueRef(entity=entity or state.settings.entity, name=name))
+
+
+def _set_paused(state: State, name: str, entity: str, *, paused: bool) -> None:
+    from attrs import evolve
+
+    found = _get(state, name, entity)
+    if found.paused != paused:
+        state.store.queues.update(evolve(found, paused=paused))
+    note(f"Queue {name} is {'paused' if paused else 'open'}.")

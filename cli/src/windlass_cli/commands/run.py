@@ -1,0 +1,213 @@
+"""``windlass run``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from windlass_cli import shapes
+from windlass_cli.options import entity_option, json_option, limit_option
+from windlass_cli.output import ago, facts, note, print_json, seconds, size, table
+from windlass_cli.state import State, pass_state
+from windlass_cli.tree import lazy_group
+
+if TYPE_CHECKING:
+    from windlass.models.run import Run
+
+STATES = ("queued", "pending", "running", "finished", "failed", "killed", "crashed")
+
+
+@lazy_group("run")
+def run() -> None:
+    """Runs: state, logs, stop, retry."""
+
+
+@click.command()
+@click.option("-p", "--project", default="", help="Only this project.")
+@click.option("-q", "--queue", default="", help="Only this queue.")
+@click.option("--group", default="", help="Only this group.")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only this state. May be repeated.")
+@limit_option
+@entity_option
+@json_option
+@pass_state
+def list_(
+    state: State, project: str, queue: str, group: str, states: tuple[str, ...], limit: int, entity: str, as_json: bool
+) -> None:
+    """List runs, newest first."""
+    from windlass.models.run import RunFilter, RunState
+
+    found = state.store.runs.list(
+        RunFilter(
+            entity=entity, project=project, queue=queue, group=group, limit=limit,
+            states=tuple(RunState(name) for name in states),
+        )
+    )  # fmt: skip
+    if as_json:
+        print_json([shapes.run(item) for item in found])
+        return
+    table(
+        ("id", "name", "state", "project", "queue", "created", "duration", "reason"),
+        [
+            (r.id, r.name, r.state, r.project, "" if r.queue == f"run-{r.id}" else r.queue, ago(r.created_at),
+             seconds(shapes.duration(r)), r.reason.code if r.reason else "")
+            for r in found
+        ],
+        empty="There are no runs. Start one with: windlass launch -u DIRECTORY -E 'python train.py'",
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("run_id")
+@json_option
+@pass_state
+def show(state: State, run_id: str, as_json: bool) -> None:
+    """Show the run RUN_ID."""
+    found = state.store.runs.get(run_id)
+    if as_json:
+        print_json(shapes.run(found) | {"artifacts": _artifacts(state, run_id)})
+        return
+    shape = shapes.run(found)
+    reason = found.reason
+    usage = found.usage
+    facts(
+        {
+            "id": found.id,
+            "name": found.name,
+            "state": found.state.value,
+            "phase": found.phase.value,
+            "reason": f"{reason.code}: {reason.message}" + (f"\nhint: {reason.hint}" if reason.hint else "")
+            if reason
+            else "",
+            "exit code": found.exit_code,
+            "project": f"{found.entity}/{found.project}",
+            "job": found.job,
+            "queue": found.queue,
+            "resource": found.resource,
+            "image": found.image,
+            "attempt": found.attempt,
+            "author": found.author,
+            "created": shape["created_at"],
+            "started": shape["started_at"],
+            "finished": shape["finished_at"],
+            "duration": seconds(shape["duration"]) if shape["duration"] is not None else "",
+            "steps": ", ".join(f"{name} {seconds(value)}" for name, value in found.timings.items()),
+            "memory": size(usage.max_rss) if usage and usage.max_rss else "",
+            "cpu": seconds(usage.cpu_seconds) if usage and usage.cpu_seconds is not None else "",
+            "config": _lines(shape["config"]),
+            "summary": _lines(shape["summary"]),
+            "artifacts": "\n".join(f"{item['kind']} {item['artifact']}" for item in _artifacts(state, run_id)),
+            "tags": ", ".join(found.tags),
+            "notes": found.notes,
+        }
+    )
+
+
+def _lines(values: dict[str, Any]) -> str:
+    import json
+
+    return "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
+
+
+def _artifacts(state: State, run_id: str) -> list[dict[str, Any]]:
+    store = state.store.artifacts
+    return [shapes.edge(edge, store.get_by_id(edge.version)) for edge in store.edges(run_id=run_id)]
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
+@click.option("--build/--no-build", default=True, help="With the image's build log. Default: yes.")
+@pass_state
+def logs(state: State, run_id: str, follow: bool, build: bool) -> None:
+    """Print the output of the run RUN_ID, byte for byte."""
+    state.store.runs.get(run_id)
+    follow_log(state, run_id, follow=follow, build=build)
+
+
+def follow_log(state: State, run_id: str, *, follow: bool, build: bool = True) -> None:
+    """Copy a run's output to stdout, until the run is over with `follow`."""
+    start, delay = 0, 0.05
+    while True:
+        page = state.store.runs.read_log(run_id, start)
+        for line in page.lines:
+            if build or line.stream != "build":
+                sys.stdout.buffer.write(line.data)
+        sys.stdout.buffer.flush()
+        if page.lines:
+            start, delay = page.next, 0.05
+            continue
+        if page.ended or not follow:
+            return
+        time.sleep(delay)
+        delay = min(delay * 1.5, 0.5)
+
+
+@click.command()
+@click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID...")
+@click.option("--wait/--no-wait", default=False, help="Wait until they are over.")
+@pass_state
+def stop(state: State, run_ids: tuple[str, ...], wait: bool) -> None:
+    """Ask for the end of runs: SIGTERM, and SIGKILL after the grace time."""
+    found = [state.store.runs.get(run_id) for run_id in run_ids]
+    for item in found:
+        if item.state.is_terminal:
+            note(f"Run {item.id} is over already ({item.state}).")
+            continue
+        stopped = state.store.runs.request_stop(item.id)
+        note(f"Run {item.id} is {stopped.state}." if stopped.state.is_terminal else f"Stopping run {item.id} …")
+    if wait:
+        for item in found:
+            wait_for(state, item.id)
+
+
+def wait_for(state: State, run_id: str) -> Run:
+    """Wait for the end of a run."""
+    delay = 0.02
+    while not (found := state.store.runs.get(run_id)).state.is_terminal:
+        time.sleep(delay)
+        delay = min(delay * 1.5, 0.5)
+    return found
+
+
+@click.command()
+@click.argument("run_id")
+@json_option
+@pass_state
+def retry(state: State, run_id: str, as_json: bool) -> None:
+    """Launch what the run RUN_ID ran again, with the same inputs, as a new run on its queue."""
+    from windlass.errors import UsageError
+    from windlass.ids import new_run_id
+    from windlass.models.queue import NewItem, QueueRef
+
+    old = state.store.runs.get(run_id)
+    if old.spec is None or not old.queue:
+        raise UsageError(
+            f"run {run_id} was not launched, so there is nothing to launch again", where="run retry",
+            hint="Start its program again, or make a job of it: windlass job create",
+        )  # fmt: skip
+    if not old.state.is_terminal:
+        raise UsageError(f"run {run_id} is {old.state}", where="run retry", hint=f"windlass run stop {run_id}")
+    item = NewItem(
+        run_id=new_run_id(), queue=QueueRef(entity=old.entity, name=old.queue), spec=old.spec, name=old.name,
+        project=old.project, entity=old.entity, author=state.store.whoami().name, priority=old.priority,
+        config=dict(old.spec.run_config),
+    )  # fmt: skip
+    (new,) = state.store.queues.enqueue([item])
+    if as_json:
+        print_json(shapes.run(new))
+    else:
+        click.echo(f"Launched run {new.id} on queue {new.queue}.")
+
+
+@click.command()
+@click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID...")
+@pass_state
+def delete(state: State, run_ids: tuple[str, ...]) -> None:
+    """Delete runs that are over, with their logs and metrics. Artifacts stay."""
+    for run_id in run_ids:
+        state.store.runs.delete(run_id)
+        note(f"Deleted run {run_id}.")

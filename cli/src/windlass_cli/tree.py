@@ -1,0 +1,124 @@
+"""The commands, what they do in a line, and where their code is. Nothing is imported until one is called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+__all__ = ["GROUPS", "LazyGroup"]
+
+_C = "windlass_cli.commands"
+
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "": {
+        "launch": (f"{_C}.launch:launch", "Run a directory, git URI, image or job: here and now, or on a queue."),
+        "launch-agent": (f"{_C}.agent:launch_agent", "Take items off queues, build and run them."),
+        "queue": (f"{_C}.queue:queue", "Queues of launch requests."),
+        "run": (f"{_C}.run:run", "Runs: state, logs, stop, retry."),
+        "job": (f"{_C}.job:job", "Jobs: blueprints that can be launched again."),
+        "artifact": (f"{_C}.artifact:artifact", "Artifacts: put, get, list, compare, verify."),
+        "agent": (f"{_C}.agent:agent", "Agents at work."),
+        "plugins": (f"{_C}.plugins:plugins", "Installed plugins, their settings, and whether they work."),
+        "server": (f"{_C}.server:server", "Serve the API over HTTP."),
+        "login": (f"{_C}.login:login", "Keep the address and key of a server."),
+        "doctor": (f"{_C}.doctor:doctor", "Find out what works here and what does not."),
+    },
+    "queue": {
+        "create": (f"{_C}.queue:create", "Create a queue."),
+        "list": (f"{_C}.queue:list_", "List queues."),
+        "show": (f"{_C}.queue:show", "Show a queue and how full it is."),
+        "update": (f"{_C}.queue:update", "Change a queue."),
+        "pause": (f"{_C}.queue:pause", "Let agents take nothing from a queue."),
+        "resume": (f"{_C}.queue:resume", "Let agents take from a queue again."),
+        "delete": (f"{_C}.queue:delete", "Delete a queue."),
+    },
+    "run": {
+        "list": (f"{_C}.run:list_", "List runs, newest first."),
+        "show": (f"{_C}.run:show", "Show a run."),
+        "logs": (f"{_C}.run:logs", "Print the output of a run; -f follows it."),
+        "stop": (f"{_C}.run:stop", "Ask for the end of runs."),
+        "retry": (f"{_C}.run:retry", "Launch the same again as a new run."),
+        "delete": (f"{_C}.run:delete", "Delete runs that are over."),
+    },
+    "job": {
+        "create": (f"{_C}.job:create", "Create a job from a git URI, a directory or an image."),
+        "list": (f"{_C}.job:list_", "List jobs."),
+        "describe": (f"{_C}.job:describe", "Show what a job runs and which inputs it takes."),
+    },
+    "artifact": {
+        "put": (f"{_C}.artifact:put", "Store a file, directory or URI as a version."),
+        "get": (f"{_C}.artifact:get", "Download a version."),
+        "ls": (f"{_C}.artifact:ls", "List versions."),
+        "show": (f"{_C}.artifact:show", "Show a version and its entries."),
+        "diff": (f"{_C}.artifact_check:diff", "Compare two versions."),
+        "verify": (f"{_C}.artifact_check:verify", "Read every byte of a version and check it."),
+        "rm": (f"{_C}.artifact:rm", "Delete a version."),
+        "lineage": (f"{_C}.artifact_check:lineage", "Show which runs made and used a version."),
+        "cache": (f"{_C}.artifact_check:cache", "The local cache: size and clean-up."),
+    },
+    "agent": {
+        "list": (f"{_C}.agent:list_", "List agents."),
+        "drain": (f"{_C}.agent:drain", "Ask an agent to end when its runs are over."),
+    },
+    "plugins": {
+        "list": (f"{_C}.plugins:list_", "List installed plugins; imports none of them."),
+        "show": (f"{_C}.plugins:show", "Show the settings of a plugin."),
+        "check": (f"{_C}.plugins:check", "Find out whether a plugin would work."),
+    },
+}
+"""Commands by group: name → (module:attribute, one line of help)."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, and whose help is known without that."""
+
+    def __init__(self, *args: Any, commands_of: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = dict(commands_of or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        found = self._lazy.get(cmd_name)
+        if found is None:
+            return None
+        module, _, attribute = found[0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; name the nearest one when there is none."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self._lazy and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, self._lazy, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Commands: {', '.join(self._lazy)}."
+            raise click.UsageError(f"there is no command '{name}'. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands from the texts known here."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._lazy.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete command names without importing them."""
+        return [
+            CompletionItem(name, help=text) for name, (_, text) in self._lazy.items() if name.startswith(incomplete)
+        ]
+
+
+def lazy_group(name: str) -> Callable[[Callable[..., None]], click.Group]:
+    """A decorator: a group whose commands are those of the table."""
+    decorate: Callable[[Callable[..., None]], click.Group] = click.group(cls=LazyGroup, commands_of=GROUPS[name])
+    return decorate
