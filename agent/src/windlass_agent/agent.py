@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from windlass.models.queue import Claim, ClaimRequest, QueueRef, Renewal
 from windlass_agent import outcome
 from windlass_agent.attempt import Attempt
 from windlass_agent.backends import Backends
-from windlass_agent.claims import Claims, clock
+from windlass_agent.claims import Claims, Held, clock
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.jobapi import JobAccess
@@ -249,9 +249,10 @@ class Agent:
                 del self._attempts[attempt.run_id]
         self._wake.put(None)
 
-    def _renewed(self, answer: Renewal) -> None:
-        for run_id in answer.lost:
-            if (attempt := self._attempts.get(run_id)) is not None:
+    def _renewed(self, answer: Renewal, lost: Sequence[Held]) -> None:
+        for held in lost:
+            attempt = self._attempts.get(held.run_id)
+            if attempt is not None and attempt.held is held:
                 attempt.give_up()
         for run_id in answer.stop:
             if (attempt := self._attempts.get(run_id)) is not None:

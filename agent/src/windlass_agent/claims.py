@@ -53,11 +53,11 @@ class Claims:
         store: The queues.
         agent: Id of the agent.
         lease_seconds: How long a claim holds.
-        on_renewal: Called with each answer, after lost claims were marked.
+        on_renewal: Called with each answer and the claims that it told to be lost.
     """
 
     def __init__(
-        self, store: QueueStore, agent: str, lease_seconds: float, on_renewal: Callable[[Renewal], None]
+        self, store: QueueStore, agent: str, lease_seconds: float, on_renewal: Callable[[Renewal, Sequence[Held]], None]
     ) -> None:
         self._store = store
         self._agent = agent
@@ -127,14 +127,14 @@ class Claims:
         helds = list(helds)
         asked_at = clock()
         answer = self._store.renew(self._agent, [held.lease for held in helds], self.lease_seconds)
-        lost = set(answer.lost)
+        # By claim, not by run: a run that was given back meanwhile may be held again, under another number.
+        lost = [held for held in helds if held.run_id in answer.lost]
         for held in helds:
-            if held.run_id in lost:
-                held.lost.set()
-                self.drop(held)
-            else:
-                held.until = asked_at + self.lease_seconds
-        self._on_renewal(answer)
+            held.until = asked_at + self.lease_seconds
+        for held in lost:
+            held.lost.set()
+            self.drop(held)
+        self._on_renewal(answer, lost)
 
     def _work(self) -> None:
         pause = self.lease_seconds / 3

@@ -28,17 +28,12 @@ class JobAccess:
 
     def __init__(self, app: App, store: MetadataStore) -> None:
         self._url = app.settings.store_url
-        self._socket = app.settings.home / "api" / "api.sock"
         self._local: LocalApi | None = None
-        scheme = urlsplit(self._url).scheme
-        if scheme == "unix":
-            from pathlib import Path
-
-            self._socket = Path(self._url.removeprefix("unix://"))
-        elif scheme not in ("http", "https"):
+        if urlsplit(self._url).scheme not in ("http", "https", "unix"):
             from windlass_server.local import LocalApi
 
             self._local = LocalApi(store, app, app.settings.home)
+            self._url = self._local.url
 
     def start(self) -> None:
         """Serve, where that is needed."""
@@ -52,13 +47,11 @@ class JobAccess:
 
     def for_job(self, capabilities: RunnerCapabilities, token: str) -> tuple[JobApi, tuple[Mount, ...]]:
         """URL and token for a job, and the paths it must see."""
-        if urlsplit(self._url).scheme in ("http", "https"):
+        if not self._url.startswith("unix://") or not capabilities.needs_image:
             return JobApi(url=self._url, token=token), ()
-        if not capabilities.needs_image:
-            return JobApi(url=f"unix://{self._socket}", token=token), ()
         if capabilities.local_mounts:
-            mount = Mount(source=str(self._socket.parent), target=MOUNT, read_only=True)
-            return JobApi(url=f"unix://{MOUNT}/{self._socket.name}", token=token), (mount,)
+            folder, _, name = self._url.removeprefix("unix://").rpartition("/")
+            return JobApi(url=f"unix://{MOUNT}/{name}", token=token), (Mount(source=folder, target=MOUNT),)
         raise ConfigError(
             "jobs of this runner cannot reach the metadata store, which is a file or database of the agent",
             where="WINDLASS_BASE_URL",

@@ -1,0 +1,166 @@
+"""Bringing an attempt to its runner, or finding what a predecessor brought there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from windlass.errors import RunnerError, StoreUnavailableError, WindlassError
+from windlass.ids import attempt_id
+from windlass.launch.plan import RunPlan, plan_run
+from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
+from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
+from windlass_agent.faults import Point
+from windlass_agent.prepare import Preparation, Prepared, attempt_folder
+
+if TYPE_CHECKING:
+    from windlass.models.queue import Queue
+    from windlass.runners import Runner
+    from windlass_agent.record import Record
+    from windlass_agent.services import Services
+    from windlass_agent.watcher import Watcher
+
+__all__ = ["Submission"]
+
+_log = logging.getLogger(__name__)
+
+
+class Submission:
+    """The first half of an attempt.
+
+    Args:
+        services: The agent's.
+        record: The run.
+        queue: Its queue.
+        watcher: Carries build output.
+
+    Attributes:
+        plan: What the runner is to be given, as far as it is known.
+        submitted_at: When the runner was asked, by the store's clock.
+    """
+
+    def __init__(self, services: Services, record: Record, queue: Queue, watcher: Watcher) -> None:
+        self._services = services
+        self._record = record
+        self._queue = queue
+        self._watcher = watcher
+        self.plan: RunPlan = plan_run(record.run, queue, image=record.run.image)
+        self.submitted_at = record.run.started_at or record.run.claimed_at
+
+    @property
+    def runner(self) -> Runner:
+        """The runner."""
+        return self._services.backends.runner(self.plan.resource)
+
+    @property
+    def capabilities(self) -> RunnerCapabilities:
+        """What it can do."""
+        return self._services.backends.capabilities(self.plan.resource)
+
+    @property
+    def name(self) -> str:
+        """Name of the attempt."""
+        return attempt_id(self._record.claimed.id, self._record.claimed.attempt)
+
+    def find(self) -> RunHandle | None:
+        """What a predecessor submitted, None if nothing was. Asks until the runner answers.
+
+        Raises:
+            FencedError: The claim was lost meanwhile.
+            StoreUnavailableError: The agent ends.
+        """
+        wait = 0.1
+        while True:
+            try:
+                return self.runner.find(self.name)
+            except RunnerError as error:
+                # Not being able to ask is no answer: starting it again now might run it twice.
+                _log.warning("%s: the runner cannot be asked, trying again: %s", self.name, error)
+            self._record.held.lost.wait(wait)
+            self._record.held.check()
+            if self._services.aborted.is_set():
+                raise StoreUnavailableError("the agent ends")
+            wait = min(wait * 2, 10.0)
+
+    def prepare(self) -> RunSpec:
+        """Fetch, build, and store that the attempt is about to start."""
+        run, services = self._record.run, self._services
+        ready = self._record.insist(self._fetch_and_build)
+        self.plan = plan_run(run, self._queue, image=ready.image)
+        spec = self._spec(ready)
+        attempt_folder(services, run, self.plan.resource)
+        self._record.update(
+            RunUpdate(
+                phase=RunPhase.STARTING,
+                host=services.host if self.capabilities.host_bound else None,
+                image=ready.image or None,
+                timings=self.queued() | ready.timings,
+            )
+        )
+        services.faults.hit(Point.STARTING, run.id)
+        return spec
+
+    def submit(self, spec: RunSpec) -> RunHandle:
+        """Start it. The claim is made sure of right before, so that a stale agent starts nothing."""
+        services, run = self._services, self._record.run
+        self._record.insist(lambda: services.claims.ensure(self._record.held))
+        services.faults.hit(Point.SUBMITTING, run.id)
+        began = time.monotonic()
+        self.submitted_at = services.now()
+        handle = self.runner.submit(spec)
+        services.faults.hit(Point.SUBMITTED, run.id)
+        self._record.update(self._submitted(handle, began))
+        return handle
+
+    def queued(self) -> dict[str, float]:
+        """How long the run waited in its queue, as a timing."""
+        run = self._record.claimed
+        return {"queue": max(0.0, run.claimed_at - run.queued_at)} if run.queued_at and run.claimed_at else {}
+
+    def _submitted(self, handle: RunHandle, began: float) -> RunUpdate:
+        """The change after submission: ``running`` at once when the runner says so, which saves a round."""
+        try:
+            starting = self.runner.poll([handle])[handle].state is RunnerState.STARTING
+        except WindlassError:
+            starting = True
+        if starting:
+            return RunUpdate(handle=handle)
+        took = time.monotonic() - began
+        return RunUpdate(handle=handle, state=RunState.RUNNING, phase=RunPhase.NONE, timings={"start": took})
+
+    def _fetch_and_build(self) -> Prepared:
+        self._services.faults.hit(Point.BUILDING, self._record.id)
+        return Preparation(
+            self._services,
+            self._record.claimed,
+            self._queue,
+            self.plan.resource,
+            lambda phase: self._record.update(RunUpdate(phase=phase)),
+            self._watcher,
+        ).run()
+
+    def _spec(self, ready: Prepared) -> RunSpec:
+        run, plan, services = self._record.run, self.plan, self._services
+        token = self._record.insist(lambda: services.store.access.issue_run_token(run.id, run.attempt, run.fence))
+        api, mounts = services.access.for_job(self.capabilities, token)
+        return RunSpec(
+            run_id=run.id,
+            attempt_id=self.name,
+            attempt=run.attempt,
+            fence=run.fence,
+            entity=run.entity,
+            project=run.project,
+            name=run.name,
+            queue=run.queue,
+            author=run.author,
+            command=plan.command,
+            args=plan.args,
+            image=ready.image,
+            work_dir=ready.work_dir,
+            env={**plan.env, "WINDLASS_BASE_URL": api.url},
+            secret_env={"WINDLASS_API_KEY": api.token},
+            resource_args=plan.resource_args,
+            mounts=mounts,
+            stop_grace=plan.policy.stop_grace or 10.0,
+        )

@@ -1,0 +1,327 @@
+"""The life of runs under an agent that nothing happens to."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass.models.job import JobSource, SourceKind
+from windlass.models.launch import LaunchPolicy, LaunchSpec
+from windlass.models.queue import NewItem, QueueRef
+from windlass.models.run import RunPhase, RunState
+from windlass.plugins import hookimpl
+from windlass_agent.faults import Faults, Point
+
+
+def test_success(world: Any) -> None:
+    run_id = world.launch("echo out; echo err >&2; cat main.py")
+    world.drain()
+    run = world.store.runs.get(run_id)
+    assert run.state is RunState.FINISHED
+    assert run.phase is RunPhase.NONE
+    assert run.exit_code == 0
+    assert run.reason.code == "finished"
+    assert run.host
+    assert set(run.timings) >= {"queue", "prepare", "start", "run"}
+    assert run.usage.cpu_seconds is not None
+    assert world.output(run_id) == b"out\nprint('main')\n"
+    assert world.output(run_id, "stderr") == b"err\n"
+    assert world.store.runs.read_log(run_id).lines[0].time > 1e9
+
+
+def test_nothing_is_left_on_the_host(world: Any) -> None:
+    world.launch("exit 0")
+    world.launch("exit 1")
+    world.drain()
+    assert list((world.home / "runs").iterdir()) == []
+    assert list((world.home / "work").iterdir()) == []
+
+
+def test_failure(world: Any) -> None:
+    run_id = world.launch("echo before; exit 7")
+    world.drain()
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.exit_code, run.reason.code) == (RunState.FAILED, 7, "exit-code")
+    assert "7" in run.reason.message
+
+
+def test_environment_of_a_job(world: Any) -> None:
+    run_id = world.launch("env")
+    world.drain()
+    env = dict(line.split("=", 1) for line in world.output(run_id).decode().splitlines() if "=" in line)
+    assert env["WINDLASS_RUN_ID"] == run_id
+    assert env["WINDLASS_ATTEMPT"] == "1"
+    assert env["WINDLASS_ENTITY"] == "me"
+    assert env["WINDLASS_PROJECT"] == "p"
+    assert env["WINDLASS_QUEUE"] == "q"
+    assert env["WINDLASS_LAUNCH"] == "true"
+    assert env["PYTHONUNBUFFERED"] == "1"
+    assert env["WINDLASS_BASE_URL"].startswith("unix://")
+    assert env["WINDLASS_API_KEY"]
+    assert "PYTEST_CURRENT_TEST" not in env
+
+
+def test_retries_have_a_budget(world: Any) -> None:
+    policy = LaunchPolicy(retries={"exit-code": 2}, retry_delay=0.1)
+    world.queue("again", policy=policy)
+    mark = world.marks / "n"
+    run_id = world.launch(f"echo $WINDLASS_ATTEMPT >> {mark}; echo attempt $WINDLASS_ATTEMPT; exit 9", queue="again")
+    world.drain(queues=("again",))
+    run = world.store.runs.get(run_id)
+    assert mark.read_text().split() == ["1", "2", "3"]
+    assert (run.state, run.attempt, run.exit_code) == (RunState.FAILED, 3, 9)
+    assert world.output(run_id) == b"attempt 1\nattempt 2\nattempt 3\n"
+
+
+def test_a_retry_may_succeed(world: Any) -> None:
+    world.queue("again", policy=LaunchPolicy(retries={"exit-code": 5}, retry_delay=0.05))
+    run_id = world.launch("[ $WINDLASS_ATTEMPT = 2 ]", queue="again")
+    world.drain(queues=("again",))
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.attempt, run.exit_code, run.reason.code) == (RunState.FINISHED, 2, 0, "finished")
+
+
+def test_configuration_errors_are_not_retried(world: Any) -> None:
+    world.queue("bad", config={"no-such-key": 1}, policy=LaunchPolicy(retries={"infrastructure": 3}))
+    run_id = world.launch("exit 0", queue="bad")
+    world.drain(queues=("bad",))
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.attempt, run.reason.code) == (RunState.FAILED, 1, "config")
+    assert "no-such-key" in str(run.reason.context)
+
+
+def test_program_that_does_not_exist(world: Any) -> None:
+    item = world.item("")
+    from attrs import evolve
+
+    item = evolve(item, spec=evolve(item.spec, entry_point=("no-such-program",)))
+    world.store.queues.enqueue([item])
+    world.drain()
+    run = world.store.runs.get(item.run_id)
+    assert (run.state, run.reason.code) == (RunState.FAILED, "submit")
+    assert "no-such-program" in run.reason.message
+
+
+def test_unknown_runner(world: Any) -> None:
+    from windlass.models.queue import Queue
+
+    world.store.queues.create(Queue(entity="me", name="odd", resource="no-such-runner"))
+    run_id = world.launch("exit 0", queue="odd")
+    world.drain(queues=("odd",))
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.reason.code) == (RunState.FAILED, "plugin-not-found")
+    assert "process" in run.reason.message
+
+
+def test_image_on_the_process_runner(world: Any) -> None:
+    spec = LaunchSpec(source=JobSource(kind=SourceKind.IMAGE, image="busybox"))
+    item = NewItem(run_id="imagerun", queue=QueueRef(entity="me", name="q"), spec=spec, entity="me", project="p")
+    world.store.queues.enqueue([item])
+    world.drain()
+    run = world.store.runs.get("imagerun")
+    assert (run.state, run.reason.code) == (RunState.FAILED, "unsupported")
+
+
+def test_stop_by_user(world: Any) -> None:
+    run_id = world.launch("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.02; done")
+    world.agent()
+    world.wait(run_id, lambda run: world.output(run_id) == b"ready\n")
+    began = time.monotonic()
+    world.store.runs.request_stop(run_id)
+    run = world.wait(run_id)
+    assert time.monotonic() - began < 2.0
+    assert (run.state, run.reason.code) == (RunState.KILLED, "stopped-by-user")
+    assert world.output(run_id) == b"ready\nbye\n"
+
+
+def test_stop_kills_after_the_grace(world: Any) -> None:
+    run_id = world.launch("trap '' TERM; echo ready; while :; do sleep 0.02; done")
+    world.agent(stopped_run_timeout=0.3)
+    world.wait(run_id, lambda run: world.output(run_id) == b"ready\n")
+    world.store.runs.request_stop(run_id)
+    run = world.wait(run_id)
+    assert (run.state, run.reason.code) == (RunState.KILLED, "stopped-by-user")
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        (LaunchPolicy(attempt_timeout=0.3, stop_grace=0.2), "attempt-timeout"),
+        (LaunchPolicy(deadline=0.5, stop_grace=0.2), "deadline"),
+        (LaunchPolicy(idle_timeout=3.0, stop_grace=0.2), "idle"),
+    ],
+)
+def test_limits(world: Any, policy: LaunchPolicy, code: str) -> None:
+    world.queue("limited", policy=policy)
+    run_id = world.launch("echo on; sleep 60", queue="limited")
+    world.agent(queues=("limited",))
+    run = world.wait(run_id)
+    assert (run.state, run.reason.code) == (RunState.FAILED, code)
+    assert world.output(run_id) == b"on\n"
+
+
+def test_queue_timeout(world: Any) -> None:
+    world.queue("late", policy=LaunchPolicy(queue_timeout=0.05))
+    run_id = world.launch("exit 0", queue="late")
+    time.sleep(0.1)
+    world.drain(queues=("late",))
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.reason.code) == (RunState.FAILED, "queue-timeout")
+
+
+def test_an_idle_agent_starts_at_once(world: Any) -> None:
+    world.agent()
+    time.sleep(0.3)
+    began = time.monotonic()
+    run_id = world.launch("exit 0")
+    world.wait(run_id)
+    assert time.monotonic() - began < 2.0
+
+
+def test_max_jobs(world: Any) -> None:
+    script = (
+        f"touch {world.marks}/$WINDLASS_RUN_ID; ls {world.marks} | wc -l; sleep 0.1; rm {world.marks}/$WINDLASS_RUN_ID"
+    )
+    runs = [world.launch(script) for _ in range(8)]
+    world.drain(max_jobs=2)
+    counts = [int(world.output(run_id)) for run_id in runs]
+    assert max(counts) == 2
+
+
+def test_several_queues_take_turns(world: Any) -> None:
+    world.queue("other")
+    order = world.marks / "order"
+    for queue in ("q", "other"):
+        for _ in range(3):
+            world.launch(f"echo {queue} >> {order}", queue=queue)
+    world.drain(queues=("q", "other"), max_jobs=1)
+    assert order.read_text().split() == ["q", "other"] * 3
+
+
+def test_drain_finishes_what_runs(world: Any) -> None:
+    run_id = world.launch("echo on; sleep 1; echo off")
+    agent = world.agent()
+    world.wait(run_id, lambda run: run.state is RunState.RUNNING)
+    agent.stop()
+    later = world.launch("exit 0")
+    run = world.wait(run_id)
+    assert run.state is RunState.FINISHED
+    assert world.output(run_id) == b"on\noff\n"
+    time.sleep(0.3)
+    assert world.store.runs.get(later).state is RunState.QUEUED
+    assert world.store.agents.get(agent.id).state == "stopped"
+
+
+def test_hand_over(world: Any) -> None:
+    mark = world.marks / "n"
+    run_id = world.launch(f"echo x >> {mark}; echo on; sleep 2; echo off")
+    first = world.agent(on_stop="hand-over")
+    world.wait(run_id, lambda run: world.output(run_id) == b"on\n")
+    began = time.monotonic()
+    first.stop()
+    second = world.agent()
+    run = world.wait(run_id, lambda run: run.agent == second.id)
+    assert run.agent == second.id
+    assert time.monotonic() - began < 1.5, "a hand-over does not wait for the lease"
+    run = world.wait(run_id)
+    assert (run.state, run.attempt) == (RunState.FINISHED, 1)
+    assert mark.read_text() == "x\n"
+    assert world.output(run_id) == b"on\noff\n"
+
+
+def test_drain_request(world: Any) -> None:
+    agent = world.agent()
+    time.sleep(0.2)
+    world.store.agents.request_drain(agent.id)
+    limit = time.monotonic() + 10
+    while world.store.agents.get(agent.id).state != "stopped":
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def test_events(world: Any) -> None:
+    seen: list[str] = []
+
+    class Hooks:
+        @hookimpl
+        def windlass_run_changed(self, event: Any) -> None:
+            seen.append(f"{event.run.state}/{event.run.phase}")
+
+        @hookimpl
+        def windlass_run_finished(self, event: Any) -> None:
+            seen.append(f"finished {event.run.id}")
+            raise RuntimeError("a broken hook changes nothing")
+
+    world.app.register(Hooks())
+    run_id = world.launch("exit 0")
+    world.drain()
+    assert seen[-1] == f"finished {run_id}"
+    assert "running/" in seen
+    assert "pending/starting" in seen
+
+
+def test_a_plugin_that_breaks_is_named(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from windlass_runner_process.runner import ProcessRunner
+
+    def broken(self: Any, spec: Any) -> Any:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(ProcessRunner, "submit", broken)
+    run_id = world.launch("exit 0")
+    world.drain()
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.reason.code) == (RunState.FAILED, "plugin-crashed")
+    assert "windlass-runner-process" in run.reason.hint
+
+
+def test_a_runner_that_cannot_be_asked_is_asked_again(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from windlass.errors import RunnerError
+    from windlass_runner_process.runner import ProcessRunner
+
+    poll, calls = ProcessRunner.poll, []
+
+    def flaky(self: Any, handles: Any) -> Any:
+        calls.append(1)
+        if 2 <= len(calls) <= 5:
+            raise RunnerError("no answer")
+        return poll(self, handles)
+
+    monkeypatch.setattr(ProcessRunner, "poll", flaky)
+    run_id = world.launch("sleep 0.2; echo done")
+    world.drain()
+    assert world.store.runs.get(run_id).state is RunState.FINISHED
+    assert world.output(run_id) == b"done\n"
+    assert len(calls) > 5
+
+
+def test_sweep_removes_what_a_dead_agent_left(world: Any) -> None:
+    class Fatal(Faults):
+        def hit(self, point: Point, run_id: str) -> None:
+            if point is Point.REPORTED:
+                raise SystemExit  # ends the thread between the report and the removal
+
+    run_id = world.launch("echo x")
+    world.agent(faults=Fatal())
+    world.wait(run_id)
+    assert (world.home / "runs" / run_id).exists()
+    assert (world.home / "work" / run_id).exists()
+    world.agent()
+    limit = time.monotonic() + 10
+    while (world.home / "work" / run_id).exists():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    assert not (world.home / "runs" / run_id).exists()
+
+
+def test_a_lost_resource_is_reported(world: Any) -> None:
+    run_id = world.launch("echo on; sleep 60")
+    world.agent()
+    world.wait(run_id, lambda run: world.output(run_id) == b"on\n")
+    record = Path(world.home / "runs" / run_id / "record")
+    os.kill(int(record.read_text().split()[0]), 9)
+    run = world.wait(run_id)
+    assert (run.state, run.reason.code) == (RunState.CRASHED, "lost")
