@@ -11,7 +11,7 @@ from windlass_builder_docker.config import DockerBuilderConfig
 __all__ = ["windlass_builders"]
 
 
-def _create(config: DockerBuilderConfig, context: Context) -> Builder:
+def _create(config: DockerBuilderConfig, context: Context) -> Builder:  # noqa: ARG001 - the contract says what it gets
     from windlass_builder_docker.builder import DockerBuilder
 
     return DockerBuilder(config)

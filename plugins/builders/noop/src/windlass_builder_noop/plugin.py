@@ -11,7 +11,7 @@ from windlass_builder_noop.config import NoopConfig
 __all__ = ["windlass_builders"]
 
 
-def _create(config: NoopConfig, context: Context) -> Builder:
+def _create(config: NoopConfig, context: Context) -> Builder:  # noqa: ARG001 - the contract says what it gets
     from windlass_builder_noop.builder import NoopBuilder
 
     return NoopBuilder()

@@ -1,0 +1,185 @@
+"""Config files of a job: reading them, and writing values into them without losing comments.
+
+JSON needs nothing, YAML is edited in place through the positions that its parser gives, TOML needs the package
+``tomlkit``. An edit is read back and compared before it replaces the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from windlass.config.document import loads
+from windlass.errors import ConfigError, UnsupportedError, UsageError
+from windlass.launch.paths import KeyPath, leaves, merge
+from windlass.models.reason import JSON
+
+__all__ = ["patch_file", "patch_yaml", "read_config"]
+
+_SUFFIXES = (".json", ".yaml", ".yml", ".toml")
+
+
+def read_config(path: Path) -> dict[str, JSON]:
+    """Content of a JSON, YAML or TOML file.
+
+    Raises:
+        UsageError: Another kind of file.
+        ConfigError: No such file, not well formed, or no mapping.
+    """
+    if path.suffix not in _SUFFIXES:
+        raise UsageError(
+            f"config files end with {', '.join(_SUFFIXES)}", where=str(path), hint="Convert it to one of these."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError("the file does not exist", where=str(path), hint="Check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(path)) from None
+    data = _parse(text, path)
+    if not isinstance(data, dict):
+        raise ConfigError("expected a mapping", where=str(path), hint="Its keys are the inputs.")
+    return data
+
+
+def _parse(text: str, path: Path) -> Any:
+    if path.suffix == ".toml":
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"not well-formed TOML: {error}", where=str(path)) from None
+    if path.suffix == ".json":
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"not well-formed JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
+    return loads(text, str(path)).data
+
+
+def patch_file(path: Path, values: Mapping[str, JSON]) -> None:
+    """Lay values over a config file: mappings are merged, everything else is replaced. In one step.
+
+    Raises:
+        UnsupportedError: A TOML file, and ``tomlkit`` is not installed.
+        ConfigError: See `read_config`.
+    """
+    wanted = merge(read_config(path), values)
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        indent = re.search(r"^([ \t]+)\"", text, re.MULTILINE)
+        new = json.dumps(wanted, indent=indent.group(1) if indent else None, ensure_ascii=False) + "\n"
+    elif path.suffix == ".toml":
+        new = _patch_toml(text, values, path)
+    else:
+        new = patch_yaml(text, values)
+        if _again(new, path) != wanted:
+            new = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(new)
+        os.chmod(partial, path.stat().st_mode & 0o777)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def _again(text: str, path: Path) -> Any:
+    try:
+        return _parse(text, path)
+    except ConfigError:
+        return None
+
+
+def _patch_toml(text: str, values: Mapping[str, JSON], path: Path) -> str:
+    try:
+        import tomlkit
+    except ImportError:
+        raise UnsupportedError(
+            "writing TOML files needs the package tomlkit", where=str(path), hint="pip install tomlkit"
+        ) from None
+    document = tomlkit.parse(text)
+
+    def lay(into: Any, over: Mapping[str, JSON]) -> None:
+        for key, value in over.items():
+            if isinstance(value, Mapping) and isinstance(into.get(key), Mapping):
+                lay(into[key], value)
+            elif value is None:
+                raise ConfigError("TOML has no null", where=f"{path}: {key}", hint="Give another value.")
+            else:
+                into[key] = value
+
+    lay(document, values)
+    return tomlkit.dumps(document)
+
+
+def patch_yaml(text: str, values: Mapping[str, JSON]) -> str:
+    """Edit YAML text in place: only the places of the given values change.
+
+    The caller reads the result back: anchors, and documents in unusual shapes, may come out wrong.
+    """
+    for path, value in leaves(values):
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError:
+            return text
+        text = _set(text, root, path, value)
+    return text
+
+
+def _set(text: str, root: Any, path: KeyPath, value: JSON) -> str:
+    node = root
+    for depth, key in enumerate(path):
+        if not isinstance(node, yaml.MappingNode):
+            return text
+        below = next((item for name, item in node.value if getattr(name, "value", None) == key), None)
+        if below is None:
+            return _insert(text, node, path[depth:], value)
+        node = below
+    return _replace(text, node, value)
+
+
+def _flow(value: JSON) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _end(node: Any) -> int:
+    """Where a node's own text ends; for block collections the parser's end lies behind comments that follow."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    return int(node.end_mark.index)
+
+
+def _replace(text: str, node: Any, value: JSON) -> str:
+    start, end = node.start_mark.index, _end(node)
+    if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+        return text[:start] + _flow(value) + "\n" + text[end:]
+    gap = " " if start and text[start - 1] == ":" else ""
+    return text[:start] + gap + _flow(value) + text[end:]
+
+
+def _insert(text: str, node: Any, path: KeyPath, value: JSON) -> str:
+    for key in reversed(path[1:]):
+        value = {key: value}
+    entry = f"{_flow(path[0]) if not re.fullmatch(r'[A-Za-z_][A-Za-z0-9_-]*', path[0]) else path[0]}: {_flow(value)}"
+    if node.flow_style or not node.value:
+        end = node.end_mark.index - 1
+        if end < 0 or text[end : end + 1] != "}":
+            return text
+        return text[:end] + (", " if node.value else "") + entry + text[end:]
+    indent = " " * node.value[0][0].start_mark.column
+    end = _end(node)
+    stop = text.find("\n", end) if not text[:end].endswith("\n") else end - 1
+    if stop < 0:
+        return f"{text}\n{indent}{entry}\n"
+    return f"{text[: stop + 1]}{indent}{entry}\n{text[stop + 1 :]}"
