@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 from attrs import frozen
 
+from windlass.errors import UnsupportedError
+
 __all__ = ["BlobInfo", "BlobStore"]
 
 
@@ -64,6 +66,20 @@ class BlobStore(ABC):
     @abstractmethod
     def list(self) -> Iterator[BlobInfo]:
         """All blobs, in no particular order. Called by garbage collection only."""
+
+    def retire(self, digests: Iterable[str]) -> None:
+        """Move blobs aside: `missing` does not know them any more, `open` still finds them. Called by collection."""
+        raise UnsupportedError(f"{type(self).__name__} cannot collect garbage", hint="Run it where the blobs are kept.")
+
+    def retired(self) -> Iterator[BlobInfo]:
+        """Blobs that were moved aside. Called by garbage collection only."""
+        return iter(())
+
+    def restore(self, digests: Iterable[str]) -> None:
+        """Bring retired blobs back. Called by garbage collection only."""
+
+    def purge(self, digests: Iterable[str]) -> None:
+        """Remove retired blobs for good. Called by garbage collection only."""
 
     def local_path(self, digest: str) -> str | None:
         """Path on this host of a blob that may be hard-linked or reflinked, or None."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
-from urllib.parse import unquote
 
 from windlass.artifacts.digest import ALGORITHMS, algorithm_of, digest_of, hash_file
 from windlass.blobs import BlobInfo, BlobStore
@@ -17,6 +19,8 @@ __all__ = ["StorageBlobStore"]
 
 _LIST_ABOVE = 256  # more questions than this are answered by listing folders
 _THREADS = 16
+_TRASH = "trash"
+_HEX = 64
 
 
 class StorageBlobStore(BlobStore):
@@ -81,8 +85,14 @@ class StorageBlobStore(BlobStore):
         self._storage.put(uri, plain, if_absent=True)
 
     def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
-        """Read a blob or a range of it."""
-        return self._storage.open(ObjectRef(uri=self.uri(digest)), start, length)
+        """Read a blob or a range of it; a retired one is found too."""
+        try:
+            return self._storage.open(ObjectRef(uri=self.uri(digest)), start, length)
+        except ObjectNotFoundError as error:
+            try:
+                return self._storage.open(ObjectRef(uri=self._aside(digest)), start, length)
+            except ObjectNotFoundError:
+                raise error from None
 
     def delete(self, digests: Iterable[str]) -> None:
         """Remove blobs."""
@@ -90,11 +100,52 @@ class StorageBlobStore(BlobStore):
 
     def list(self) -> Iterator[BlobInfo]:
         """All blobs."""
+        return self._below(self.root_uri)
+
+    def _below(self, folder: str) -> Iterator[BlobInfo]:
         for algorithm in ALGORITHMS:
-            for info in self._storage.list(f"{self.root_uri}/{algorithm}"):
-                value = unquote(info.uri.rpartition("/")[2])
-                if len(value) == 64:
+            for info in self._storage.list(f"{folder}/{algorithm}"):
+                value = info.uri.rpartition("/")[2]
+                if len(value) == _HEX:
                     yield BlobInfo(digest=f"{algorithm}:{value}", size=info.size, mtime=info.mtime)
+
+    def _aside(self, digest: str) -> str:
+        return f"{self.root_uri}/{_TRASH}{self.uri(digest)[len(self.root_uri) :]}"
+
+    def retire(self, digests: Iterable[str]) -> None:
+        """Move blobs below ``trash/``."""
+        for digest in digests:
+            self._move(self.uri(digest), self._aside(digest))
+
+    def retired(self) -> Iterator[BlobInfo]:
+        """Blobs below ``trash/``."""
+        return self._below(f"{self.root_uri}/{_TRASH}")
+
+    def restore(self, digests: Iterable[str]) -> None:
+        """Move blobs back; one that was stored again meanwhile stays as it is."""
+        for digest in digests:
+            self._move(self._aside(digest), self.uri(digest))
+
+    def purge(self, digests: Iterable[str]) -> None:
+        """Delete retired blobs."""
+        self._storage.delete([self._aside(digest) for digest in digests])
+
+    def _move(self, source: str, target: str) -> None:
+        path, place = self._storage.local_path(source), self._storage.local_path(target)
+        if path is not None and place is not None:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, place)
+            return
+        with tempfile.NamedTemporaryFile(prefix="windlass-") as file:
+            try:
+                with self._storage.open(ObjectRef(uri=source)) as stream:
+                    shutil.copyfileobj(stream, file, 1 << 20)
+            except ObjectNotFoundError:
+                return
+            file.flush()
+            self._storage.put(target, file.name, if_absent=True)
+        self._storage.delete([source])
 
     def local_path(self, digest: str) -> str | None:
         """Path of a blob on this host, if it is a file."""
