@@ -1,0 +1,1 @@
+"""A runner over a spool directory."""
