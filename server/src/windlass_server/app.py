@@ -141,7 +141,7 @@ def create_app(
     ]
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> Any:
+    async def lifespan(_: Starlette) -> Any:
         yield
         if on_close is not None:
             on_close()
@@ -179,7 +179,7 @@ def _guarded(endpoint: _Endpoint) -> _Endpoint:
     return run
 
 
-async def _nothing_there(request: Request, error: Exception) -> Response:
+async def _nothing_there(request: Request, _: Exception) -> Response:
     return problem(
         NotFoundError(
             f"there is no {request.method} {request.url.path}",

@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from windlass.metastore import MetadataStore
 
@@ -120,7 +120,7 @@ class LocalApi:
             os.close(self._lock)
             self._lock = -1
 
-    def __enter__(self) -> LocalApi:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

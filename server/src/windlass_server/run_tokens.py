@@ -36,7 +36,8 @@ def update(store: MetadataStore, principal: Principal, arguments: Arguments) -> 
     """Its own run's labels, config and summary. How the run ends is what its agent sees, not what the code says."""
     own_run(store, principal, arguments)
     changes: RunUpdate = arguments["changes"]
-    arguments["changes"] = evolve(changes, **dict.fromkeys(_AGENTS_OWN))
+    kept: dict[str, Any] = dict.fromkeys(_AGENTS_OWN)
+    arguments["changes"] = evolve(changes, reopen=False, **kept)
     arguments["fence"] = None
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -16,6 +16,8 @@ import httpx2
 from windlass import errors, wire
 from windlass.errors import StoreError, StoreUnavailableError, UsageError, WindlassError
 from windlass_metastore_http.config import HttpConfig
+
+T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 _GATEWAY = (502, 503, 504)
@@ -93,7 +95,7 @@ class Connection:
 
         return self.again(send, repeatable=repeatable)
 
-    def again(self, send: Callable[[], Any], *, repeatable: bool = True) -> Any:
+    def again(self, send: Callable[[], T], *, repeatable: bool = True) -> T:
         """Call `send` until it gets through, with growing pauses. See `call`."""
         deadline = time.monotonic() + self._retry_seconds
         pause = FIRST_PAUSE
@@ -144,7 +146,7 @@ def raise_for(status: int, body: bytes, media_type: str, url: str) -> None:
         return
     if media_type.startswith("application/problem+json"):
         try:
-            raise errors.from_dict(wire.decode(body, dict[str, Any]))
+            raise errors.from_dict(wire.decode(body, dict[str, object]))
         except errors.ConfigError as error:
             if error.where != "$" and not error.message.startswith("not well-formed"):
                 raise

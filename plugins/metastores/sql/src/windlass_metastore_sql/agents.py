@@ -29,7 +29,10 @@ class SqlAgents(AgentStore):
         now = self._db.now()
         agent = evolve(agent, created_at=agent.created_at or now, heartbeat_at=now)
         columns = ", ".join(f'"{name}" = excluded."{name}"' for name in AGENTS.names if name != "id")
-        sql = f"INSERT INTO agents ({AGENTS.columns}) VALUES ({marks(len(AGENTS.names))}) ON CONFLICT (id) DO UPDATE SET {columns}"
+        sql = (
+            f"INSERT INTO agents ({AGENTS.columns}) VALUES ({marks(len(AGENTS.names))}) "
+            f"ON CONFLICT (id) DO UPDATE SET {columns}"
+        )
         with self._db.write() as tx:
             _check_queues(tx, agent.queues)
             tx.run(sql, *AGENTS.dump(agent))

@@ -26,8 +26,7 @@ from windlass.models.artifact import (
     NewVersion,
     VersionUpdate,
 )
-from windlass_metastore_sql import collections as shelf
-from windlass_metastore_sql import versions
+from windlass_metastore_sql import shelf, versions
 from windlass_metastore_sql.commits import commit
 from windlass_metastore_sql.database import Database, Tx, marks
 from windlass_metastore_sql.rows import Mapper, assignments

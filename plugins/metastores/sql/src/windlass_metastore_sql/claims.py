@@ -66,9 +66,12 @@ def claim(tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], no
     found: list[Claim] = []
     for number, queue in queues:
         for run_id in _expired(tx, request, number, request.limit - len(found), now):
-            if taken := _take(tx, request, queue, run_id, CLAIMED, now):
-                found.append(taken)
-    tx.run(f"UPDATE items SET status = {WAITING} WHERE status = {DELAYED} AND not_before <= ?", now)
+            found += _take(tx, request, queue, run_id, CLAIMED, now)
+    tx.run(
+        f"UPDATE items SET status = {WAITING} WHERE run_id IN "
+        f"(SELECT run_id FROM items WHERE status = {DELAYED} AND not_before <= ? {{skip}})",
+        now,
+    )
     for number, queue in queues:
         left = request.limit - len(found)
         if left <= 0:
@@ -76,8 +79,7 @@ def claim(tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], no
         if queue.paused:
             continue
         for run_id in _waiting(tx, request, number, queue, left):
-            if taken := _take(tx, request, queue, run_id, WAITING, now):
-                found.append(taken)
+            found += _take(tx, request, queue, run_id, WAITING, now)
     return tuple(found)
 
 
@@ -201,7 +203,7 @@ def _fits(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str) -> bool:
     return True
 
 
-def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int, now: float) -> Claim | None:
+def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int, now: float) -> list[Claim]:
     until = now + request.lease_seconds
     waiting = status == WAITING
     took = tx.row(
@@ -215,7 +217,7 @@ def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int,
         now,
     )
     if took is None:
-        return None
+        return []  # somebody was faster
     begin = ", state = ?, phase = ?, not_before = 0" if waiting else ""
     row = tx.row(
         f"UPDATE runs SET fence = ?, agent = ?, claimed_at = ?{begin} WHERE id = ? RETURNING {_RUNS.columns}",
@@ -226,4 +228,4 @@ def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int,
         run_id,
     )
     assert row is not None, run_id
-    return Claim(run=_RUNS.load(row), queue=queue, lease_until=until, takeover=not waiting)
+    return [Claim(run=_RUNS.load(row), queue=queue, lease_until=until, takeover=not waiting)]

@@ -7,9 +7,9 @@ from windlass.artifacts.names import check_alias, check_name, check_project, che
 from windlass.errors import UsageError
 from windlass.models.artifact import ArtifactVersion, Collection, Committed, EdgeKind, NewVersion
 from windlass_metastore_sql import versions
-from windlass_metastore_sql.collections import COLLECTIONS
 from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.runs import check_holder, get_run
+from windlass_metastore_sql.shelf import COLLECTIONS
 
 
 def commit(tx: Tx, new: NewVersion, now: float) -> Committed:

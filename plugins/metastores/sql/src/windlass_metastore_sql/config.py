@@ -12,7 +12,7 @@ class SqlConfig:
     """Where the database is, and how patient to be with it."""
 
     url: str = option(
-        help="sqlite:///PATH or postgresql://USER@HOST/DATABASE; ?blobs=URI at its end names the blob store of a new one"
+        help="sqlite:///PATH or postgresql://USER@HOST/DATABASE; ?blobs=URI behind it names a new one's blob store"
     )
     timeout: float = option(help="Seconds to wait for a busy database before giving up.", default=30.0, minimum=0)
     pool_size: int = option(help="PostgreSQL: most connections of one process.", default=10, minimum=2)

@@ -20,10 +20,11 @@ class Cursor(Protocol):
     """The part of the DB-API that is used here."""
 
     @property
-    def rowcount(self) -> int: ...
+    def rowcount(self) -> int:
+        """Rows changed."""
 
-    def fetchall(self) -> list[Any]: ...
-    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
 
 
 class Tx:
@@ -31,15 +32,19 @@ class Tx:
 
     Attributes:
         topics: Whom to wake after the commit, see `Bells`.
+        locks: Rows must be locked (always queue, then item, then run); SQLite has one writer at a time anyway.
     """
 
-    __slots__ = ("_execute", "_many", "topics")
+    __slots__ = ("_execute", "_many", "locks", "topics")
 
     def __init__(
         self,
         execute: Callable[[str, Sequence[Any]], Cursor],
         many: Callable[[str, Iterable[Sequence[Any]]], Any],
+        *,
+        locks: bool = False,
     ) -> None:
+        self.locks = locks
         self._execute = execute
         self._many = many
         self.topics: set[str] = set()

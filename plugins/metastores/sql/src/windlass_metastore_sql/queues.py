@@ -37,7 +37,10 @@ class SqlQueues(QueueStore):
             raise UsageError(f"{queue.name!r} cannot be a queue name", hint="1 to 64 letters, digits, '_', '.', '-'.")
         now = self._db.now()
         queue = evolve(queue, created_at=now, updated_at=now)
-        sql = f"INSERT INTO queues ({QUEUES.columns}) VALUES ({marks(len(QUEUES.names))}) ON CONFLICT (entity, name) DO NOTHING"
+        sql = (
+            f"INSERT INTO queues ({QUEUES.columns}) VALUES ({marks(len(QUEUES.names))}) "
+            "ON CONFLICT (entity, name) DO NOTHING"
+        )
         with self._db.write() as tx:
             if not tx.run(sql, *QUEUES.dump(queue)):
                 raise ConflictError(

@@ -82,11 +82,8 @@ def _loader(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any] | No
     if plain is not None:
         return {member.value: member for member in plain}.__getitem__
     decode = msgspec.json.Decoder(hint).decode
-    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
-        factory = field.default.factory
-        return lambda text: decode(text) if text else factory()
-    default = None if field.default is attrs.NOTHING else field.default
-    return lambda text: decode(text) if text else default
+    make = _default(field)
+    return lambda text: decode(text) if text else make()
 
 
 def _dumper(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any]:
@@ -97,5 +94,14 @@ def _dumper(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any]:
         return int
     if plain is not None:
         return lambda value: value.value
-    default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+    default = _default(field)()
     return lambda value: "" if value is None or value == default else wire.encode(value).decode()
+
+
+def _default(field: attrs.Attribute[Any]) -> Callable[[], Any]:
+    default: Any = field.default
+    factory = getattr(default, "factory", None)
+    if factory is not None:
+        made: Callable[[], Any] = factory
+        return made
+    return lambda: None if default is attrs.NOTHING else default

@@ -186,6 +186,8 @@ def insert_run(tx: Tx, run: Run) -> int | None:
 
 def get_run(tx: Tx, run_id: str, *, lock: bool = False) -> Run:
     """The run; locked until the end of the transaction with `lock`. Raises `RunNotFoundError`."""
+    if lock and tx.locks:
+        tx.row("SELECT status FROM items WHERE run_id = ? {lock}", run_id)
     row = tx.row(f"SELECT {RUNS.columns} FROM runs WHERE id = ?{' {lock}' if lock else ''}", run_id)
     if row is None:
         raise RunNotFoundError(f"there is no run '{run_id}'", hint="`windlass run list` shows the runs there are.")

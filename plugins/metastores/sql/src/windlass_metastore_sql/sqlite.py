@@ -55,7 +55,7 @@ class SqliteDatabase(Database):
         self.bells = SocketBells(path.parent / "bells")
 
     def now(self) -> float:
-        """This host's clock."""
+        """The clock of this host."""
         return self._clock()
 
     @contextmanager

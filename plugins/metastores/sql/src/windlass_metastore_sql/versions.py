@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from windlass import wire
 from windlass.errors import ArtifactNotFoundError
 from windlass.models.artifact import ArtifactFilter, ArtifactRef, ArtifactVersion, EdgeKind
-from windlass_metastore_sql import collections as shelf
+from windlass_metastore_sql import shelf
 from windlass_metastore_sql.database import Row, Tx, marks
 from windlass_metastore_sql.rows import Mapper, assignments
 
