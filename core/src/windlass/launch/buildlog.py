@@ -41,7 +41,7 @@ _STEPS = tuple(
     )
 )
 _NETWORK = re.compile(
-    r"TLS handshake timeout|i/o timeout|[Cc]onnection (?:refused|reset)|Temporary failure (?:in name resolution|resolving)"
+    r"TLS handshake timeout|i/o timeout|[Cc]onnection (?:refused|reset)|Temporary failure (?:in name|resolving)"
     r"|Cannot connect to the Docker daemon|NewConnectionError|Read timed out|toomanyrequests|503 Service Unavailable",
 )
 

@@ -103,21 +103,22 @@ def _windlass(plan: ImagePlan) -> list[str]:
     if not plan.wheels:
         return [f"RUN {_CACHE}{_PIP} {names}"]
     wheels = "/windlass/wheels"
-    return [
-        f"COPY {SUPPORT_FOLDER}/wheels/ {wheels}/",
-        # What the wheels cannot give (another Python or platform than the builder's) comes from the index.
+    # What the wheels cannot give (another Python or platform than the builder's) comes from the index.
+    install = (
         f"RUN {_CACHE}{_PIP} -q --no-index --find-links {wheels} {names} 2>/dev/null"
-        f" || {_PIP} --find-links {wheels} {names}",
-    ]
+        f" || {_PIP} --find-links {wheels} {names}"
+    )
+    return [f"COPY {SUPPORT_FOLDER}/wheels/ {wheels}/", install]
 
 
 def _accelerator_python(version: str) -> list[str]:
     check = f"import sys, venv, ensurepip; sys.exit(sys.version_info < (3, {version.partition('.')[2]}))"
-    return [
+    install = (
         f'RUN python3 -c "{check}" 2>/dev/null || (apt-get update'
         f" && apt-get install -y --no-install-recommends python{version} python{version}-venv"
         f" && rm -rf /var/lib/apt/lists/* && ln -sf /usr/bin/python{version} /usr/local/bin/python3)"
-    ]
+    )
+    return [install]
 
 
 def without_cache_mounts(dockerfile: str) -> str:

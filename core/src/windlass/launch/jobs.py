@@ -75,10 +75,12 @@ def save_job(
         name: Artifact name.
         spec: Content.
         engine: Stores it.
-        entity, project: Where.
+        entity: Owner.
+        project: Name space.
         aliases: Beside ``latest``.
         description: For people.
-        run, attempt: The run that makes it, if one does.
+        run: Id of the run that makes it, if one does.
+        attempt: Attempt of that run.
 
     Returns:
         The logged artifact.
@@ -109,7 +111,8 @@ def load_job(path: str, *, engine: ArtifactEngine, entity: str, project: str) ->
     Args:
         path: ``[[entity/]project/]name[:alias|:v3]``.
         engine: Reads it.
-        entity, project: For what `path` leaves out.
+        entity: For a path without one.
+        project: For a path without one.
 
     Raises:
         ArtifactNotFoundError: There is none.

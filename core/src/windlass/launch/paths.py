@@ -1,4 +1,4 @@
-"""Paths into nested configs: keys joined by dots, ``\\.`` for a dot in a key and ``\\\\`` for a backslash."""
+r"""Paths into nested configs: keys joined by dots, ``\.`` for a dot in a key and ``\\`` for a backslash."""
 
 from __future__ import annotations
 

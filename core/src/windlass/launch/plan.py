@@ -138,7 +138,7 @@ def resource_name(name: str) -> str:
 
 
 def queue_config(queue: Queue) -> dict[str, JSON]:
-    """A queue's resource config without the wrapping ``{resource: {…}}`` or ``{resource_args: {…}}``, if there is one."""
+    """A queue's resource config, without a ``{resource: {…}}`` or ``{resource_args: {…}}`` around it."""
     config: JSON = queue.config
     for key in ("resource_args", queue.resource, resource_name(queue.resource)):
         if isinstance(config, Mapping) and set(config) == {key} and isinstance(config[key], Mapping):

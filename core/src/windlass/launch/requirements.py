@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from windlass.errors import ConfigError
 from windlass.launch.safe import inside, read_text
@@ -119,8 +119,8 @@ def _project(root: Path) -> dict[str, Any]:
 def python_version(root: Path, wanted: str = "") -> str:
     """The Python version ``3.N`` of a source.
 
-    From `wanted`, ``runtime.txt``, ``.python-version``, ``requires-python`` (this program's version if it fits, else the
-    newest that does), else this program's.
+    From `wanted`, ``runtime.txt``, ``.python-version``, ``requires-python`` (this program's version if it fits, else
+    the newest that does), else this program's.
 
     Raises:
         ConfigError: The version cannot be read, or is one that Windlass does not run on.

@@ -74,7 +74,7 @@ def schema_of(source: object) -> dict[str, JSON]:
     if isinstance(source, Mapping):
         if not _is_schema(source):
             return infer_schema(source)
-        schema = _inline(source, source.get("$defs") or source.get("definitions") or {}, 0)
+        schema: dict[str, JSON] = _inline(source, source.get("$defs") or source.get("definitions") or {}, 0)
         if problems := check_schema(schema):
             raise ConfigError("the schema has mistakes", where="schema", problems=problems)
         return schema
@@ -206,7 +206,7 @@ def validate(value: JSON, schema: JSON, where: str = "$", *, partial: bool = Tru
         if parts:
             results = [validate(value, part, where, partial=partial) for part in parts]
             if all(results):
-                problems += min(results, key=lambda found: len(found))
+                problems += sorted(results, key=len)[0]
     return problems
 
 

@@ -58,6 +58,10 @@ class Engine:
                 ) from None
         return self._client
 
+    @property
+    def _api(self) -> Any:
+        return self.client.api  # untyped, and some of what is needed is private to it
+
     def close(self) -> None:
         """Give back the connection."""
         if self._client is not None:
@@ -85,7 +89,7 @@ class Engine:
         """Id of a local image, empty if there is none."""
         with self._errors():
             try:
-                return str(self.client.api.inspect_image(ref)["Id"])
+                return str(self._api.inspect_image(ref)["Id"])
             except (ImageNotFound, NotFound):
                 return ""
 
@@ -95,16 +99,16 @@ class Engine:
         repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
         with self._errors():
             try:
-                found = self.client.api.inspect_image(ref)
+                found = self._api.inspect_image(ref)
             except (ImageNotFound, NotFound):
                 pass
             else:
                 digests = [
                     d.partition("@")[2] for d in found.get("RepoDigests") or () if d.startswith(f"{repository}@")
                 ]
-                return str(sorted(digests)[0] if digests else found["Id"])
+                return str(min(digests) if digests else found["Id"])
             try:
-                return str(self.client.api.inspect_distribution(ref)["Descriptor"]["digest"])
+                return str(self._api.inspect_distribution(ref)["Descriptor"]["digest"])
             except (APIError, KeyError):
                 return ""  # the build will say what is wrong with it
 
@@ -121,7 +125,7 @@ class Engine:
         log: TailLog,
     ) -> None:
         """Build through the API. Raises `BuildError`."""
-        api = self.client.api
+        api = self._api
         params = {
             "t": tag,
             "dockerfile": dockerfile,
@@ -162,7 +166,7 @@ class Engine:
         auth = {"username": credentials.username, "password": credentials.password} if credentials.username else None
         digest, said = "", ""
         with self._errors(RegistryError):
-            for event in self.client.api.push(repository, tag=tag, stream=True, decode=True, auth_config=auth):
+            for event in self._api.push(repository, tag=tag, stream=True, decode=True, auth_config=auth):
                 if "error" in event:
                     raise _push_error(f"{repository}:{tag}", str(event["error"]))
                 digest = str((event.get("aux") or {}).get("Digest") or digest)

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,13 +21,9 @@ from windlass_registry_oci.docker_config import IDENTITY_TOKEN
 
 __all__ = ["OciClient"]
 
-_MANIFESTS = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
@@ -124,7 +121,7 @@ class OciClient:
         for i, url in enumerate(bases):
             last = i == len(bases) - 1
             try:
-                answer = self._tried(lambda url=url: self._http.request(method, url + path, headers=headers), last)  # type: ignore[misc]
+                answer = self._tried(partial(self._http.request, method, url + path, headers=headers), last)
             except httpx2.TransportError as error:
                 if not last:
                     continue
@@ -139,16 +136,13 @@ class OciClient:
 
     def _tried(self, send: Callable[[], httpx2.Response], patient: bool) -> httpx2.Response:
         """Send, and again after a fault that may pass."""
-        for attempt in range(_TRIES if patient else 1):
-            more = patient and attempt < _TRIES - 1
+        for attempt in range(_TRIES - 1 if patient else 0):
             try:
                 answer = send()
-            except httpx2.TransportError:
-                if not more:
-                    raise
-            else:
-                if answer.status_code not in (429, 500, 502, 503, 504) or not more:
+                if answer.status_code not in (429, 500, 502, 503, 504):
                     return answer
+            except httpx2.TransportError:
+                pass
             time.sleep(_PAUSE * 2**attempt)
         return send()
 
@@ -161,7 +155,7 @@ class OciClient:
             raise RegistryError(
                 f"the registry refused the credentials of {user!r}" if user else "the registry wants credentials",
                 where=str(ref),
-                hint="Set registry: {type: oci, uri, username, password: env/NAME} in launch-config.yaml, or docker login.",
+                hint="Set registry: {type: oci, uri, username, password: env/NAME} for the agent, or docker login.",
             )
         raise RegistryError(
             f"the registry answered {status}: {_reason(answer)}",

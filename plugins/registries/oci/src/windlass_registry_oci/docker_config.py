@@ -16,7 +16,7 @@ from windlass.registries import Credentials
 
 __all__ = ["IDENTITY_TOKEN", "from_docker_config"]
 
-IDENTITY_TOKEN = "<token>"
+IDENTITY_TOKEN = "<token>"  # noqa: S105 - the name docker uses, no secret
 """User name that marks a password as an identity token (OAuth2 refresh token)."""
 _HELPER = re.compile(r"[A-Za-z0-9_.-]+")
 _HUB = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")

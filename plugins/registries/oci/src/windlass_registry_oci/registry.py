@@ -59,7 +59,7 @@ class OciRegistry(Registry):
         return self._credentials(parse_image(ref))
 
     def check(self) -> None:
-        """Ask the registry of ``uri`` whether it answers and takes the credentials; without ``uri`` there is nothing."""
+        """Ask the registry of ``uri`` whether it answers and takes the credentials; nothing without ``uri``."""
         if self._own is not None:
             self._client.ping(self._own)
 
