@@ -51,6 +51,180 @@ def joined(env: Mapping[str, str], name: str) -> str:
     """The text that `shards` put into variables; empty if there is none."""
     if name in env:
         return env[name]
+    parts = []
+    while (part := env.get(f"{name}_{len(parts)}")) is not None:
+        parts.append(part)
+    return "".join(parts)
+
+
+def read_overrides(env: Mapping[str, str]) -> dict[str, JSON]:
+    """Values for the run config that the launch gave (``launch.load_windlass_config``). Raises `ConfigError`."""
+    return _object(env, CONFIG_VARIABLE)
+
+
+def read_file_overrides(env: Mapping[str, str]) -> dict[str, dict[str, JSON]]:
+    """Values for config files that the launch gave, by path. Raises `ConfigError`."""
+    found: dict[str, dict[str, JSON]] = _object(env, FILES_VARIABLE)
+    wrong = [Problem("expected a mapping", where=f"$.{path}") for path, v in found.items() if not isinstance(v, dict)]
+    if wrong:
+        raise ConfigError("the file overrides do not fit", where=FILES_VARIABLE, problems=wrong)
+    return found
+
+
+def _object(env: Mapping[str, str], name: str) -> dict[str, JSON]:
+    text = joined(env, name)
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"not well-formed JSON: {error}", where=name, hint="Give a JSON object.") from None
+    if not isinstance(value, dict):
+        raise ConfigError("expected a JSON object", where=name, hint='e.g. {"epochs": 3}')
+    return value
+
+
+@frozen(kw_only=True)
+class Managed:
+    """Inputs that the code declared.
+
+    Attributes:
+        types: Inferred types, nested as the config is (``{"trainer": {"epochs": "int"}}``).
+        schema: JSON Schema of the values that may be set.
+    """
+
+    types: dict[str, JSON]
+    schema: dict[str, JSON]
+
+
+def managed_config(
+    config: Mapping[str, JSON],
+    include: Iterable[str] | None = None,
+    exclude: Iterable[str] | None = None,
+    schema: object = None,
+) -> Managed:
+    """What ``launch.manage_windlass_config`` declares: the part of the run config that may be set.
+
+    Args:
+        config: The run config, or the content of a file.
+        include: Path prefixes; None or empty includes all.
+        exclude: Path prefixes that are left out even when included.
+        schema: JSON Schema as a dict, or an attrs class, dataclass or Pydantic model; None infers one.
+
+    Raises:
+        UsageError: A path that cannot be read; a schema of an unknown kind.
+        ConfigError: A schema with mistakes; all of them.
+    """
+    chosen = select(config, parse_paths(include, "include"), parse_paths(exclude, "exclude"))
+    return Managed(types=infer_types(chosen), schema=schema_of(schema if schema is not None else chosen))
+
+
+@frozen(kw_only=True)
+class ManagedFile(Managed):
+    """A config file with inputs.
+
+    Attributes:
+        path: Relative to the code's directory, with forward slashes.
+        content: The content after the launch's values were put in.
+    """
+
+    path: str
+    content: dict[str, JSON]
+
+
+def managed_file(
+    path: str,
+    include: Iterable[str] | None = None,
+    exclude: Iterable[str] | None = None,
+    schema: object = None,
+    *,
+    root: Path,
+    overrides: Mapping[str, Mapping[str, JSON]],
+) -> ManagedFile:
+    """What ``launch.manage_config_file`` does: checks the launch's values for a file and writes them into it.
+
+    Comments of YAML and TOML files are kept. The file is replaced in one step.
+
+    Args:
+        path: JSON, YAML or TOML file relative to `root`.
+        include: See `managed_config`.
+        exclude: See `managed_config`.
+        schema: See `managed_config`.
+        root: Directory of the code (the job's private copy).
+        overrides: From `read_file_overrides`.
+
+    Raises:
+        UsageError: The path is not relative, or the file has another kind.
+        ConfigError: No such file, not well formed, or values that do not fit the schema or are not inputs.
+    """
+    from windlass.launch.files import patch_file, read_config
+    from windlass.launch.safe import relative_problem
+
+    name = Path(path).as_posix()
+    if problem := relative_problem(name):
+        raise UsageError(f"{path!r}: {problem}", where="manage_config_file", hint="Give a path relative to the code.")
+    file = root / name
+    content = read_config(file)
+    declared = managed_config(content, include, exclude, schema)
+    values = overrides.get(name) or {}
+    if values:
+        allowed = select(values, parse_paths(include), parse_paths(exclude))
+        closed = sorted({dotted(p) for p, _ in leaves(values)} - {dotted(p) for p, _ in leaves(allowed)})
+        problems = [Problem("this is no input of the job", where=f"{name}: $.{text}") for text in closed]
+        problems += validate(values, declared.schema, f"{name}: $")
+        if problems:
+            raise ConfigError("values for a config file do not fit", where=name, problems=problems)
+        patch_file(file, values)
+        content = merge(content, values)
+    return ManagedFile(path=name, content=content, types=declared.types, schema=declared.schema)
+
+
+def check_overrides(
+    schemas: Mapping[str, JSON], run_config: Mapping[str, JSON], files: Mapping[str, JSON]
+) -> list[Problem]:
+    """What is wrong with values for a job's inputs, by the schemas that the job recorded; nothing if there are none."""
+    if not schemas:
+        return []
+    problems: list[Problem] = []
+    file_schemas = schemas.get("files") or {}
+    if CONFIG_KEY in schemas:
+        problems += validate(run_config, schemas[CONFIG_KEY], "$.run_config")
+    elif run_config and file_schemas:
+        problems.append(Problem("the run config is no input of this job", where="$.run_config", hint="its files are"))
+    for path, values in files.items():
+        place = f"$.files.{path}"
+        if not isinstance(values, Mapping):
+            problems.append(Problem("expected a mapping", where=place, hint="{key: value}"))
+        elif path in file_schemas:
+            problems += validate(values, file_schemas[path], place)
+        elif file_schemas:
+            problems.append(Problem("the job has no such config file", where=place, hint=", ".join(file_schemas)))
+    return problems
+
+
+@frozen(kw_only=True)
+class InputRow:
+    """One input, for people.
+
+    Attributes:
+        file: Config file, empty for the run config.
+        path: Dotted path.
+        type: ``int``, ``float``, ``str`` …
+        description, default, bounds: From the schema, empty if it does not say.
+    """
+
+    file: str
+    path: str
+    type: str
+    description: str = ""
+    default: str = ""
+    bounds: str = ""
+
+
+def input_rows(schemas: Mapping[str, JSON], types: Mapping[str, JSON]) -> tuple[InputRow, ...]:
+    """A job's inputs as a table."""
+    from windlass.launch.schema import at_path, bounds_text, type_word
+
     parts: list[tuple[str, Mapping[str, JSON], Mapping[str, JSON]]] = []
     parts.append(("", schemas.get(CONFIG_KEY) or {}, types.get(CONFIG_KEY) or {}))
     by_file, kinds_by_file = schemas.get("files") or {}, types.get("files") or {}

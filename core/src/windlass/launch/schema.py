@@ -206,8 +206,12 @@ def validate(value: JSON, schema: JSON, where: str = "$", *, partial: bool = Tru
         if parts:
             results = [validate(value, part, where, partial=partial) for part in parts]
             if all(results):
-                problems += sorted(results, key=len)[0]
+                problems += min(results, key=_count)
     return problems
+
+
+def _count(problems: list[Problem]) -> int:
+    return len(problems)
 
 
 def _is(value: JSON, kind: str) -> bool:
