@@ -161,9 +161,7 @@ class ArtifactTests:
         commit(store, "b")
         with pytest.raises(ConflictError, match="best"):
             store.artifacts.delete(version.id)
-        store.artifacts.update_collection(
-            "kit", "contract", "data", CollectionUpdate(protected_aliases=("prod",))
-        )
+        store.artifacts.update_collection("kit", "contract", "data", CollectionUpdate(protected_aliases=("prod",)))
         with pytest.raises(ConflictError, match="prod"):
             store.artifacts.delete(version.id, force=True)
         store.artifacts.update(version.id, VersionUpdate(remove_aliases=("prod",)))

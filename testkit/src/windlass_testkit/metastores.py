@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from windlass.models.access import Member, Role, User  # noqa: E402
 from windlass.models.queue import Agent  # noqa: E402
 from windlass.models.run import RunState, RunUpdate  # noqa: E402
 from windlass.plugins.app import App  # noqa: E402
+from windlass.remote import calls  # noqa: E402
 from windlass_testkit.base import Contract  # noqa: E402
 from windlass_testkit.metastore_artifacts import ArtifactTests  # noqa: E402
 from windlass_testkit.metastore_queues import QueueTests, items, make_queue, take  # noqa: E402
@@ -84,6 +86,12 @@ class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, Contract):
         store.now()
         store.close()
         store.close()
+
+    def test_arguments_are_called_as_in_the_interface(self, store: MetadataStore) -> None:
+        for key, call in calls().items():
+            target = store if call.part == "store" else getattr(store, call.part)
+            names = list(inspect.signature(getattr(target, call.name)).parameters)
+            assert [n for n in names if n != "self"] == list(call.signature.parameters)[1:], key
 
     def test_what_one_writes_the_other_sees(self, store: MetadataStore, other: MetadataStore) -> None:
         ref = make_queue(store)

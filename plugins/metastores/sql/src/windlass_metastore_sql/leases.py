@@ -16,7 +16,7 @@ from windlass_metastore_sql.items import CLAIMED, DELAYED, WAITING, queue_ref
 from windlass_metastore_sql.runs import change_run, check_holder, get_run, save_run
 
 
-def renew(tx: Tx, agent: str, leases: Sequence[Lease], lease_seconds: float, now: float) -> Renewal:
+def extend(tx: Tx, agent: str, leases: Sequence[Lease], lease_seconds: float, now: float) -> Renewal:
     """Extend the claims that still hold."""
     lost: list[str] = []
     held: list[str] = []
@@ -39,7 +39,7 @@ def renew(tx: Tx, agent: str, leases: Sequence[Lease], lease_seconds: float, now
     return Renewal(lost=tuple(lost), stop=tuple(stop), drain=bool(row and row[0]))
 
 
-def release(tx: Tx, lease: Lease, delay: float, changes: RunUpdate, *, next_attempt: bool, now: float) -> Run:
+def give_back(tx: Tx, lease: Lease, delay: float, changes: RunUpdate, *, next_attempt: bool, now: float) -> Run:
     """Give a run back to its queue."""
     run = get_run(tx, lease.run_id, lock=True)
     check_holder(run, lease.fence, None)

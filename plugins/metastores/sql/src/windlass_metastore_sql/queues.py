@@ -13,11 +13,12 @@ from windlass.metastore import QueueStore
 from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
-from windlass_metastore_sql import claims, leases
+from windlass_metastore_sql import claims
 from windlass_metastore_sql.agents import live_agents
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, CLAIMED, WAITING, rank
+from windlass_metastore_sql.leases import extend, give_back
 from windlass_metastore_sql.rows import Mapper, assignments
 from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, get_run, insert_run
 
@@ -199,15 +200,15 @@ class SqlQueues(QueueStore):
             queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
             return claims.claim(tx, request, queues, self._db.now())
 
-    def renew(self, agent: str, leases_: Sequence[Lease], lease_seconds: float) -> Renewal:
+    def renew(self, agent: str, leases: Sequence[Lease], lease_seconds: float) -> Renewal:
         """See `QueueStore.renew`."""
         with self._db.write(durable=False) as tx:
-            return leases.renew(tx, agent, leases_, lease_seconds, self._db.now())
+            return extend(tx, agent, leases, lease_seconds, self._db.now())
 
     def release(self, lease: Lease, delay: float, changes: RunUpdate, next_attempt: bool) -> Run:
         """See `QueueStore.release`."""
         with self._db.write() as tx:
-            return leases.release(tx, lease, delay, changes, next_attempt=next_attempt, now=self._db.now())
+            return give_back(tx, lease, delay, changes, next_attempt=next_attempt, now=self._db.now())
 
     def wait(self, queues: Sequence[QueueRef], timeout: float) -> bool:
         """See `QueueStore.wait`."""
