@@ -149,7 +149,7 @@ def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
         "source": {k: v for k, v in wire.to_plain(found.draft.spec.source).items() if v},
         "config": found.item.config,
         "template_values": found.item.spec.template_values,
-        "plan": {key: value for key, value in wire.to_plain(found.plan).items() if value not in ("", [], {}, None)},
+        "plan": {key: value for key, value in wire.to_plain(found.plan).items() if value},
         "origins": found.origins,
     }
     if as_json:
@@ -170,7 +170,7 @@ def _end(state: State, run: Run, *, as_json: bool) -> int:
         return 0 if run.state is RunState.FINISHED else 1
     duration = shapes.duration(run)
     note(f"Run {run.id} {run.state}" + (f" after {duration:.1f} s." if duration is not None else "."))
-    if run.reason is not None:
+    if run.reason is not None and run.state is not RunState.FINISHED:
         note(f"  {run.reason.code}: {run.reason.message}" + (f"\n  hint: {run.reason.hint}" if run.reason.hint else ""))
     for edge in state.store.artifacts.edges(run_id=run.id, kind=EdgeKind.OUTPUT):
         note(f"  artifact {state.store.artifacts.get_by_id(edge.version).path}")

@@ -101,8 +101,8 @@ def init(
         return run
     launched = os.environ.get("WINDLASS_LAUNCH", "").lower() in ("true", "1") and "WINDLASS_RUN_ID" in os.environ
     if launched:
-        given = {"id": id, "project": project, "entity": entity}
-        ignored = [key for key, value in given.items() if value]
+        given = {"id": (id, "RUN_ID"), "project": (project, "PROJECT"), "entity": (entity, "ENTITY")}
+        ignored = [key for key, (value, name) in given.items() if value and value != os.environ.get(f"WINDLASS_{name}")]
         if ignored:
             _log.warning("init(): %s ignored; this process belongs to a launched run", ", ".join(ignored))
         chosen = _settings(settings, run_name=name, mode=mode)
