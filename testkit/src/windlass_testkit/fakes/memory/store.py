@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from attrs import frozen
+
+from windlass.config import option
 from windlass.metastore import MetadataStore
 from windlass.models.access import Principal
 from windlass_testkit.fakes.faults import Faults, faulty
@@ -13,7 +16,15 @@ from windlass_testkit.fakes.memory.queues import MemoryQueues
 from windlass_testkit.fakes.memory.runs import MemoryRuns
 from windlass_testkit.fakes.memory.world import World
 
-__all__ = ["MemoryMetadataStore"]
+__all__ = ["MemoryConfig", "MemoryMetadataStore"]
+
+
+@frozen(kw_only=True)
+class MemoryConfig:
+    """Settings of the store in memory."""
+
+    url: str = option(default="memory://", help="`memory://<name>`: the same store for the same name in one process.")
+
 
 _worlds: dict[str, World] = {}
 
@@ -26,8 +37,7 @@ class MemoryMetadataStore(MetadataStore):
         world: What is stored; stores on the same world see each other's changes. A fresh one by default.
 
     Attributes:
-        faults: Calls and faults of the store and of all its parts, whose method names are told apart by who calls:
-            use ``store.queues.faults`` for one part alone.
+        faults: Calls and faults of the store's own methods; each part has its own: ``store.queues.faults``.
     """
 
     def __init__(self, world: World | None = None) -> None:
