@@ -51,7 +51,7 @@ def joined(env: Mapping[str, str], name: str) -> str:
     """The text that `shards` put into variables; empty if there is none."""
     if name in env:
         return env[name]
-    parts = []
+    parts: list[str] = []
     while (part := env.get(f"{name}_{len(parts)}")) is not None:
         parts.append(part)
     return "".join(parts)

@@ -206,12 +206,9 @@ def validate(value: JSON, schema: JSON, where: str = "$", *, partial: bool = Tru
         if parts:
             results = [validate(value, part, where, partial=partial) for part in parts]
             if all(results):
-                problems += min(results, key=_count)
+                nearest: list[Problem] = min(results, key=len)
+                problems += nearest
     return problems
-
-
-def _count(problems: list[Problem]) -> int:
-    return len(problems)
 
 
 def _is(value: JSON, kind: str) -> bool:
