@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import platform
 from typing import Any, BinaryIO
 
 from windlass.serializers import Serializer, reading, writing
@@ -29,11 +28,10 @@ class CloudpickleSerializer(Serializer):
             return pickle.load(file)
 
     def versions(self) -> dict[str, str]:
-        """Protocol, cloudpickle and Python: functions are stored as bytecode of one Python version."""
+        """Protocol and the version of cloudpickle."""
         import cloudpickle
 
         return {
             "protocol": str(self._config.protocol),
             "cloudpickle": str(cloudpickle.__version__),
-            "python": ".".join(platform.python_version_tuple()[:2]),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 import threading
 from types import ModuleType
@@ -34,11 +33,10 @@ class DillSerializer(Serializer):
             return _dill().load(file, ignore=self._config.ignore)
 
     def versions(self) -> dict[str, str]:
-        """Protocol, dill and Python: functions are stored as bytecode of one Python version."""
+        """Protocol and the version of dill."""
         return {
             "protocol": str(self._config.protocol),
             "dill": str(_dill().__version__),
-            "python": ".".join(platform.python_version_tuple()[:2]),
         }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from typing import Any, BinaryIO
 
 from windlass.serializers import Serializer, reading, writing
@@ -39,7 +38,7 @@ class JoblibSerializer(Serializer):
             return joblib.load(file)
 
     def versions(self) -> dict[str, str]:
-        """Protocol, joblib, cloudpickle and Python: functions are stored as bytecode of one Python version."""
+        """Protocol and the version of joblib, cloudpickle."""
         import cloudpickle
         import joblib
 
@@ -47,7 +46,6 @@ class JoblibSerializer(Serializer):
             "protocol": str(self._config.protocol),
             "joblib": str(joblib.__version__),
             "cloudpickle": str(cloudpickle.__version__),
-            "python": ".".join(platform.python_version_tuple()[:2]),
         }
 
 

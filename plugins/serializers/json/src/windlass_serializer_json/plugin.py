@@ -25,14 +25,6 @@ def windlass_serializers() -> Iterable[SerializerPlugin[JsonConfig]]:
         create=_create,
         media_type="application/json",
         extensions=(".json",),
-        handles=(
-            "builtins.dict",
-            "builtins.list",
-            "builtins.str",
-            "builtins.int",
-            "builtins.float",
-            "builtins.bool",
-            "builtins.NoneType",
-        ),
+        handles=(),  # whether data fit is known only when all of it has been looked at
         executes_code=False,
     )

@@ -41,10 +41,10 @@ class OnnxSerializer(Serializer):
             return model
 
     def versions(self) -> dict[str, str]:
-        """Versions of onnx and of the format it writes."""
+        """Newest version of the format that is understood here."""
         import onnx
 
-        return {"onnx": str(onnx.__version__), "ir": str(int(onnx.IR_VERSION))}
+        return {"ir": str(int(onnx.IR_VERSION))}
 
     def _check(self, data: bytes) -> None:
         if self._config.check:

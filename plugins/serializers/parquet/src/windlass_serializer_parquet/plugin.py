@@ -29,6 +29,7 @@ def windlass_serializers() -> Iterable[SerializerPlugin[ParquetConfig]]:
             "pyarrow.lib.Table",
             "pandas.DataFrame",
             "pandas.core.frame.DataFrame",
+            "polars.DataFrame",
             "polars.dataframe.frame.DataFrame",
         ),
         executes_code=False,

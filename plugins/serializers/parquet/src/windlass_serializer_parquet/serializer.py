@@ -49,10 +49,8 @@ class ParquetSerializer(Serializer):
             return _from_arrow(table.replace_schema_metadata(facts or None), kind)
 
     def versions(self) -> dict[str, str]:
-        """Version of pyarrow, and the format that is written."""
-        import pyarrow as pa
-
-        return {"pyarrow": str(pa.__version__), "format": "2.6"}
+        """Version of the format that is written."""
+        return {"format": "2.6"}
 
     def _to_arrow(self, obj: Any) -> Any:
         """The table as pyarrow's, marked with its kind. Nobody can give a pandas or polars table without having

@@ -66,10 +66,8 @@ class SafetensorsSerializer(Serializer):
             }
 
     def versions(self) -> dict[str, str]:
-        """Version of numpy; the format has one version only."""
-        import numpy as np
-
-        return {"format": "1", "numpy": np.__version__}
+        """The format has one version."""
+        return {"format": "1"}
 
     def _buffer(self, file: BinaryIO, size: int) -> tuple[Any, int]:
         """A writable buffer with the data, and where in it they begin."""
