@@ -7,10 +7,11 @@ import fcntl
 import hashlib
 import io
 import os
+import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +19,6 @@ from attrs import frozen
 
 from windlass import wire
 from windlass.errors import ConfigError, StorageError
-from windlass.transfer.streams import again
 
 __all__ = ["Journal", "Source", "send_parts", "stale_uploads"]
 
@@ -100,6 +100,7 @@ class Journal:
         name = hashlib.blake2b(f"{place}\n{uri}".encode(), digest_size=16).hexdigest()
         self.path = folder / f"{name}.jsonl"
         self._file: io.BufferedRandom | None = None
+        self._lock = threading.Lock()
         self._head: _Head | None = None
         self.parts: dict[int, _Line] = {}
 
@@ -112,7 +113,7 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             while True:
-                file = self.path.open("a+b")
+                file = open(self.path, "a+b", opener=lambda path, flags: os.open(path, flags, 0o600))
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if self.path.exists() and os.fstat(file.fileno()).st_ino == self.path.stat().st_ino:
                     break
@@ -165,8 +166,13 @@ class Journal:
     def done(self, part: int, crc: int, facts: Mapping[str, Any]) -> None:
         """Record a part that the store has confirmed."""
         line = _Line(part=part, crc=crc, facts=dict(facts))
-        self.parts[part] = line
-        self._write(line)
+        with self._lock:
+            self.parts[part] = line
+            self._write(line)
+
+    def keep(self, confirmed: Callable[[int, Mapping[str, Any]], bool]) -> None:
+        """Leave out recorded parts that the store does not confirm (number and facts)."""
+        self.parts = {n: line for n, line in self.parts.items() if confirmed(n, line.facts)}
 
     def forget(self) -> None:
         """The upload is over; nothing is left to continue."""
@@ -203,7 +209,8 @@ def send_parts(
     Args:
         source: The bytes.
         part_size: Bytes in each part but the last.
-        send: Gets number (from 1), bytes and CRC-32 of a part; returns what completing the upload will need.
+        send: Gets number (from 1), bytes and CRC-32 of a part; returns what completing the upload will
+            need. It tries again by itself.
         journal: Gets every confirmed part.
         workers: Most parts at once.
         memory: Most bytes of parts held at once.
@@ -212,44 +219,24 @@ def send_parts(
         StorageError: A part failed; no further part is begun.
     """
     count = max(1, -(-source.size // part_size))
-    results: dict[int, Mapping[str, Any]] = {}
 
-    def work(number: int) -> tuple[int, int, Mapping[str, Any]]:
+    def work(number: int) -> Mapping[str, Any]:
         start = (number - 1) * part_size
         data = source.read(start, min(part_size, source.size - start))
         crc = zlib.crc32(data)
         known = journal.parts.get(number)
         if known is not None and known.crc == crc:
-            return number, -1, known.facts
-        return number, crc, again(lambda: send(number, data, crc))
+            return known.facts
+        facts = send(number, data, crc)
+        journal.done(number, crc, facts)
+        return facts
 
     width = max(1, min(workers, count, memory // part_size))
     with ThreadPoolExecutor(width, thread_name_prefix="upload") as pool:
-        running: set[Future[tuple[int, int, Mapping[str, Any]]]] = set()
-        todo = iter(range(1, count + 1))
+        futures = [pool.submit(work, number) for number in range(1, count + 1)]
         try:
-            for number in todo:
-                running.add(pool.submit(work, number))
-                if len(running) >= width:
-                    running = _settle(running, journal, results)
-            while running:
-                running = _settle(running, journal, results)
+            return [future.result() for future in futures]
         except BaseException:
-            for future in running:
+            for future in futures:
                 future.cancel()
             raise
-    return [results[number] for number in range(1, count + 1)]
-
-
-def _settle(
-    running: Iterable[Future[tuple[int, int, Mapping[str, Any]]]],
-    journal: Journal,
-    results: dict[int, Mapping[str, Any]],
-) -> set[Future[tuple[int, int, Mapping[str, Any]]]]:
-    finished, rest = wait(running, return_when=FIRST_COMPLETED)
-    for future in finished:
-        number, crc, facts = future.result()
-        results[number] = facts
-        if crc >= 0:
-            journal.done(number, crc, facts)
-    return rest

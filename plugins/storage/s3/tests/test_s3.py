@@ -293,7 +293,8 @@ def test_presigned_urls_need_no_credentials(s3, root):
     s3.put(root + "/k", b"bytes")
     with urllib.request.urlopen(s3.presign(root + "/k", "GET", 60)) as answer:
         assert answer.read() == b"bytes"
-    request = urllib.request.Request(s3.presign(root + "/new", "PUT", 60), data=b"sent", method="PUT")
+    plain = {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(s3.presign(root + "/new", "PUT", 60), data=b"sent", method="PUT", headers=plain)
     with urllib.request.urlopen(request):
         assert s3.open(ObjectRef(uri=root + "/new")).read() == b"sent"
     with pytest.raises(UnsupportedError):

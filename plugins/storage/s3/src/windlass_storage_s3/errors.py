@@ -22,7 +22,7 @@ CREDENTIALS_HINT = (
     "then the container's or instance's role; or configure `environment: {type: aws}`. "
     "Public buckets: AWS_SKIP_SIGNATURE=true."
 )
-_GONE = {"NoSuchKey", "NoSuchVersion", "NotFound", "404", "NoSuchBucket", "MethodNotAllowed", "405"}
+_GONE = {"NoSuchUpload", "NoSuchKey", "NoSuchVersion", "NotFound", "404", "NoSuchBucket", "MethodNotAllowed", "405"}
 _DENIED = {"AccessDenied", "403", "401", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Forbidden",
            "ExpiredToken", "RequestTimeTooSkewed", "AllAccessDisabled", "Unauthorized"}  # fmt: skip
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "EntityTooLarge", "InsufficientStorage", "507", "OverLimit"}

@@ -120,7 +120,7 @@ class S3Storage(Storage):
                         raise
             try:
                 send = self._put_whole if small else self._put_parts
-                return again(lambda: send(where, opened, if_absent))
+                return again(lambda: send(where, opened, if_absent), waits=(0.3,))
             except ObjectChangedError:
                 if not if_absent:
                     raise

@@ -13,7 +13,7 @@ from windlass.transfer import Journal, Source, send_parts, stale_uploads
 from windlass_storage_s3.addresses import Address, parse
 from windlass_storage_s3.client import Clients
 from windlass_storage_s3.config import S3Config
-from windlass_storage_s3.errors import code_of, translated
+from windlass_storage_s3.errors import translated
 
 __all__ = ["abort_stale", "part_size_for", "upload"]
 
@@ -52,20 +52,12 @@ def upload(
         return {"PartNumber": number, "ETag": answer["ETag"], **extra}
 
     with Journal(folder, uri, clients.place) as journal:
-        fresh = not journal.fits(source.size, size, MAX_AGE)
-        if fresh:
+        if not (journal.fits(source.size, size, MAX_AGE) and _confirmed(client, target, journal)):
             _abort(client, target, journal.upload)
             _begin(client, target, config, journal, source.size, size)
         try:
-            try:
-                parts = send_parts(source, size, send, journal, workers=config.workers)
-                answer = _complete(client, target, journal.upload, parts, config, if_absent=if_absent)
-            except ObjectNotFoundError as error:
-                if fresh or code_of(error) not in ("NoSuchUpload", "404"):
-                    raise
-                _begin(client, target, config, journal, source.size, size)  # the store dropped it meanwhile
-                parts = send_parts(source, size, send, journal, workers=config.workers)
-                answer = _complete(client, target, journal.upload, parts, config, if_absent=if_absent)
+            parts = send_parts(source, size, send, journal, workers=config.workers)
+            answer = _complete(client, target, journal.upload, parts, config, if_absent=if_absent)
         except WindlassError as error:
             if not error.retryable:
                 _abort(client, target, journal.upload)
@@ -73,6 +65,19 @@ def upload(
             raise
         journal.forget()
         return answer
+
+
+def _confirmed(client: Any, target: dict[str, str], journal: Journal) -> bool:
+    """Compare the journal with what the store has; False when it dropped the upload."""
+    stored: dict[int, str] = {}
+    try:
+        with translated(f"s3://{target['Bucket']}/{target['Key']}"):
+            for page in client.get_paginator("list_parts").paginate(**target, UploadId=journal.upload):
+                stored |= {part["PartNumber"]: part["ETag"] for part in page.get("Parts", ())}
+    except ObjectNotFoundError:
+        return False
+    journal.keep(lambda number, facts: stored.get(number) == facts["ETag"])
+    return True
 
 
 def _begin(client: Any, target: dict[str, str], config: S3Config, journal: Journal, size: int, part_size: int) -> None:
