@@ -60,7 +60,7 @@ class MemoryAccess(AccessStore):
         if principal.admin or principal.kind == "local":
             return Role.ADMIN
         if principal.kind == "run":
-            return Role.SUBMITTER if principal.entity == entity else None
+            return None  # its rights are those of its run, not of a member
         with self._world.changing():
             member = self._world.members.get((entity, principal.name))
             return member.role if member is not None else None

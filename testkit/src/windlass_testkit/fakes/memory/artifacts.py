@@ -275,7 +275,7 @@ class MemoryArtifacts(ArtifactStore):
         ttl = version.ttl_seconds if changes.ttl_seconds is None else changes.ttl_seconds
         version = evolve(
             version,
-            aliases=tuple(a for a in aliases if a not in changes.remove_aliases),
+            aliases=tuple(sorted(a for a in aliases if a not in changes.remove_aliases)),
             tags=tuple(t for t in tags if t not in changes.remove_tags),
             description=version.description if changes.description is None else changes.description,
             metadata=version.metadata if changes.metadata is None else changes.metadata,

@@ -14,7 +14,7 @@ from windlass.models.reason import Reason
 from windlass.models.run import Run, RunPhase, RunState, RunUpdate
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.agents import is_lost
-from windlass_testkit.fakes.memory.runs import changed
+from windlass_testkit.fakes.memory.runs import changed, dependency_failed, needs
 from windlass_testkit.fakes.memory.world import Item, World
 
 __all__ = ["MemoryQueues", "no_queue"]
@@ -99,10 +99,15 @@ class MemoryQueues(QueueStore):
     def enqueue(self, items: Sequence[NewItem]) -> tuple[Run, ...]:
         with self._world.changing(ring=True) as now:
             queues = [self._queue(item.queue) for item in items]
+            known = set(self._world.runs)
+            for item in items:
+                unknown = [run_id for run_id in item.spec.depends_on if run_id not in known]
+                if unknown:
+                    raise NotFoundError(f"run '{item.run_id}' waits for '{unknown[0]}', which does not exist")
+                known.add(item.run_id)
             for item, queue in zip(items, queues, strict=True):
                 if item.run_id not in self._world.runs:
-                    self._world.runs[item.run_id] = _new_run(item, queue, now)
-                    self._world.items[item.run_id] = Item(queue=item.queue, place=self._world.number())
+                    self._add(item, queue, now)
             return tuple(self._world.runs[item.run_id] for item in items)
 
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
@@ -190,9 +195,17 @@ class MemoryQueues(QueueStore):
                 found.append((run.priority, turn, item.place, run_id))
         return min(found)[3] if found else None
 
+    def _add(self, item: NewItem, queue: Queue, now: float) -> None:
+        run = _new_run(item, queue, now)
+        self._world.runs[run.id] = run
+        self._world.items[run.id] = Item(queue=item.queue, place=self._world.number())
+        for other in (self._world.runs[i] for i in needs(run)):
+            if other.state.is_terminal and other.state is not RunState.FINISHED:
+                changed(self._world, run, dependency_failed(other), now)
+                return
+
     def _ready(self, run: Run) -> bool:
-        needed = run.spec.depends_on if run.spec is not None else ()
-        return all(i in self._world.runs and self._world.runs[i].state is RunState.FINISHED for i in needed)
+        return all(i in self._world.runs and self._world.runs[i].state is RunState.FINISHED for i in needs(run))
 
     def _take(self, run_id: str, queue: Queue, request: ClaimRequest, now: float, takeover: bool) -> Claim:
         run = evolve(

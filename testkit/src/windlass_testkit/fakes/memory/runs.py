@@ -7,14 +7,14 @@ from typing import Any
 
 from attrs import evolve
 
-from windlass.errors import ConflictError
+from windlass.errors import ConflictError, UsageError
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
 from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.world import World
 
-__all__ = ["LOG_CAP", "MemoryRuns", "changed"]
+__all__ = ["LOG_CAP", "MemoryRuns", "changed", "dependency_failed", "needs"]
 
 LOG_CAP = 64 * 1024 * 1024
 
@@ -44,8 +44,24 @@ def changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
         if changes.state.is_terminal:
             values["finished_at"] = now
             world.items.pop(run.id, None)
-    world.runs[run.id] = evolve(run, **values)
-    return world.runs[run.id]
+    ended = evolve(run, **values)
+    world.runs[run.id] = ended
+    if ended.state.is_terminal and not run.state.is_terminal and ended.state is not RunState.FINISHED:
+        for other in [world.runs[i] for i in world.items]:
+            if run.id in needs(other) and other.state is RunState.QUEUED:
+                changed(world, other, dependency_failed(ended), now)
+    return ended
+
+
+def needs(run: Run) -> tuple[str, ...]:
+    """Ids of the runs that must finish before this one."""
+    return run.spec.depends_on if run.spec is not None else ()
+
+
+def dependency_failed(run: Run) -> RunUpdate:
+    """The end of a run whose dependency did not finish."""
+    reason = Reason(code="dependency-failed", message=f"run '{run.id}', which it waits for, is {run.state}")
+    return RunUpdate(state=RunState.KILLED, reason=reason)
 
 
 @faulty
@@ -115,6 +131,8 @@ class MemoryRuns(RunStore):
     def log_metrics(self, run_id: str, rows: Sequence[MetricRow], attempt: int | None = None) -> None:
         with self._world.changing():
             self._world.guarded(run_id, attempt=attempt)
+            if any(row.step < 0 for row in rows):
+                raise UsageError("a step must not be negative", hint="Count steps from 0.")
             history = self._world.metrics.setdefault(run_id, {})
             for row in rows:
                 known = history.get(row.step)
