@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import warnings
+from typing import Any
 
 from windlass.plugins.app import App
 from windlass.settings import Settings
@@ -21,15 +22,20 @@ from windlass_agent.faults import Faults, Point
 class Strike(Faults):
     """Strikes once, at a point."""
 
-    def __init__(self, point: str, number: int) -> None:
+    def __init__(self, point: str, number: int, line: Any = None) -> None:
         self.point = Point(point)
         self.number = number
+        self.line = line
         self.done = False
 
     def hit(self, point: Point, run_id: str) -> None:
         if point is self.point and not self.done:
             self.done = True
+            if self.line is not None:
+                assert self.line.acquire(30.0)
             os.kill(os.getpid(), self.number)
+            if self.line is not None:
+                self.line.release()
 
 
 def main() -> None:
@@ -38,13 +44,15 @@ def main() -> None:
     warnings.simplefilter("error")
     options = [word.partition("=") for word in sys.argv[1:]]
     values = {key: value for key, _, value in options}
+    app = App(Settings.from_env())
+    store = app.open_store()
     faults = None
     if "kill" in values:
         faults = Strike(values["kill"], signal.SIGKILL)
     elif "pause" in values:
-        faults = Strike(values["pause"], signal.SIGSTOP)
-    app = App(Settings.from_env())
-    store = app.open_store()
+        # A process that is stopped inside a transaction stops a SQLite file for everybody, whatever agents do; so
+        # stand where none of our threads can be in one.
+        faults = Strike(values["pause"], signal.SIGSTOP, store._db._turns._threads)  # type: ignore[attr-defined]
     config = AgentConfig(
         queues=tuple(value for key, _, value in options if key == "queue") or ("q",),
         max_jobs=int(values.get("jobs", "8")),
