@@ -81,7 +81,7 @@ def load(
     document = load_document(path) if path is not None else _default_document(env)
     data = _aliases(document)
     config = structure(data, AgentConfig, document=document)
-    config = evolve(config, **_from_env(env), **_given(flags or {}))
+    config = evolve(config, **{**_from_env(env), **_given(flags or {})})
     if config.max_jobs < -1:
         raise ConfigError(f"must be at least -1, got {config.max_jobs}", where="max_jobs", hint="-1 is unlimited.")
     for key in ("environment", "registry", "builder"):
