@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 from attrs import define, field, frozen
 
@@ -18,6 +20,7 @@ from windlass.registries import Credentials, Registry
 from windlass_testkit.fakes.faults import Faults, faulty
 
 __all__ = [
+    "BASE_IMAGE",
     "FakeBuilder",
     "FakeBuilderConfig",
     "FakeEnvironment",
@@ -28,14 +31,23 @@ __all__ = [
     "hub_named",
 ]
 
+BASE_IMAGE = "kit/base:1"
+"""An image that every hub has."""
+
 _REFERENCE = re.compile(r"[a-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._-]+)*(?::[A-Za-z0-9_.-]{1,128}|@sha256:[0-9a-f]{64})?")
 
 
 @define(eq=False)
 class Hub:
-    """Images by reference, each with its digest: what an engine or a registry holds."""
+    """Images by reference, each with its digest: what an engine or a registry holds.
 
-    images: dict[str, str] = field(factory=dict)
+    Attributes:
+        host: The registry host that it answers for; no other answers.
+        password: What must be given to sign in.
+    """
+
+    host: str = "registry.kit"
+    images: dict[str, str] = field(factory=lambda: {BASE_IMAGE: f"sha256:{'0' * 63}1"})
     repositories: set[str] = field(factory=set)
     password: str = ""
     lock: threading.Lock = field(factory=threading.Lock)
@@ -103,6 +115,9 @@ class FakeRegistry(Registry):
     def resolve(self, ref: str) -> str | None:
         if not _REFERENCE.fullmatch(ref):
             raise UsageError(f"{ref!r} is no image reference", hint="Write e.g. registry.example/team/image:tag.")
+        host = ref.split("/", maxsplit=1)[0] if "/" in ref else ""
+        if any(mark in host for mark in ".:") and host != self.hub.host:
+            raise RegistryError(f"the registry {host} does not answer", hint="Check the address.", retryable=True)
         self._signed_in()
         name, _, digest = ref.partition("@")
         with self.hub.lock:
@@ -128,8 +143,7 @@ class FakeRegistry(Registry):
 
 @faulty
 class FakeBuilder(Builder):
-    """Builds by hashing: the digest of an image is the digest of what goes into it. ``RUN false`` and
-    ``RUN exit N`` fail, all else succeeds.
+    """Builds by hashing: the digest of an image is the digest of what goes into it. ``RUN`` lines run on this host.
 
     Attributes:
         faults: Calls so far, and what shall go wrong.
@@ -151,9 +165,11 @@ class FakeBuilder(Builder):
         log.phase("building")
         for number, line in enumerate(dockerfile.read_text(encoding="utf-8").splitlines(), 1):
             log.write(f"#{number} {line}\n".encode())
-            failing = re.match(r"\s*RUN\s+(false|exit\s+[1-9][0-9]*)\s*$", line)
-            if failing:
-                raise BuildError(f"the step 'RUN {failing[1]}' failed", hint=f"#{number} {line}", retryable=False)
+            word, _, rest = line.strip().partition(" ")
+            if word == "FROM" and rest not in (*self.hub.images, "scratch"):
+                raise BuildError(f"there is no base image {rest}", where=f"{spec.dockerfile}:{number}", retryable=False)
+            if word == "RUN":
+                _run(rest, f"{spec.dockerfile}:{number}", log)
         if spec.destination:
             log.phase("pushing")
             if spec.registry is not None:
@@ -163,11 +179,20 @@ class FakeBuilder(Builder):
         return BuiltImage(uri=uri, digest=digest, platform=spec.platform)
 
 
+def _run(command: str, where: str, log: BuildLog) -> None:
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    log.write(done.stdout)
+    if done.returncode:
+        tail = done.stdout[-1000:].decode(errors="replace")
+        raise BuildError(f"the step 'RUN {command}' ended with {done.returncode}", where=where, hint=tail)
+
+
 def _content_digest(spec: BuildSpec) -> str:
     digest = hashlib.sha256(repr((spec.dockerfile, spec.platform, sorted(spec.build_args.items()))).encode())
     for path in sorted(Path(spec.context).rglob("*")):
+        link = path.readlink() if path.is_symlink() else ""
         executable = path.is_file() and bool(path.stat().st_mode & 0o111)
-        digest.update(repr((path.relative_to(spec.context).as_posix(), executable)).encode())
+        digest.update(repr((path.relative_to(spec.context).as_posix(), str(link), executable)).encode())
         digest.update(path.read_bytes() if path.is_file() else b"")
     return f"sha256:{digest.hexdigest()}"
 
@@ -188,6 +213,9 @@ class FakeEnvironment(Environment):
         if not self.account:
             raise AccessError("nobody is signed in", hint="Set `account` in the environment's config.")
         return {"account": self.account, "region": self.region}
+
+    def aws_session(self) -> SimpleNamespace:
+        return SimpleNamespace(region_name=self.region, account=self.account)
 
     @property
     def region(self) -> str:

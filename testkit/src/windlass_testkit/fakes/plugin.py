@@ -1,6 +1,7 @@
 """The fakes as plugins: ``windlass --plugin …/fakes/plugin.py``, or ``plugin_files`` of a contract class."""
 
 import windlass.plugins as wp
+from windlass.environments import EnvironmentCapabilities
 from windlass.metastore import MetastoreCapabilities
 from windlass.plugins import hookimpl
 from windlass.runners import RunnerCapabilities
@@ -16,13 +17,17 @@ RUNNER = wp.RunnerPlugin(
     resource_args=runner.FakeResourceArgs,
 )
 BUILDER = wp.BuilderPlugin(
-    name="fake", summary="Images that are digests.", config=images.FakeBuilderConfig, create=images.make_builder
+    name="fake", summary="Images are digests.", config=images.FakeBuilderConfig, create=images.make_builder
 )
 REGISTRY = wp.RegistryPlugin(
     name="fake", summary="A registry in memory.", config=images.FakeRegistryConfig, create=images.make_registry
 )
 ENVIRONMENT = wp.EnvironmentPlugin(
-    name="fake", summary="An account without a cloud.", config=images.FakeEnvironmentConfig, create=images.make_account
+    name="fake",
+    summary="An account without a cloud.",
+    config=images.FakeEnvironmentConfig,
+    create=images.make_account,
+    capabilities=EnvironmentCapabilities(aws=True),
 )
 STORAGE = wp.StoragePlugin(
     name="memory",
