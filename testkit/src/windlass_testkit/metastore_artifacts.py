@@ -18,6 +18,7 @@ from windlass.models.artifact import (
     Committed,
     DistributedPart,
     EdgeKind,
+    ManifestRoot,
     NewVersion,
     VersionUpdate,
 )
@@ -216,7 +217,7 @@ class ArtifactTests:
             entity="kit", project="contract", name="x", type="t", group="g", part="1", manifest="blake3:part"
         )
         store.artifacts.add_part(part)
-        found = {}
+        found: dict[str, ManifestRoot] = {}
         after = ""
         while page := store.artifacts.roots(after, limit=2):
             found |= {root.manifest: root for root in page}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -22,8 +24,8 @@ from windlass.models.run import (
 from windlass_testkit.metastore_queues import items, make_queue, take
 
 
-def _run(run_id: str, **values: object) -> Run:
-    return evolve(Run(id=run_id, entity="kit", project="contract"), **values)  # type: ignore[arg-type]
+def _run(run_id: str, **values: Any) -> Run:
+    return evolve(Run(id=run_id, entity="kit", project="contract"), **values)
 
 
 def _lines(*texts: bytes) -> list[LogLine]:
@@ -57,7 +59,7 @@ class RunTests:
             lambda: store.runs.append_log("nope", [], "s", "", "1"),
         ):
             with pytest.raises(RunNotFoundError, match="nope"):
-                call()  # type: ignore[no-untyped-call]
+                call()
 
     def test_runs_are_listed_newest_first_in_pages(self, store: MetadataStore) -> None:
         for number in range(5):

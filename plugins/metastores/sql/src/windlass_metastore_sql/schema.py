@@ -88,6 +88,14 @@ def _upgrade_sqlite(connection: sqlite3.Connection) -> None:
     from windlass_metastore_sql.migrations import upgrade
 
     # The transaction is ours: Alembic works inside it, and it ends in `migrate_sqlite`.
-    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: connection,
+        poolclass=StaticPool,
+        pool_reset_on_return=None,
+        isolation_level="AUTOCOMMIT",
+    )
     with engine.connect() as wrapped:
+        if not connection.in_transaction:  # SQLAlchemy rolls back when it looks at a connection for the first time
+            connection.execute("BEGIN IMMEDIATE")
         upgrade(wrapped)
