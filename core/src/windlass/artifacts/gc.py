@@ -25,6 +25,7 @@ __all__ = ["GcReport", "collect_garbage"]
 GRACE_SECONDS = 3600.0
 UNDELETE_SECONDS = 7 * 86400.0
 WAIT_SECONDS = 30.0
+_SKEW_SECONDS = 60.0  # clocks of the index and of the storage differ
 _PAGE = 10_000
 _BATCH = 1000
 
@@ -91,7 +92,7 @@ def collect_garbage(
     progress("reading manifests")
     marks = _Marks(store, now - undelete if dry_run else None)
     marks.update()
-    limit = min(now - grace, store.artifacts.oldest_upload())
+    limit = min(now - grace, store.artifacts.oldest_upload() - _SKEW_SECONDS)
     unmarked = [blob for blob in blobs if blob.digest not in marks]
     garbage = [blob for blob in unmarked if blob.mtime < limit]
     freed, restored, pending = garbage, 0, 0

@@ -59,7 +59,9 @@ class _FileMedia(Media):
     def from_media(cls, facts: Mapping[str, Any], reader: MediaReader) -> Self:
         """The object back."""
         made = cls.__new__(cls)
-        _FileMedia.__init__(made, reader.path(str(facts["path"])), caption=str(facts.get("caption", "")))
+        path = str(facts["path"])
+        made._path, made._data = reader.path(path), b""
+        made.extension, made.caption = extension_of(path), str(facts.get("caption", ""))
         made.restore(facts)
         return made
 

@@ -1,0 +1,393 @@
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.engine import ArtifactEngine
+from windlass.errors import ArtifactNotFoundError, ConflictError, IntegrityError, UsageError
+
+Snapshot = Callable[[Path | str], dict[str, bytes]]
+
+
+def test_there_and_back(logged: Artifact, tree: Path, snapshot: Snapshot) -> None:
+    assert (logged.version, logged.aliases, logged.type) == ("v0", ["latest"], "dataset")
+    assert logged.info.entries == 45
+    assert snapshot(logged.download()) == snapshot(tree)
+
+
+def test_same_content_is_no_new_version(engine: ArtifactEngine, logged: Artifact, tree: Path) -> None:
+    before = {blob.digest for blob in engine.blobs.list()}
+    again = Artifact("data", "dataset")
+    for path in sorted((p for p in tree.rglob("*") if p.is_file()), reverse=True):
+        again.add_file(path, str(path.relative_to(tree)))
+    engine.log(again, aliases=["same"])
+    assert (again.version, again.digest) == ("v0", logged.digest)
+    assert set(again.aliases) == {"latest", "same"}
+    assert {blob.digest for blob in engine.blobs.list()} == before
+
+
+def test_unchanged_files_are_not_read_again(
+    engine: ArtifactEngine, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time.sleep(0.1)  # beyond the time in which a change could go unnoticed
+    first = Artifact("data", "dataset")
+    first.add_dir(tree)
+    engine.log(first)
+    reads: list[str] = []
+    original = os.open
+    monkeypatch.setattr(os, "open", lambda path, *args, **kw: reads.append(str(path)) or original(path, *args, **kw))
+    (tree / "twin").write_text("other")
+    second = Artifact("data", "dataset")
+    second.add_dir(tree)
+    engine.log(second)
+    assert second.version == "v1"
+    assert [path for path in reads if path.startswith(str(tree))] == [str(tree / "twin")]
+
+
+def test_racy_files_are_read_again(engine: ArtifactEngine, tmp_path: Path) -> None:
+    """Two contents of one length, the second with the time stamps of the first."""
+    file = tmp_path / "file"
+    for content in ("one", "two", "six"):
+        file.write_text(content)
+        artifact = Artifact("racy", "dataset")
+        artifact.add_file(file)
+        engine.log(artifact)
+        assert artifact.get_entry("file").read_bytes() == content.encode()
+    assert artifact.version == "v2"
+
+
+def test_an_insertion_stores_little(engine: ArtifactEngine, logged: Artifact, tree: Path) -> None:
+    pytest.importorskip("pyfastcdc")
+    before = sum(blob.size for blob in engine.blobs.list())
+    data = (tree / "large").read_bytes()
+    (tree / "large").write_bytes(data[: 9 << 20] + b"inserted" * 1000 + data[9 << 20 :])
+    changed = Artifact("data", "dataset")
+    changed.add_dir(tree)
+    engine.log(changed)
+    added = sum(blob.size for blob in engine.blobs.list()) - before
+    assert added < 10 << 20
+    assert changed.get_entry("large").read_bytes() == (tree / "large").read_bytes()
+    assert logged.get_entry("large").read_bytes() == data
+
+
+def test_small_files_share_blobs(engine: ArtifactEngine, logged: Artifact) -> None:
+    packs = {logged.manifest[f"sub/{index:03}.bin"].parts[0][0] for index in range(40)}
+    assert len(packs) == 1
+    assert logged.manifest["middle"].parts == ()
+    assert len(logged.manifest["large"].parts) > 1
+
+
+def test_sha256(engine: ArtifactEngine, tree: Path, snapshot: Snapshot, tmp_path: Path) -> None:
+    engine.algorithm = "sha256"
+    artifact = Artifact("data", "dataset")
+    artifact.add_dir(tree)
+    engine.log(artifact)
+    assert artifact.digest.startswith("sha256:")
+    assert {blob.digest.partition(":")[0] for blob in engine.blobs.list()} == {"sha256"}
+    assert snapshot(artifact.download(tmp_path / "out")) == snapshot(tree)
+
+
+# -- what changes under our hands
+
+
+def test_file_changed_since_it_was_added(engine: ArtifactEngine, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("one")
+    artifact = Artifact("a", "t")
+    artifact.add_file(tmp_path / "f")
+    (tmp_path / "f").write_text("longer")
+    with pytest.raises(ConflictError, match="changed since"):
+        engine.log(artifact)
+    with pytest.raises(ArtifactNotFoundError):
+        engine.get("a")
+
+
+def test_file_vanished(engine: ArtifactEngine, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("one")
+    artifact = Artifact("a", "t")
+    artifact.add_file(tmp_path / "f")
+    (tmp_path / "f").unlink()
+    with pytest.raises(ConflictError, match="vanished"):
+        engine.log(artifact)
+
+
+def test_mutable_files_are_copied(engine: ArtifactEngine, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("one")
+    artifact = Artifact("a", "t")
+    artifact.add_file(tmp_path / "f", policy="mutable")
+    (tmp_path / "f").unlink()
+    assert engine.log(artifact).get_entry("f").read_bytes() == b"one"
+
+
+# -- putting together
+
+
+def test_same_path_twice(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("2")
+    (tmp_path / "c").write_text("1")
+    artifact = Artifact("a", "t")
+    artifact.add_file(tmp_path / "a", "x")
+    artifact.add_file(tmp_path / "c", "x")  # the same content
+    with pytest.raises(UsageError, match="other content") as caught:
+        artifact.add_file(tmp_path / "b", "x")
+    assert str(tmp_path / "b") in str(caught.value)
+    artifact.add_file(tmp_path / "b", "x", overwrite=True)
+    assert len(artifact) == 1
+
+
+def test_file_and_folder_of_one_name(engine: ArtifactEngine, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    artifact = Artifact("a", "t")
+    artifact.add_file(tmp_path / "a", "x/y/z")
+    artifact.add_file(tmp_path / "a", "x")
+    with pytest.raises(UsageError, match="below it"):
+        engine.log(artifact)
+
+
+def test_include_exclude_and_ignore_file(tmp_path: Path) -> None:
+    root = tmp_path / "r"
+    for name in ("a.py", "b.txt", "sub/c.py", "sub/d.log", "build/e.py", "keep.log", "sub/.hidden"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / ".windlassignore").write_text("*.log\n!keep.log\nbuild/\n# comment\n\n/b.txt\n")
+
+    def paths(**kwargs: object) -> set[str]:
+        artifact = Artifact("a", "t")
+        artifact.add_dir(root, **kwargs)  # type: ignore[arg-type]
+        return set(artifact.draft.items)
+
+    assert paths() == {".windlassignore", "a.py", "sub/c.py", "keep.log", "sub/.hidden"}
+    assert paths(include=["*.py"]) == {"a.py", "sub/c.py"}
+    assert paths(include=["sub/**"]) == {"sub/c.py", "sub/.hidden"}
+    assert paths(exclude=["sub", ".*"]) == {"a.py", "keep.log"}
+    assert paths(name="top", include=["a.py"]) == {"top/a.py"}
+
+
+def test_symlinks(tmp_path: Path, engine: ArtifactEngine) -> None:
+    root = tmp_path / "r"
+    (root / "d").mkdir(parents=True)
+    (root / "d" / "f").write_text("1")
+    (root / "link").symlink_to("d/f")
+    (root / "loop").symlink_to(".")
+    artifact = Artifact("a", "t")
+    artifact.add_dir(root)
+    assert set(artifact.draft.items) == {"d/f", "link"}
+    with pytest.raises(UsageError, match="symbolic link"):
+        Artifact("a", "t").add_dir(root, follow_symlinks=False)
+    (root / "dangling").symlink_to("nowhere")
+    with pytest.raises(UsageError, match="leads nowhere"):
+        Artifact("a", "t").add_dir(root)
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    Path(os.fsdecode(os.fsencode(str(tmp_path / "r")) + b"/\xff\xfe")).write_text("1")
+    with pytest.raises(UsageError, match="UTF-8"):
+        Artifact("a", "t").add_dir(tmp_path / "r")
+
+
+def test_new_file(engine: ArtifactEngine) -> None:
+    artifact = Artifact("a", "t")
+    with artifact.new_file("d/notes.txt") as file:
+        file.write("grüße")
+    with pytest.raises(UsageError, match="already"), artifact.new_file("d/notes.txt"):
+        pass
+    with pytest.raises(RuntimeError), artifact.new_file("broken") as file:
+        raise RuntimeError
+    with artifact.new_file("b", "wb") as file:
+        file.write(b"\0")
+    engine.log(artifact)
+    assert artifact.get_entry("d/notes.txt").read_bytes() == "grüße".encode()
+    assert [entry.path for entry in artifact.entries()] == ["b", "d/notes.txt"]
+
+
+def test_draft_of_a_version(engine: ArtifactEngine, logged: Artifact) -> None:
+    stored = sum(blob.size for blob in engine.blobs.list())
+    draft = logged.new_draft()
+    draft.remove("sub/000.bin")
+    draft.remove("sub/deep")
+    with draft.new_file("added") as file:
+        file.write("x")
+    with pytest.raises(ArtifactNotFoundError):
+        draft.remove("sub/deep")
+    engine.log(draft)
+    assert draft.version == "v1"
+    assert len(draft) == 44
+    assert sum(blob.size for blob in engine.blobs.list()) - stored < 20_000
+    with pytest.raises(UsageError, match="new_draft"):
+        draft.remove("added")
+
+
+def test_incremental(engine: ArtifactEngine, logged: Artifact) -> None:
+    more = Artifact("data", "dataset", incremental=True)
+    with more.new_file("added") as file:
+        file.write("x")
+    engine.log(more)
+    assert len(more) == 46
+    assert "sub/000.bin" in more
+
+
+def test_reserved_types_and_bad_labels(engine: ArtifactEngine) -> None:
+    with pytest.raises(UsageError):
+        Artifact("a", "job")
+    with pytest.raises(UsageError):
+        engine.log(Artifact("a", "t"), aliases=["a/b"])
+    with pytest.raises(UsageError):
+        engine.log(Artifact("a", "t"), tags=["a/b"])
+
+
+def test_facts_before_logging() -> None:
+    with pytest.raises(UsageError, match="not logged"):
+        _ = Artifact("a", "t").version
+
+
+def test_get_by_all_selectors(engine: ArtifactEngine, logged: Artifact) -> None:
+    for path in ("data", "data:latest", "data:v0", "demo/data", "team/demo/data:v0", f"data@{logged.digest}"):
+        assert engine.get(path).id == logged.id
+    with pytest.raises(UsageError, match="'dataset', not 'model'"):
+        engine.get("data", type="model")
+    for path in ("data:v1", "data:nope", "nothing", "other/data"):
+        with pytest.raises(ArtifactNotFoundError):
+            engine.get(path)
+
+
+# -- downloads
+
+
+def test_partial_downloads(logged: Artifact, tmp_path: Path, snapshot: Snapshot) -> None:
+    logged.download(tmp_path / "a", path_prefix="sub/deep")
+    assert set(snapshot(tmp_path / "a")) == {"sub/deep/ünï côdé #1?.txt"}
+    logged.download(tmp_path / "b", include=["*.bin"], exclude=["00?.bin"])
+    assert len(snapshot(tmp_path / "b")) == 30
+    path = logged.get_entry("sub/007.bin").download(tmp_path / "c")
+    assert path == str(tmp_path / "c" / "sub/007.bin")
+
+
+def test_download_repairs_and_checkout_deletes(
+    logged: Artifact, tree: Path, tmp_path: Path, snapshot: Snapshot
+) -> None:
+    root = tmp_path / "out"
+    logged.download(root)
+    (root / "twin").write_text("HELLO")  # the same size
+    (root / "additional").write_text("x")
+    (root / "sub" / "more").mkdir()
+    with pytest.raises(IntegrityError, match=r"different: 'twin'.*additional: 'additional'"):
+        logged.verify(root)
+    logged.download(root)
+    assert (root / "twin").read_text() == "hello"
+    assert (root / "additional").exists()
+    logged.checkout(root)
+    assert snapshot(root) == snapshot(tree)
+    assert not (root / "sub" / "more").exists()
+    logged.verify(root)
+
+
+@pytest.mark.parametrize("link", ["auto", "hard", "copy"])
+def test_links(
+    engine: ArtifactEngine, logged: Artifact, tree: Path, tmp_path: Path, link: str, snapshot: Snapshot
+) -> None:
+    for name in ("one", "two"):
+        engine.download(logged.manifest, str(tmp_path / name), link=link)
+        assert snapshot(tmp_path / name) == snapshot(tree)
+    small, large = (os.stat(tmp_path / "two" / name) for name in ("twin", "large"))
+    assert (small.st_nlink > 1) == (link == "hard")
+    assert (large.st_nlink > 1) == (link != "copy") or large.st_blocks == 0
+    if link == "copy":
+        assert large.st_mode & 0o200
+
+
+def test_nothing_is_written_through_links(logged: Artifact, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    root = tmp_path / "out"
+    root.mkdir()
+    (root / "sub").symlink_to(outside)
+    with pytest.raises(UsageError, match="symbolic link"):
+        logged.download(root)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_linked_file_is_replaced_not_followed(logged: Artifact, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    root = tmp_path / "out"
+    root.mkdir()
+    (root / "twin").symlink_to(outside)
+    logged.download(root)
+    assert outside.read_text() == "mine"
+    assert (root / "twin").read_text() == "hello"
+    assert not (root / "twin").is_symlink()
+
+
+def test_reading_ranges(logged: Artifact, tree: Path) -> None:
+    data = (tree / "large").read_bytes()
+    with logged.get_entry("large").open() as file:
+        file.seek(5 << 20)
+        assert file.read(100) == data[5 << 20 : (5 << 20) + 100]
+        file.seek(-50, os.SEEK_END)
+        assert file.read() == data[-50:]
+        file.seek(0)
+        assert file.read() == data
+    with logged.get_entry("sub/001.bin").open() as file:
+        file.seek(10)
+        assert file.read(10) == (tree / "sub/001.bin").read_bytes()[10:20]
+
+
+def test_the_only_file(engine: ArtifactEngine, logged: Artifact, tmp_path: Path) -> None:
+    artifact = Artifact("one", "t")
+    with artifact.new_file("x") as file:
+        file.write("1")
+    engine.log(artifact)
+    assert Path(artifact.file(tmp_path / "o")).read_text() == "1"
+    with pytest.raises(UsageError, match="45 entries"):
+        logged.file()
+
+
+# -- damage
+
+
+@pytest.mark.parametrize("place", ["twin", "middle", "large"])
+def test_damaged_blobs_are_never_delivered(
+    engine: ArtifactEngine, logged: Artifact, tmp_path: Path, place: str
+) -> None:
+    entry = logged.manifest[place]
+    blob = entry.parts[0][0] if entry.parts else entry.digest
+    path = engine.blobs.local_path(blob)
+    assert path is not None
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        file.seek(entry.parts[0][1] if entry.parts else 0)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(IntegrityError) as caught:
+        logged.get_entry(place).download(tmp_path / "out")
+    assert place in str(caught.value)
+    assert not (tmp_path / "out" / place).exists()
+    with pytest.raises(IntegrityError):
+        logged.get_entry(place).read_bytes()
+
+
+def test_damaged_cache_is_repaired(engine: ArtifactEngine, logged: Artifact, tree: Path, tmp_path: Path) -> None:
+    entry = logged.manifest["large"]
+    path = engine.materialize(entry)
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        file.write(b"damage")
+    engine.download(logged.manifest, str(tmp_path / "out"), link="hard")
+    assert (tmp_path / "out" / "large").read_bytes() == (tree / "large").read_bytes()
+
+
+def test_a_lost_blob_is_stored_again(engine: ArtifactEngine, logged: Artifact, tree: Path) -> None:
+    shutil.rmtree(engine.blobs.root_uri.removeprefix("file://"))  # type: ignore[attr-defined]
+    again = Artifact("other", "dataset")
+    again.add_dir(tree)
+    engine.log(again)
+    assert again.get_entry("large").read_bytes() == (tree / "large").read_bytes()
+    assert again.get_entry("sub/001.bin").read_bytes() == (tree / "sub/001.bin").read_bytes()

@@ -1,0 +1,173 @@
+"""Processes that are killed, and processes that crowd."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from windlass.artifacts.cache import Cache, parse_size
+from windlass.artifacts.digest import digest_of
+from windlass.artifacts.engine import ArtifactEngine
+from windlass.errors import ArtifactNotFoundError, NoSpaceError, UsageError
+
+PUT = """
+import sys
+from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.engine import ArtifactEngine
+from windlass.plugins.app import App
+from windlass.settings import Settings
+settings = Settings.from_env()
+app = App(settings)
+store = app.open_store()
+engine = ArtifactEngine(app, store, settings)
+for index in range(int(sys.argv[3])):
+    artifact = Artifact(sys.argv[1], "t")
+    artifact.add_dir(sys.argv[2])
+    if int(sys.argv[3]) > 1:
+        with artifact.new_file("own") as file:
+            file.write(f"{sys.argv[4]} {index}")
+    print(engine.log(artifact).version, flush=True)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "WINDLASS_HOME": str(tmp_path / "home"),
+        "WINDLASS_ENTITY": "team",
+        "WINDLASS_PROJECT": "demo",
+    }
+
+
+@pytest.mark.slow
+def test_killed_at_random_points(engine: ArtifactEngine, environment: dict[str, str], tmp_path: Path) -> None:
+    noise = random.Random(3)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for index in range(300):
+        (tree / f"{index}").write_bytes(noise.randbytes(20_000))
+    (tree / "large").write_bytes(noise.randbytes(40 << 20))
+    command = [sys.executable, "-c", PUT, "data", str(tree), "1", "x"]
+    began = time.monotonic()
+    subprocess.run([*command[:3], "warm", *command[4:]], env=environment, check=True, capture_output=True)
+    whole = time.monotonic() - began
+    seen_killed = 0
+    for round_ in range(12):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(noise.uniform(0.1, 0.95) * whole)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        seen_killed += process.returncode == -signal.SIGKILL
+        try:
+            found = engine.get("data")
+        except ArtifactNotFoundError:
+            found = None
+        if found is not None:
+            found.download(tmp_path / f"out{round_}")  # whole, or not there
+        for blob in engine.blobs.list():
+            with engine.blobs.open(blob.digest) as stream:
+                assert digest_of(stream.read(), blob.digest.partition(":")[0]) == blob.digest
+        (tree / f"{round_}").write_bytes(noise.randbytes(20_000))
+    assert seen_killed
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    last = engine.get("data")
+    last.verify(last.download(tmp_path / "last"))
+
+
+@pytest.mark.slow
+def test_sixteen_processes_put_into_one_collection(
+    engine: ArtifactEngine, environment: dict[str, str], tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for index in range(20):
+        (tree / f"{index}").write_bytes(random.Random(index).randbytes(200_000))
+    engine.store.whoami()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PUT, "data", str(tree), "3", str(number)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(16)
+    ]
+    versions = []
+    for process in processes:
+        out, err = process.communicate(timeout=110)
+        assert process.returncode == 0, err
+        versions += out.split()
+    assert sorted(int(version[1:]) for version in versions) == list(range(48))
+    assert engine.get("data").version == "v47"
+    contents = [blob for blob in engine.blobs.list() if blob.size == 200_000]
+    assert len(contents) == 20
+
+
+def test_cache_is_bounded(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", limit=100_000)
+    for index in range(50):
+        data = bytes([index]) * 10_000
+        cache.add(digest_of(data), len(data), lambda handle, data=data: _write(handle, data), lease=False)  # type: ignore[misc]
+    info = cache.info()
+    assert info.bytes <= 100_000
+    assert cache.find(digest_of(bytes([49]) * 10_000), lease=False)
+    assert not cache.find(digest_of(bytes([0]) * 10_000), lease=False)
+    assert cache.clean() == info.bytes
+
+
+def test_leased_objects_stay(tmp_path: Path) -> None:
+    mine, other = Cache(tmp_path / "cache", limit=10**9), Cache(tmp_path / "cache", limit=10**9)
+    kept, gone = b"k" * 1000, b"g" * 1000
+    path = mine.add(digest_of(kept), 1000, lambda handle: _write(handle, kept))
+    mine.add(digest_of(gone), 1000, lambda handle: _write(handle, gone), lease=False)
+    assert other.info().leased == 1
+    assert other.clean() == 1000
+    assert Path(path).read_bytes() == kept
+    mine.close()
+    assert other.clean() == 1000
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    import errno
+
+    cache = Cache(tmp_path / "cache", limit=10**9)
+    old = b"o" * 1000
+    cache.add(digest_of(old), 1000, lambda handle: _write(handle, old), lease=False)
+
+    def fill(handle: int) -> None:
+        if cache.info().objects:
+            raise OSError(errno.ENOSPC, "full")
+        _write(handle, b"n")
+
+    assert Path(cache.add(digest_of(b"n"), 1, fill)).read_bytes() == b"n"
+
+    def never(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(NoSpaceError, match="nothing more to give"):
+        cache.add(digest_of(b"x"), 1, never)
+    assert list((tmp_path / "cache" / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(("text", "size"), [("10", 10), ("1k", 1000), ("2 GiB", 2 << 30), ("1.5MB", 1_500_000)])
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1XB", "10 apples"])
+def test_bad_sizes(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_size(text)
+
+
+def _write(handle: int, data: bytes) -> None:
+    os.write(handle, data)

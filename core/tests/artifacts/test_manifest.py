@@ -1,0 +1,123 @@
+import io
+import time
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from windlass.artifacts.digest import digest_of
+from windlass.artifacts.manifest import Entry, Manifest, write_manifest
+from windlass.blobs import BlobInfo, BlobStore
+from windlass.errors import ArtifactNotFoundError, IntegrityError
+
+
+class Blobs(BlobStore):
+    def __init__(self) -> None:
+        self.data: dict[str, bytes] = {}
+        self.read: list[str] = []
+
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        return {digest for digest in digests if digest not in self.data}
+
+    def put(self, digest: str, source: str | bytes) -> None:
+        assert isinstance(source, bytes)
+        self.data[digest] = source
+
+    def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
+        self.read.append(digest)
+        return io.BytesIO(self.data[digest])
+
+    def delete(self, digests: Iterable[str]) -> None: ...
+
+    def list(self) -> Iterator[BlobInfo]:
+        return iter(())
+
+
+def entry(path: str, **changes: object) -> Entry:
+    facts = {"digest": digest_of(path.encode()), "size": len(path), **changes}
+    return Entry(path, **facts)  # type: ignore[arg-type]
+
+
+PATHS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=20)
+PARTS = st.lists(st.tuples(st.sampled_from([digest_of(b"1"), digest_of(b"2", "sha256")]), st.integers(0), st.integers(0, 99)), max_size=4)  # fmt: skip
+
+
+@given(st.dictionaries(PATHS, PARTS, max_size=30), st.sampled_from(["blake3", "sha256"]))
+def test_round_trip(paths: dict[str, list[tuple[str, int, int]]], algorithm: str) -> None:
+    entries = [
+        entry(path, parts=tuple((b, o % 2**40, n) for b, o, n in parts), extra={"k": [1, None]} if parts else None)
+        for path, parts in sorted(paths.items())
+    ]
+    blobs = Blobs()
+    found = Manifest(blobs, write_manifest(entries, blobs.put, algorithm))
+    assert list(found) == entries
+    assert len(found) == len(entries)
+    assert found.size == sum(item.size for item in entries)
+    for item in entries:
+        assert found[item.path] == item
+        assert found.find(item.path + "\x01") == next((e for e in entries if e.path == item.path + "\x01"), None)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 9000), st.sampled_from(["d/1", "d/12", "d", "", "e", "d/8999"]))
+def test_prefix_is_a_folder(count: int, prefix: str) -> None:
+    entries = sorted((entry(f"d/{i}/f") for i in range(count)), key=lambda e: e.path)
+    blobs = Blobs()
+    found = Manifest(blobs, write_manifest(entries, blobs.put))
+    expected = [e for e in entries if not prefix or e.path == prefix or e.path.startswith(prefix + "/")]
+    assert list(found.iterate(prefix)) == expected
+    assert list(found.starting(prefix)) == [e for e in entries if e.path.startswith(prefix)]
+
+
+def test_one_entry_of_many_reads_two_blobs() -> None:
+    entries = [entry(f"data/{i:07}.bin") for i in range(100_000)]
+    blobs = Blobs()
+    digest = write_manifest(entries, blobs.put)
+    began = time.perf_counter()
+    assert Manifest(blobs, digest)["data/0077777.bin"] == entries[77777]
+    assert len(blobs.read) == 2
+    assert time.perf_counter() - began < 1.0
+
+
+def test_versions_share_leaves() -> None:
+    entries = [entry(f"data/{i:07}.bin") for i in range(100_000)]
+    blobs = Blobs()
+    write_manifest(entries, blobs.put)
+    before = set(blobs.data)
+    entries[50_000] = entry("data/0050000.bin", size=12345)
+    del entries[70_000]
+    write_manifest(entries, blobs.put)
+    assert len(set(blobs.data) - before) <= 3
+
+
+def test_unknown_entry_names_neighbours() -> None:
+    blobs = Blobs()
+    found = Manifest(blobs, write_manifest([entry("d/a"), entry("d/b")], blobs.put))
+    with pytest.raises(ArtifactNotFoundError, match="d/c") as caught:
+        found["d/c"]
+    assert "d/a" in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [3, 5000])
+def test_every_flipped_byte_is_found(count: int) -> None:
+    entries = [entry(f"{i:05}") for i in range(count)]
+    blobs = Blobs()
+    digest = write_manifest(entries, blobs.put)
+    for name, data in list(blobs.data.items()):
+        for place in range(0, len(data), max(len(data) // 20, 1)):
+            blobs.data[name] = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+            with pytest.raises(IntegrityError):
+                list(Manifest(blobs, digest))
+        blobs.data[name] = data
+
+
+def test_newer_format_is_refused() -> None:
+    import msgspec
+
+    blobs = Blobs()
+    data = msgspec.msgpack.encode({"format": 2, "algorithm": "blake3", "entries": 0, "size": 0})
+    blobs.put(digest_of(data), data)
+    with pytest.raises(IntegrityError, match="newer"):
+        Manifest(blobs, digest_of(data))

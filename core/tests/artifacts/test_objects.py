@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import datetime as dt
+import io
+import wave
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.engine import ArtifactEngine
+from windlass.artifacts.media import Audio, Graph, Html, Image, Object3D, Plotly, Video
+from windlass.artifacts.table import Table
+from windlass.errors import AccessError, ArtifactNotFoundError, PluginNotFoundError, UsageError
+
+
+def there_and_back(engine: ArtifactEngine, obj: Any, **kwargs: Any) -> Any:
+    artifact = Artifact("objects", "t")
+    artifact.add(obj, "thing", **kwargs)
+    engine.log(artifact)
+    return engine.get("objects").get("thing")
+
+
+@pytest.mark.parametrize("obj", [None, [1, 2.5, "x"], {"a": (1, 2)}, {1, 2}, b"\0\1", dt.date(2026, 1, 1)])
+def test_python_objects(engine: ArtifactEngine, obj: Any) -> None:
+    assert there_and_back(engine, obj, serializer="pickle") == obj
+
+
+def test_the_record(engine: ArtifactEngine) -> None:
+    artifact = Artifact("objects", "t")
+    assert artifact.add([1], "thing", serializer="pickle", parameters={"protocol": 4}) == "thing.pkl"
+    engine.log(artifact)
+    record = artifact.get_entry("thing.pkl").extra["object"]
+    assert (record["serializer"], record["versions"], record["type"]) == ("pickle", {"protocol": "4"}, "builtins.list")
+    assert record["parameters"] == {"protocol": 4}
+    assert record["python"]
+    assert artifact["thing"] == artifact.get("thing.pkl") == [1]
+
+
+def test_arrays_are_mapped(engine: ArtifactEngine) -> None:
+    np = pytest.importorskip("numpy")
+    array = np.arange(1_000_000)
+    found = there_and_back(engine, array, serializer="pickle")
+    assert np.array_equal(found, array)
+    found[0] = 7  # private to this process
+    assert engine.get("objects").get("thing")[0] == 0
+
+
+def test_code_of_others_is_not_run(engine: ArtifactEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    there_and_back(engine, [1], serializer="pickle")
+    other = ArtifactEngine(engine.app, engine.store, evolve(engine.settings, entity="stranger"))
+    found = other.get("team/demo/objects")
+    with pytest.raises(AccessError, match="run code") as caught:
+        found.get("thing")
+    assert "WINDLASS_ALLOW_CODE" in str(caught.value)
+    assert found.get("thing", allow_code=True) == [1]
+    monkeypatch.setenv("WINDLASS_ALLOW_CODE", "1")
+    assert found.get("thing") == [1]
+    with pytest.raises(AccessError):
+        found.get("thing", allow_code=False)
+
+
+def test_other_versions_warn(engine: ArtifactEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.1")
+    artifact = Artifact("objects", "t")
+    artifact.add([1], "thing", serializer="pickle")
+    engine.log(artifact)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match=r"Python 3\.99\.1"):
+        assert artifact.get("thing") == [1]
+
+
+def test_missing_and_plain(engine: ArtifactEngine) -> None:
+    artifact = Artifact("objects", "t")
+    with artifact.new_file("plain") as file:
+        file.write("x")
+    with pytest.raises(PluginNotFoundError):
+        artifact.add([1], "thing", serializer="nope")
+    engine.log(artifact)
+    with pytest.raises(UsageError, match="not an object"):
+        artifact.get("plain")
+    with pytest.raises(ArtifactNotFoundError, match="thing"):
+        artifact.get("thing")
+
+
+def wav() -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(100))
+    return buffer.getvalue()
+
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
+)
+MEDIA = [
+    Image(PNG, caption="a dot", boxes={"g": {"x": [0, 1]}}),
+    Html("<b>bold</b>"),
+    Audio(wav(), sample_rate=8000),
+    Video(b"not really", format="webm", fps=25.0),
+    Object3D([[0, 0, 0], [1, 2, 3]], caption="points"),
+    Graph([{"id": 1, "op": "relu"}, {"id": 2}], [(1, 2)]),
+    Plotly({"data": [{"y": [1, 2]}], "layout": {}}),
+    Table(columns=["a", "b"], data=[[1, "x"], [None, "ü"]]),
+]
+
+
+@pytest.mark.parametrize("media", MEDIA, ids=lambda media: type(media).__name__)
+def test_media_come_back_as_what_they_were(engine: ArtifactEngine, media: Any) -> None:
+    found = there_and_back(engine, media)
+    assert type(found) is type(media)
+    assert found == media
+
+
+def test_the_same_media_is_no_new_version(engine: ArtifactEngine) -> None:
+    for _ in range(2):
+        there_and_back(engine, Image(PNG))
+    assert engine.get("objects").version == "v0"
+
+
+def test_tables_hold_special_cells(engine: ArtifactEngine) -> None:
+    np = pytest.importorskip("numpy")
+    row = [
+        dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC),
+        b"\0\xff",
+        float("nan"),
+        float("inf"),
+        np.float32(0.5),
+        np.arange(6).reshape(2, 3),
+        Image(PNG, caption="in a cell"),
+        {"_type": "mine", "x": [1]},
+        [1, None],
+    ]
+    table = Table(columns=list("abcdefghi"), data=[row])
+    found = there_and_back(engine, table)
+    assert found == table
+    assert found.data[0][5].dtype == row[5].dtype
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_data_frames(engine: ArtifactEngine, kind: str) -> None:
+    library = pytest.importorskip(kind)
+    pytest.importorskip("pyarrow.parquet")
+    columns = {"n": [1, 2, 3], "t": ["a", None, "ü"], "f": [0.5, 1.5, 2.5]}
+    frame = library.table(columns) if kind == "pyarrow" else library.DataFrame(columns)
+    table = Table(dataframe=frame)
+    found = there_and_back(engine, table)
+    assert found.columns == ["n", "t", "f"]
+    again = found.get_dataframe()
+    assert type(again) is type(frame)
+    assert again.equals(frame)
+    assert found.get_column("n") == [1, 2, 3]
+
+
+def test_table_rules() -> None:
+    table = Table(columns=["a", "b"])
+    table.add_data(1, 2)
+    with pytest.raises(UsageError, match="1 cells"):
+        table.add_data(1)
+    table.add_column("c", [3])
+    with pytest.raises(UsageError):
+        table.add_column("d", [1, 2])
+    assert list(table.iterrows()) == [(0, [1, 2, 3])]
+    with pytest.raises(UsageError, match="no column"):
+        table.get_column("z")
+
+
+def test_media_from_files(engine: ArtifactEngine, tmp_path: Path) -> None:
+    (tmp_path / "dot.png").write_bytes(PNG)
+    found = there_and_back(engine, Image(str(tmp_path / "dot.png")))
+    assert found.data == PNG
+    with pytest.raises(UsageError, match="no such file"):
+        Image(str(tmp_path / "none.png"))
+    with pytest.raises(UsageError, match="extension"):
+        Image(b"", format="exe")

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.engine import ArtifactEngine
+from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError, UsageError
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Path:
+    root = tmp_path / "mount" / "mnist"
+    (root / "sub").mkdir(parents=True)
+    (root / "a b#1.txt").write_text("hello")
+    (root / "empty").touch()
+    (root / "sub" / "x").write_text("x" * 1000)
+    (tmp_path / "mount" / "mnist-other").mkdir()
+    (tmp_path / "mount" / "mnist-other" / "no").write_text("no")
+    return root
+
+
+def test_a_folder(engine: ArtifactEngine, mount: Path, tmp_path: Path) -> None:
+    artifact = Artifact("mnist", "dataset")
+    entries = artifact.add_reference(f"file://{mount}/")
+    assert sorted(entry.path for entry in entries) == ["a b#1.txt", "empty", "sub/x"]
+    engine.log(artifact)
+    assert [blob.size for blob in engine.blobs.list()] == [
+        os.path.getsize(engine.blobs.local_path(artifact.info.manifest) or "")
+    ]
+    out = Path(artifact.download())
+    assert out == tmp_path / "downloads" / "mnist:v0"
+    assert (out / "a b#1.txt").read_text() == "hello"
+    assert (out / "empty").read_bytes() == b""
+    assert artifact.get_entry("sub/x").ref_target() == f"file://{mount}/sub/x"
+
+
+def test_unchanged_is_no_new_version(engine: ArtifactEngine, mount: Path) -> None:
+    for _ in range(2):
+        artifact = Artifact("mnist", "dataset")
+        artifact.add_reference(f"file://{mount}")
+        engine.log(artifact)
+        for path in mount.rglob("*"):
+            os.utime(path, (1, 1))
+    assert artifact.version == "v0"
+    (mount / "sub" / "x").write_text("y" * 1000)
+    artifact = Artifact("mnist", "dataset")
+    artifact.add_reference(f"file://{mount}")
+    assert engine.log(artifact).version == "v1"
+
+
+def test_overwritten_and_missing(engine: ArtifactEngine, mount: Path, tmp_path: Path) -> None:
+    artifact = Artifact("mnist", "dataset")
+    artifact.add_reference(f"file://{mount}")
+    engine.log(artifact)
+    (mount / "sub" / "x").write_text("y" * 1000)
+    with pytest.raises(IntegrityError, match="expected"):
+        artifact.download(tmp_path / "one")
+    (mount / "sub" / "x").write_text("short")
+    with pytest.raises((ObjectChangedError, IntegrityError), match="expected"):
+        artifact.download(tmp_path / "two")
+    (mount / "sub" / "x").unlink()
+    with pytest.raises(ObjectNotFoundError):
+        artifact.download(tmp_path / "three")
+    artifact.download(tmp_path / "four", allow_missing_references=True)
+    assert (tmp_path / "four" / "a b#1.txt").exists()
+
+
+def test_without_checksum(engine: ArtifactEngine, mount: Path, tmp_path: Path) -> None:
+    artifact = Artifact("mnist", "dataset")
+    artifact.add_reference(f"file://{mount}", checksum=False)
+    engine.log(artifact)
+    (mount / "sub" / "x").write_text("changed")
+    artifact.download(tmp_path / "out")
+    assert (tmp_path / "out" / "sub" / "x").read_text() == "changed"
+
+
+def test_too_many(mount: Path) -> None:
+    with pytest.raises(UsageError, match="more than 2 objects") as caught:
+        Artifact("mnist", "dataset").add_reference(f"file://{mount}", max_objects=2)
+    assert "max_objects=" in str(caught.value)
+    assert len(Artifact("mnist", "dataset").add_reference(f"file://{mount}", max_objects=3)) == 3
+
+
+def test_names(mount: Path) -> None:
+    artifact = Artifact("mnist", "dataset")
+    assert artifact.add_reference(f"file://{mount}/sub/x")[0].path == "x"
+    assert artifact.add_reference(f"file://{mount}/sub/x", name="named")[0].path == "named"
+    assert artifact.add_reference(f"file://{mount}/sub", name="folder")[0].path == "folder/x"
+    with pytest.raises(UsageError, match="other content") as caught:
+        artifact.add_reference(f"file://{mount}/empty", name="x")
+    assert f"file://{mount}/sub/x" in str(caught.value)
+    assert f"file://{mount}/empty" in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["no-scheme", "/abs"])
+def test_no_scheme(uri: str) -> None:
+    with pytest.raises(UsageError, match="no scheme"):
+        Artifact("a", "t").add_reference(uri)
+
+
+def test_nothing_there(mount: Path) -> None:
+    with pytest.raises(ObjectNotFoundError):
+        Artifact("a", "t").add_reference(f"file://{mount}/none")
+
+
+def test_any_fsspec_protocol(engine: ArtifactEngine, tmp_path: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    base = f"/{tmp_path.name}"
+    memory.pipe(f"{base}/set/a", b"one")
+    memory.pipe(f"{base}/set/b/c", b"two")
+    memory.pipe(f"{base}/settle", b"no")
+    artifact = Artifact("refs", "dataset")
+    entries = artifact.add_reference(f"memory:/{base}/set")
+    assert [entry.path for entry in entries] == ["a", "b/c"]
+    engine.log(artifact)
+    artifact.download(tmp_path / "out")
+    assert (tmp_path / "out" / "b" / "c").read_bytes() == b"two"
+    with artifact.get_entry("b/c").open() as file:
+        file.seek(1)
+        assert file.read() == b"wo"
+    memory.pipe(f"{base}/set/a", b"changed")
+    with pytest.raises(ObjectChangedError, match="expected"):
+        artifact.download(tmp_path / "out2")
+    with pytest.raises(StorageError):
+        engine.app.storage_for("memory://x").stat("memory://x/none")
+    memory.rm(base, recursive=True)
