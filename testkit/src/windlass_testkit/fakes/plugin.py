@@ -3,7 +3,6 @@
 import windlass.plugins as wp
 from windlass.environments import EnvironmentCapabilities
 from windlass.metastore import MetastoreCapabilities
-from windlass.plugins import hookimpl
 from windlass.runners import RunnerCapabilities
 from windlass.storage import StorageCapabilities
 from windlass_testkit.fakes import images, memory, runner, serializer, storage
@@ -58,4 +57,4 @@ for _kind, _descriptor in zip(
     (RUNNER, BUILDER, REGISTRY, ENVIRONMENT, STORAGE, SERIALIZER, METASTORE),
     strict=True,
 ):
-    globals()[f"windlass_{_kind}"] = hookimpl(lambda given=_descriptor: (given,))
+    globals()[f"windlass_{_kind}"] = wp.hookimpl(lambda given=_descriptor: (given,))
