@@ -71,6 +71,8 @@ class SafetensorsSerializer(Serializer):
 
     def _buffer(self, file: BinaryIO, size: int) -> tuple[Any, int]:
         """A writable buffer with the data, and where in it they begin."""
+        import numpy as np
+
         start = file.tell() if file.seekable() else -1
         if start < 0:
             return _checked(bytearray(file.read()), size), 0
@@ -79,7 +81,7 @@ class SafetensorsSerializer(Serializer):
         if self._config.mmap and size and (number := _fileno(file)) >= 0:
             # The mapping outlives the file object; arrays keep it alive.
             return mmap.mmap(number, 0, access=mmap.ACCESS_COPY), start
-        buffer = bytearray(size)
+        buffer = np.empty(size, np.uint8)  # a bytearray would be filled with zeros first
         view, done = memoryview(buffer), 0
         while done < size and (count := file.readinto(view[done:])):  # type: ignore[attr-defined]
             done += count
