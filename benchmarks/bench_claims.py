@@ -109,8 +109,8 @@ def main() -> None:
         bare, bare_wait, bare_shares = run(fill_bare, claim_bare, count, workers)
         rate, wait, shares = run(fill_store, claim_store, count, workers)
         print(
-            f"{workers:2} workers: {rate:7.0f} claims/s, worst wait {wait * 1000:6.1f} ms, shares {shares[0]}–{shares[-1]}"
-            f"   | bare sqlite3 {bare:7.0f}/s, {bare_wait * 1000:7.1f} ms, {bare_shares[0]}–{bare_shares[-1]}"
+            f"{workers:2} workers: {rate:7.0f} claims/s, worst wait {wait * 1000:6.1f} ms, "
+            f"shares {shares[0]}–{shares[-1]}   | bare sqlite3 {bare:7.0f}/s, {bare_wait * 1000:7.1f} ms, {bare_shares[0]}–{bare_shares[-1]}"
             f"   | ratio {rate / bare:.2f}"
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from importlib import resources
+from typing import Any
 
 from windlass.errors import StoreError
 
@@ -87,15 +88,21 @@ def _upgrade_sqlite(connection: sqlite3.Connection) -> None:
 
     from windlass_metastore_sql.migrations import upgrade
 
-    # The transaction is ours: Alembic works inside it, and it ends in `migrate_sqlite`.
-    engine = create_engine(
-        "sqlite://",
-        creator=lambda: connection,
-        poolclass=StaticPool,
-        pool_reset_on_return=None,
-        isolation_level="AUTOCOMMIT",
-    )
+    engine = create_engine("sqlite://", creator=lambda: _Borrowed(connection), poolclass=StaticPool)
     with engine.connect() as wrapped:
-        if not connection.in_transaction:  # SQLAlchemy rolls back when it looks at a connection for the first time
-            connection.execute("BEGIN IMMEDIATE")
         upgrade(wrapped)
+
+
+class _Borrowed:
+    """A connection whose transaction is ours: SQLAlchemy, which likes to roll back, does not end it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def commit(self) -> None:
+        """Leave it open."""
+
+    rollback = close = commit
