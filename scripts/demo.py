@@ -34,7 +34,8 @@ def paint(text: str, code: str) -> str:
 
 def say(text: str = "") -> None:
     """Print a line at once."""
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 class Windlass:
@@ -128,17 +129,20 @@ def follow(windlass: Windlass, queue: str, run_id: str) -> dict[str, Any]:
     say(paint(f"$ windlass launch-agent --queue {queue} --drain", "2"))
     log = HOME / "agent.log"
     with log.open("ab") as errors, windlass.start("launch-agent", "-q", queue, "--drain", stderr=errors) as agent:
-        logs = windlass.start("run", "logs", "-f", "--no-build", run_id)
-        shown = "queued"
+        shown, printed = "queued", 0
         with Api(Settings(home=HOME)) as api:
-            while agent.poll() is None:
-                record = api.run(run_id).record
-                phase = str(record.phase or record.state)
+            while (going := agent.poll() is None) or not printed:
+                found = api.run(run_id)
+                phase = str(found.record.phase or found.record.state)
                 if phase != shown:
                     shown = phase
                     say(paint(f"  {phase}", "36"))
+                output = b"".join(found.logs())
+                sys.stdout.write(output[printed:].decode(errors="replace"))
+                printed = len(output)
+                if not going:
+                    break
                 time.sleep(0.1)
-        logs.wait(10)
     run = windlass.ask("run", "show", run_id)
     if run["state"] != "finished":
         reason = run["reason"] or {}

@@ -65,7 +65,7 @@ if ! [ -x "$venv/bin/python" ]; then
     make_venv "$python"
 fi
 if ! [ -x "$venv/bin/uv" ]; then
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check uv
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check uv
 fi
 
 # uv would fetch a Python of its own, and would look for a lock file; neither is wanted here.

@@ -74,7 +74,7 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         from windlass_cli.problems import report
 
-        return report(error, debug=_debug(arguments))
+        return report(error, command=_command(arguments), debug=_debug(arguments))
 
 
 def _debug(arguments: list[str] | None) -> bool:
@@ -82,6 +82,15 @@ def _debug(arguments: list[str] | None) -> bool:
     leading = list(itertools.takewhile(lambda word: word.startswith("-"), given))
     verbose = sum(word.count("v") for word in leading if word.startswith("-v")) + leading.count("--verbose")
     return verbose >= 2 or bool(os.environ.get("WINDLASS_DEBUG"))
+
+
+def _command(arguments: list[str] | None) -> str:
+    """The words that name the command, for its help."""
+    words = ["windlass"]
+    for word in sys.argv[1:] if arguments is None else arguments:
+        if word in GROUPS.get(" ".join(words[1:]), {}):
+            words.append(word)
+    return " ".join(words)
 
 
 def _say(text: str) -> None:

@@ -9,26 +9,26 @@ import traceback
 
 import click
 
-from windlass.errors import ConfigError, WindlassError
+from windlass.errors import WindlassError
 
 __all__ = ["report"]
 
 
-def report(error: Exception, *, debug: bool) -> int:
-    """Print an error and return the exit code that goes with it."""
+def report(error: Exception, *, command: str, debug: bool) -> int:
+    """Print an error and return the exit code that goes with it; `command` is what its help belongs to."""
     if debug:
         traceback.print_exception(error)
     text, code = _describe(error)
+    if "hint:" not in text:
+        advice = f"see {command} --help" if code == 2 else "run again with WINDLASS_DEBUG=1 for details"
+        text += f"\n  hint: {advice}"
     _write(text)
     return code
 
 
 def _describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, WindlassError):
-        lines = str(error).splitlines()
-        if not error.hint and not (isinstance(error, ConfigError) and error.problems):
-            lines.append("  hint: run again with WINDLASS_DEBUG=1 for details.") if error.exit_code == 1 else None
-        return "\n".join(lines), error.exit_code
+        return str(error), error.exit_code
     if isinstance(error, click.UsageError):
         return _usage(error), 2
     if isinstance(error, click.ClickException):
