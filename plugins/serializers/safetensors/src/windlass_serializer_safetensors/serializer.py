@@ -81,7 +81,7 @@ class SafetensorsSerializer(Serializer):
         if self._config.mmap and size and (number := _fileno(file)) >= 0:
             # The mapping outlives the file object; arrays keep it alive.
             return mmap.mmap(number, 0, access=mmap.ACCESS_COPY), start
-        buffer = np.empty(size, np.uint8)  # a bytearray would be filled with zeros first
+        buffer: Any = np.empty(size, np.uint8)  # a bytearray would be filled with zeros first
         view, done = memoryview(buffer), 0
         while done < size and (count := file.readinto(view[done:])):  # type: ignore[attr-defined]
             done += count
