@@ -88,11 +88,11 @@ def test_old_generations_are_read_in_versioned_buckets(gcs, gcs_server):
 def test_a_changed_object_is_refused_with_both_values(gcs, gcs_server):
     ref = gcs.put(ROOT + "/a", b"one").ref
     now = gcs.put(ROOT + "/a", b"two", if_absent=False)
-    with pytest.raises(ObjectChangedError, match=f"{ref.version}, now it is {now.version}"):
+    with pytest.raises(ObjectChangedError, match=f"{ref.version}, found {now.version}"):
         gcs.open(ref).read()
     with pytest.raises(ObjectChangedError, match="ETag"):
         gcs.open(ObjectRef(uri=ref.uri, etag=ref.etag)).read()
-    with pytest.raises(ObjectChangedError, match="size was 9"):
+    with pytest.raises(ObjectChangedError, match="expected size 9"):
         gcs.open(ObjectRef(uri=ref.uri, size=9)).read()
     gcs.delete([ref.uri])
     with pytest.raises(ObjectNotFoundError):

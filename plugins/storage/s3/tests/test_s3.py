@@ -127,7 +127,7 @@ def test_a_changed_object_is_refused_with_both_values(s3, root, s3_bucket):
     assert ref.etag in str(caught.value)
     assert hashlib.md5(b"two").hexdigest() in str(caught.value)
     s3_bucket.put_object(Key="a", Body=b"three")
-    with pytest.raises(ObjectChangedError, match="size was 3, now it is 5"):
+    with pytest.raises(ObjectChangedError, match="expected size 3, found 5"):
         s3.open(ObjectRef(uri=ref.uri, size=3)).read()
     s3_bucket.Object("a").delete()
     with pytest.raises(ObjectNotFoundError):

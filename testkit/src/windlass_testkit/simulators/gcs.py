@@ -264,6 +264,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers["Content-Range"] = f"bytes {start}-{end}/{len(found.data)}"
         self._answer(206, found.data[start : end + 1], headers)
 
+    def get_signed(self, query: dict[str, str], body: bytes, bucket: str, name: str) -> None:
+        if "X-Goog-Signature" not in query:
+            raise _Refusal(403, "Anonymous caller does not have storage.objects.get access.", "forbidden")
+        self._answer(200, self.gcs.find(bucket, name, query).data)
+
     def delete_object(self, query: dict[str, str], body: bytes, bucket: str, name: str) -> None:
         self.gcs.remove(bucket, name, query)
         self._answer(204)
@@ -319,6 +324,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 _ROUTES = [
+    (r"GET /(?!storage/|upload/)([^/]+)/(.+)", _Handler.get_signed),
     (r"GET /storage/v1/b/([^/]+)/o", _Handler.list_objects),
     (r"GET /storage/v1/b/([^/]+)", _Handler.get_bucket),
     (r"GET /storage/v1/b/([^/]+)/o/([^/]+)", _Handler.get_object),

@@ -259,7 +259,7 @@ def _side_by_side(get: Callable[[int, int], bytes], end: int, part: int, width: 
 
 def _changed(ref: ObjectRef, what: str, expected: str, found: str) -> ObjectChangedError:
     return ObjectChangedError(
-        f"the object has changed: its {what} was {expected}, now it is {found}",
+        f"the object has changed: expected {what} {expected}, found {found}",
         where=ref.uri,
         hint="Record it again, or turn on the bucket's versioning so that old versions stay readable.",
         context={"expected": expected, "found": found},

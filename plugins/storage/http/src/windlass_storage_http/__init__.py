@@ -1,0 +1,1 @@
+"""Files behind http and https, for reading."""
