@@ -108,10 +108,10 @@ def main() -> None:
     for workers in [int(word) for word in sys.argv[2:]] or [1, 4, 16]:
         bare, bare_wait, bare_shares = run(fill_bare, claim_bare, count, workers)
         rate, wait, shares = run(fill_store, claim_store, count, workers)
+        bare_text = f"bare sqlite3 {bare:7.0f}/s, {bare_wait * 1000:7.1f} ms, {bare_shares[0]}–{bare_shares[-1]}"
         print(
             f"{workers:2} workers: {rate:7.0f} claims/s, worst wait {wait * 1000:6.1f} ms, "
-            f"shares {shares[0]}–{shares[-1]}   | bare sqlite3 {bare:7.0f}/s, {bare_wait * 1000:7.1f} ms, {bare_shares[0]}–{bare_shares[-1]}"
-            f"   | ratio {rate / bare:.2f}"
+            f"shares {shares[0]}–{shares[-1]}   | {bare_text}   | ratio {rate / bare:.2f}"
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -26,6 +29,20 @@ def configuration(app: Starlette, *, grace: int) -> uvicorn.Config:
         timeout_graceful_shutdown=grace,
         timeout_keep_alive=75,
     )
+
+
+class ForegroundServer(uvicorn.Server):
+    """Ends on SIGINT and SIGTERM, and returns to its caller, who has things to close."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals while the server runs; unlike uvicorn's own, do not raise them again afterwards."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class BackgroundServer:

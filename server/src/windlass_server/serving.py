@@ -39,9 +39,7 @@ def serve(
     Raises:
         UsageError: The address cannot be used.
     """
-    import uvicorn
-
-    from windlass_server.running import configuration
+    from windlass_server.running import ForegroundServer, configuration
 
     if anonymous and host not in ("127.0.0.1", "::1", "localhost"):
         raise UsageError(
@@ -60,7 +58,7 @@ def serve(
                 f"cannot listen on {host}:{port}: {error.strerror or error}", hint="Choose another --host or --port."
             ) from None
         everybody = Principal(kind="local", name="anonymous", admin=True) if anonymous else None
-        server = uvicorn.Server(configuration(create_app(store, anonymous=everybody, limits=limits), grace=30))
+        server = ForegroundServer(configuration(create_app(store, anonymous=everybody, limits=limits), grace=30))
         if on_ready is not None:
             shown = f"[{host}]" if ":" in host else host
             on_ready(f"http://{shown}:{listener.getsockname()[1]}")

@@ -1,0 +1,319 @@
+"""Who may call what: every method, every role, and the token of a run, through a real server."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from windlass.errors import AccessError, FencedError, WindlassError
+from windlass.metastore import MetadataStore
+from windlass.models.access import Member, Principal, Role, User
+from windlass.models.artifact import (
+    ArtifactFilter,
+    ArtifactRef,
+    CollectionUpdate,
+    DistributedPart,
+    NewVersion,
+    VersionUpdate,
+)
+from windlass.models.job import JobSource, SourceKind
+from windlass.models.launch import LaunchSpec
+from windlass.models.queue import Agent, ClaimRequest, Lease, NewItem, Queue, QueueRef
+from windlass.models.run import LogLine, MetricRow, Run, RunFilter, RunState, RunUpdate
+from windlass.remote import calls
+from windlass_server.permissions import RULES
+
+TEAM = "team"
+REF = QueueRef(entity=TEAM, name="q")
+SPEC = LaunchSpec(source=JobSource(kind=SourceKind.IMAGE, image="x"))
+ARTIFACT = ArtifactRef(entity=TEAM, project="p", name="data")
+
+ANYBODY = [
+    "store.whoami",
+    "store.now",
+    "artifacts.begin_upload",
+    "artifacts.renew_upload",
+    "artifacts.end_upload",
+    "access.authenticate",
+]
+VIEWER = [
+    "runs.get",
+    "runs.list",
+    "runs.metrics",
+    "runs.log_cursor",
+    "runs.read_log",
+    "queues.get",
+    "queues.list",
+    "queues.status",
+    "queues.wait",
+    "agents.get",
+    "agents.list",
+    "artifacts.get",
+    "artifacts.get_by_id",
+    "artifacts.list",
+    "artifacts.collection",
+    "artifacts.collections",
+    "artifacts.edges",
+    "access.members",
+]
+SUBMITTER = [
+    "runs.create",
+    "runs.update",
+    "runs.request_stop",
+    "runs.log_metrics",
+    "runs.append_log",
+    "queues.enqueue",
+    "artifacts.commit",
+    "artifacts.update_collection",
+    "artifacts.update",
+    "artifacts.use",
+    "artifacts.add_part",
+    "artifacts.take_parts",
+]
+OWNER = [
+    "runs.delete",
+    "queues.create",
+    "queues.update",
+    "queues.delete",
+    "queues.claim",
+    "queues.renew",
+    "queues.release",
+    "agents.register",
+    "agents.heartbeat",
+    "agents.request_drain",
+    "artifacts.delete",
+    "artifacts.restore",
+    "access.issue_run_token",
+    "access.set_member",
+    "access.remove_member",
+]
+ADMIN = [
+    "artifacts.oldest_upload",
+    "artifacts.roots",
+    "artifacts.purge",
+    "access.create_user",
+    "access.users",
+    "access.role",
+    "access.create_key",
+    "access.keys",
+    "access.revoke_key",
+]
+RUN = [
+    "store.whoami",
+    "store.now",
+    "artifacts.begin_upload",
+    "artifacts.renew_upload",
+    "artifacts.end_upload",
+    "runs.get",
+    "runs.update",
+    "runs.log_metrics",
+    "runs.metrics",
+    "runs.append_log",
+    "runs.log_cursor",
+    "runs.read_log",
+    "artifacts.commit",
+    "artifacts.get",
+    "artifacts.get_by_id",
+    "artifacts.list",
+    "artifacts.collection",
+    "artifacts.collections",
+    "artifacts.update_collection",
+    "artifacts.update",
+    "artifacts.use",
+    "artifacts.edges",
+    "artifacts.add_part",
+    "artifacts.take_parts",
+]
+ORDER = ["nobody", "viewer", "submitter", "owner", "admin"]
+NEEDS = {
+    **dict.fromkeys(ANYBODY, "nobody"),
+    **dict.fromkeys(VIEWER, "viewer"),
+    **dict.fromkeys(SUBMITTER, "submitter"),
+    **dict.fromkeys(OWNER, "owner"),
+    **dict.fromkeys(ADMIN, "admin"),
+}
+
+
+def digest(number: int) -> str:
+    return f"blake3:{number:064x}"
+
+
+@pytest.fixture
+def world(store: MetadataStore) -> dict[str, Any]:
+    """A team with somebody in each role, a run at work with its token, and an artifact."""
+    keys = {}
+    for name in ("nobody", "viewer", "submitter", "owner", "admin"):
+        store.access.create_user(User(name=name, admin=name == "admin"))
+        keys[name] = store.access.create_key(name).secret
+        if name in ("viewer", "submitter", "owner"):
+            store.access.set_member(Member(entity=TEAM, user=name, role=Role(name)))
+    store.queues.create(Queue(entity=TEAM, name="q", resource="process"))
+    store.agents.register(Agent(id="agent", entity=TEAM, queues=(REF,)))
+    store.queues.enqueue([NewItem(run_id="mine", queue=REF, spec=SPEC, project="p")])
+    (claim,) = store.queues.claim(ClaimRequest(agent="agent", queues=(REF,)))
+    keys["run"] = store.access.issue_run_token("mine", 1, claim.run.fence)
+    new = NewVersion(entity=TEAM, project="p", name="data", type="t", digest=digest(1), manifest=digest(2))
+    version = store.artifacts.commit(new).version
+    return {"keys": keys, "fence": claim.run.fence, "version": version.id, "upload": store.artifacts.begin_upload("x")}
+
+
+def arguments(world: dict[str, Any], key: str) -> tuple[Any, ...]:
+    version, lease = world["version"], Lease(run_id="mine", fence=10**6)
+    part = DistributedPart(entity=TEAM, project="p", name="x", type="t", group="g", part="1", manifest=digest(3))
+    return {
+        "runs.create": (Run(id="mine", entity=TEAM),),
+        "runs.get": ("mine",),
+        "runs.list": (RunFilter(entity=TEAM),),
+        "runs.update": ("mine", RunUpdate(notes="n")),
+        "runs.request_stop": ("mine",),
+        "runs.delete": ("mine",),
+        "runs.log_metrics": ("mine", [MetricRow(step=1, time=1.0, values={})]),
+        "runs.metrics": ("mine",),
+        "runs.append_log": ("mine", [LogLine(data=b"x")], "mine/sdk", "never", "1"),
+        "runs.log_cursor": ("mine", "s"),
+        "runs.read_log": ("mine",),
+        "queues.create": (Queue(entity=TEAM, name="q", resource="process"),),
+        "queues.get": (REF,),
+        "queues.list": (TEAM,),
+        "queues.update": (Queue(entity=TEAM, name="q", resource="process"),),
+        "queues.delete": (REF,),
+        "queues.status": (REF,),
+        "queues.enqueue": ([NewItem(run_id="mine", queue=REF, spec=SPEC)],),
+        "queues.claim": (ClaimRequest(agent="agent", queues=(REF,), limit=0),),
+        "queues.renew": ("agent", (), 60.0),
+        "queues.release": (lease, 0.0, RunUpdate(), False),
+        "queues.wait": ((REF,), 0.01),
+        "agents.register": (Agent(id="agent", entity=TEAM, queues=(REF,)),),
+        "agents.heartbeat": ("agent", "polling", ()),
+        "agents.get": ("agent",),
+        "agents.list": (TEAM,),
+        "agents.request_drain": ("agent",),
+        "artifacts.commit": (
+            NewVersion(entity=TEAM, project="p", name="data", type="t", digest=digest(1), manifest=digest(2)),
+        ),
+        "artifacts.get": (ARTIFACT,),
+        "artifacts.get_by_id": (version,),
+        "artifacts.list": (ArtifactFilter(entity=TEAM, project="p"),),
+        "artifacts.collection": (TEAM, "p", "data"),
+        "artifacts.collections": (TEAM, "p"),
+        "artifacts.update_collection": (TEAM, "p", "data", CollectionUpdate(description="d")),
+        "artifacts.update": (version, VersionUpdate(add_tags=("t",))),
+        "artifacts.delete": (version,),
+        "artifacts.restore": (version,),
+        "artifacts.use": ("mine", version),
+        "artifacts.edges": ("mine",),
+        "artifacts.begin_upload": ("me",),
+        "artifacts.renew_upload": (world["upload"],),
+        "artifacts.end_upload": ("none",),
+        "artifacts.purge": (0.0,),
+        "artifacts.add_part": (part,),
+        "artifacts.take_parts": (TEAM, "p", "x", "g"),
+        "access.issue_run_token": ("mine", 1, 10**6),
+        "access.authenticate": (world["keys"]["viewer"],),
+        "access.role": (Principal(kind="user", name="somebody-else"), TEAM),
+        "access.create_user": (User(name="admin"),),
+        "access.create_key": ("somebody-else",),
+        "access.keys": ("somebody-else",),
+        "access.revoke_key": ("somebody-elses",),
+        "access.set_member": (Member(entity=TEAM, user="viewer", role=Role.VIEWER),),
+        "access.remove_member": (TEAM, "not-there"),
+        "access.members": (TEAM,),
+    }.get(key, ())
+
+
+def allowed(client: MetadataStore, key: str, values: tuple[Any, ...]) -> bool:
+    part, _, name = key.partition(".")
+    try:
+        getattr(client if part == "store" else getattr(client, part), name)(*values)
+    except AccessError:
+        return False
+    except WindlassError:
+        return True  # it was let in, and found something else to say
+    return True
+
+
+def test_the_table_names_every_method() -> None:
+    assert set(NEEDS) == set(calls())
+    assert set(RULES) == set(calls()) | {"blobs.read", "blobs.write", "blobs.collect"}
+
+
+@pytest.mark.parametrize("who", [*ORDER, "run", "without"])
+def test_every_method_for_every_role(
+    who: str, world: dict[str, Any], serve: Callable[..., str], connect: Callable[..., MetadataStore]
+) -> None:
+    client = connect(serve(), world["keys"].get(who, ""))
+    wrong = []
+    for key, needed in NEEDS.items():
+        if who == "without":
+            expected = False
+        elif who == "run":
+            expected = key in RUN
+        else:
+            expected = ORDER.index(who) >= ORDER.index(needed)
+        if allowed(client, key, arguments(world, key)) is not expected:
+            wrong.append(f"{who} {'must' if expected else 'must not'} call {key}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def inside(world: dict[str, Any], serve: Callable[..., str], connect: Callable[..., MetadataStore]) -> MetadataStore:
+    """The store as the code of the run sees it."""
+    return connect(serve(), world["keys"]["run"])
+
+
+def test_a_run_reaches_no_other_run_or_project(inside: MetadataStore, store: MetadataStore) -> None:
+    store.runs.create(Run(id="other", entity=TEAM, project="p"))
+    new = NewVersion(entity=TEAM, project="secret", name="data", type="t", digest=digest(7), manifest=digest(8))
+    hidden = store.artifacts.commit(new).version
+    for call in (
+        lambda: inside.runs.get("other"),
+        lambda: inside.runs.update("other", RunUpdate(notes="x")),
+        lambda: inside.runs.log_metrics("other", []),
+        lambda: inside.artifacts.get_by_id(hidden.id),
+        lambda: inside.artifacts.get(ArtifactRef(entity=TEAM, project="secret", name="data")),
+        lambda: inside.artifacts.list(ArtifactFilter()),
+        lambda: inside.artifacts.commit(new),
+        lambda: inside.artifacts.use("mine", hidden.id),
+        lambda: inside.runs.append_log("mine", [], "mine", "", "1"),
+    ):
+        with pytest.raises(AccessError):
+            call()
+
+
+def test_a_run_does_not_say_how_it_ended(inside: MetadataStore, store: MetadataStore) -> None:
+    run = inside.runs.update("mine", RunUpdate(state=RunState.FINISHED, exit_code=0, summary={"loss": 1}))
+    assert (run.state, run.exit_code, run.summary) == (RunState.PENDING, None, {"loss": 1})
+
+
+def test_what_a_run_logs_bears_its_name_and_attempt(inside: MetadataStore, world: dict[str, Any]) -> None:
+    new = NewVersion(entity=TEAM, project="p", name="out", type="t", digest=digest(9), manifest=digest(10), attempt=99)
+    assert inside.artifacts.commit(new).version.run == "mine"
+
+
+def test_a_superseded_attempt_is_out(inside: MetadataStore, store: MetadataStore, world: dict[str, Any]) -> None:
+    store.queues.release(Lease(run_id="mine", fence=world["fence"]), 0.0, RunUpdate(), next_attempt=True)
+    with pytest.raises((AccessError, FencedError)):
+        inside.runs.update("mine", RunUpdate(summary={"a": 1}))
+
+
+def test_protected_aliases_are_for_owners(
+    world: dict[str, Any], store: MetadataStore, serve: Callable[..., str], connect: Callable[..., MetadataStore]
+) -> None:
+    store.artifacts.update_collection(TEAM, "p", "data", CollectionUpdate(protected_aliases=("prod",)))
+    url = serve()
+    move = VersionUpdate(add_aliases=("prod",))
+    for who in ("submitter", "run"):
+        client = connect(url, world["keys"][who])
+        with pytest.raises(AccessError):
+            client.artifacts.update(world["version"], move)
+        with pytest.raises(AccessError):
+            client.artifacts.update_collection(TEAM, "p", "data", CollectionUpdate(protected_aliases=()))
+    assert "prod" in connect(url, world["keys"]["owner"]).artifacts.update(world["version"], move).aliases
+
+
+def test_the_author_is_who_signs_in(
+    world: dict[str, Any], serve: Callable[..., str], connect: Callable[..., MetadataStore]
+) -> None:
+    client = connect(serve(), world["keys"]["submitter"])
+    (run,) = client.queues.enqueue([NewItem(run_id="x", queue=REF, spec=SPEC, author="owner")])
+    assert run.author == "submitter"
