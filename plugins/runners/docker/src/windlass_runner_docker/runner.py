@@ -1,0 +1,275 @@
+"""The docker runner: one container per attempt, named after it."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from windlass.errors import ConfigError, RunnerError, RunNotFoundError, SubmitError, WindlassError
+from windlass.models.reason import Reason
+from windlass.plugins import Context
+from windlass.runners import LogLine, RunHandle, Runner, RunnerState, RunSpec, RunStatus
+from windlass_runner_docker.config import DockerArgs, DockerConfig
+from windlass_runner_docker.options import container_options, read_args
+from windlass_runner_docker.output import entries, parse_cursor, read
+from windlass_runner_docker.pull import pull
+from windlass_runner_docker.states import ended
+
+__all__ = ["DockerRunner"]
+
+_PREFIX = "windlass-"
+_LABEL = "windlass.attempt"
+_LOCK_LIMIT = 60.0
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+# The engine's default log format replaces bytes that are not UTF-8; this one keeps them. The sizes only bound what
+# lies on disk between two readings.
+_LOG = {"Type": "local", "Config": {"max-size": "512m", "max-file": "3"}}
+
+
+class DockerRunner(Runner):
+    """Starts containers. What it must remember beside them lies in ``<home>/docker/``: locks and stop requests."""
+
+    def __init__(self, config: DockerConfig, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self._notes = Path(context.settings.home) / "docker"
+        self._where = config.docker_host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        with self._errors():
+            self._client = docker.DockerClient(base_url=self._where, timeout=math.ceil(config.timeout))
+
+    def submit(self, spec: RunSpec) -> RunHandle:
+        """Create and start the container. See `Runner.submit`."""
+        if not spec.image:
+            raise ConfigError("the docker runner needs an image", where="$.image", hint="Build one, or use -d IMAGE.")
+        args = read_args(spec.resource_args)
+        options = container_options(spec, args, self._config.allow_env, os.environ)
+        # Between a look at the container and its start nobody else may start it: when the job is short, a second
+        # start would run it again.
+        with self._errors(SubmitError), self._lock(spec.attempt_id):
+            state = self._inspect(spec.attempt_id)
+            if state is None:
+                self._create(spec, args, options)
+            if state is None or state["State"]["Status"] == "created":
+                self._start(spec)
+        return self._handle(spec.attempt_id)
+
+    def find(self, attempt_id: str) -> RunHandle | None:
+        """The handle of an attempt whose container was started. See `Runner.find`."""
+        with self._errors():
+            state = self._inspect(attempt_id)
+        # A container that was only created is not started yet; `submit` does that.
+        if state is None or state["State"]["Status"] == "created":
+            return None
+        return self._handle(attempt_id)
+
+    def poll(self, handles: Sequence[RunHandle]) -> Mapping[RunHandle, RunStatus]:
+        """State of many attempts with one request, and one more for each that has ended. See `Runner.poll`."""
+        if not handles:
+            return {}
+        with self._errors():
+            listed = {
+                item.get("Labels", {}).get(_LABEL): item
+                for item in self._client.api.containers(all=True, filters={"label": _LABEL})
+            }
+            return {handle: self._status(handle.id, listed.get(handle.id)) for handle in handles}
+
+    def logs(self, handle: RunHandle, since: str = "") -> Iterator[LogLine]:
+        """Output behind a cursor. See `Runner.logs`."""
+        anchor, _ = parse_cursor(since)
+        api: Any = self._client.api
+        params = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": 0}
+        if anchor:
+            params["since"] = f"{anchor // 10**9}.{anchor % 10**9:09d}"  # type: ignore[assignment]
+        try:
+            with self._errors():
+                url = api._url("/containers/{0}/logs", _name(handle.id))
+                with api._get(url, params=params, stream=True) as response:
+                    api._raise_for_status(response)
+                    yield from read(entries(response.iter_content(256 * 1024)), since)
+        except NotFound:
+            raise RunNotFoundError(f"the container {_name(handle.id)} is gone", where=self._where) from None
+
+    def stop(self, handle: RunHandle, grace: float) -> None:
+        """Send SIGTERM; `poll` sends SIGKILL once the grace is over. See `Runner.stop`.
+
+        The end of the grace is kept in a file, so that whichever agent polls by then keeps to it.
+        """
+        with self._errors():
+            state = self._inspect(handle.id)
+            if state is None or not state["State"]["Running"]:
+                return
+            note = self._note(handle.id, "stop")
+            until = time.time() + max(0.0, grace)
+            if note.exists():
+                until = min(until, _until(note))
+            draft = note.with_suffix(f".{os.getpid()}.new")
+            draft.write_text(repr(until))
+            draft.rename(note)
+            self._kill(handle.id, "SIGTERM" if grace > 0 else "SIGKILL")
+
+    def cleanup(self, handle: RunHandle) -> None:
+        """Remove the container with its anonymous volumes. See `Runner.cleanup`."""
+        with self._errors():
+            try:
+                self._client.api.remove_container(_name(handle.id), force=True, v=True)
+            except NotFound:
+                pass
+            except APIError as error:
+                if error.status_code != 409:  # somebody else removes it at this moment
+                    raise
+            limit = time.monotonic() + self._config.timeout
+            while self._inspect(handle.id) is not None and time.monotonic() < limit:
+                time.sleep(0.02)
+        for kind in ("stop", "lock"):
+            self._note(handle.id, kind).unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """See whether the engine answers. See `Runner.check`."""
+        with self._errors():
+            self._client.ping()
+
+    def close(self) -> None:
+        """Close the connections. See `Runner.close`."""
+        self._client.close()
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _handle(self, attempt_id: str) -> RunHandle:
+        return RunHandle(runner="docker", id=attempt_id, data={"container": _name(attempt_id)})
+
+    def _inspect(self, attempt_id: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._client.api.inspect_container(_name(attempt_id))
+        except NotFound:
+            return None
+        return found
+
+    def _create(self, spec: RunSpec, args: DockerArgs, options: dict[str, Any]) -> None:
+        if args.pull == "always":
+            pull(self._client, self._context, self._config.registry, spec.image, args.platform)
+        create: Any = self._client.containers.create
+        for last in (False, True):
+            try:
+                create(spec.image, name=_name(spec.attempt_id), detach=True, log_config=_LOG, **options)
+            except ImageNotFound:
+                if last or args.pull == "never":
+                    raise SubmitError(
+                        f"the engine has no image {spec.image}", where=self._where, hint="Pull or build it."
+                    ) from None
+                pull(self._client, self._context, self._config.registry, spec.image, args.platform)
+            else:
+                return
+
+    def _start(self, spec: RunSpec) -> None:
+        try:
+            self._client.api.start(_name(spec.attempt_id))
+        except APIError as error:
+            with suppress(APIError):
+                self._client.api.remove_container(_name(spec.attempt_id), force=True, v=True)
+            text = str(error.explanation or error)
+            broken = (error.status_code or 500) >= 500 and "executable file not found" not in text
+            raise SubmitError(
+                f"the container cannot be started: {text}",
+                where=self._where,
+                hint="Check the entry point and the queue's options.",
+                retryable=broken and "no such file or directory" not in text,
+            ) from None
+
+    def _status(self, attempt_id: str, item: Mapping[str, Any] | None) -> RunStatus:
+        if item is None:
+            return _LOST
+        state = item["State"]
+        if state in ("created", "running", "paused", "restarting"):
+            note = self._note(attempt_id, "stop")
+            if note.exists() and time.time() > _until(note):
+                self._kill(attempt_id, "SIGKILL")
+            if state == "created":
+                return RunStatus(
+                    state=RunnerState.STARTING, reason=Reason(code="starting", message="the container is being started")
+                )
+            return RunStatus(state=RunnerState.RUNNING, started_at=float(item.get("Created", 0.0)))
+        found = self._inspect(attempt_id)
+        if found is None or found["State"]["Status"] == "removing":
+            return _LOST
+        return ended(found["State"], stopped=self._note(attempt_id, "stop").exists())
+
+    def _kill(self, attempt_id: str, name: str) -> None:
+        try:
+            self._client.api.kill(_name(attempt_id), name)
+        except APIError as error:
+            if error.status_code not in (404, 409):  # it has ended already
+                raise
+
+    def _note(self, attempt_id: str, kind: str) -> Path:
+        _name(attempt_id)
+        self._notes.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._notes / f"{attempt_id}.{kind}"
+
+    @contextmanager
+    def _lock(self, attempt_id: str) -> Iterator[None]:
+        limit = time.monotonic() + _LOCK_LIMIT
+        fd = os.open(self._note(attempt_id, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > limit:
+                        raise SubmitError(
+                            f"another agent has been starting {attempt_id} for {_LOCK_LIMIT:g} s", retryable=True
+                        ) from None
+                    time.sleep(0.01)
+            yield
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def _errors(self, kind: type[RunnerError] = RunnerError) -> Iterator[None]:
+        """Say what the engine refused in Windlass' words."""
+        try:
+            yield
+        except (WindlassError, NotFound):
+            raise
+        except APIError as error:
+            text = str(error.explanation or error)
+            raise kind(
+                f"the Docker engine refused: {text}", where=self._where, retryable=(error.status_code or 500) >= 500
+            ) from None
+        except (DockerException, requests.RequestException, OSError) as error:
+            raise kind(
+                f"the Docker engine does not answer: {error}",
+                where=self._where,
+                hint="Start it, check the socket's permissions, or set runners.docker.docker-host.",
+                retryable=True,
+            ) from None
+
+
+_LOST = RunStatus(
+    state=RunnerState.LOST,
+    reason=Reason(code="lost", message="the container is gone", hint="Somebody removed it, or the engine was reset."),
+)
+
+
+def _name(attempt_id: str) -> str:
+    if not _NAME.fullmatch(attempt_id):
+        raise RunnerError(f"{attempt_id!r} is no attempt id", hint="Letters, digits, '_', '.' and '-'.")
+    return f"{_PREFIX}{attempt_id}"
+
+
+def _until(note: Path) -> float:
+    try:
+        return float(note.read_text())
+    except (OSError, ValueError):
+        return 0.0

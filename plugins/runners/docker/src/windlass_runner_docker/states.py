@@ -1,0 +1,60 @@
+"""How a container ended, in the words of the runner interface."""
+
+from __future__ import annotations
+
+import calendar
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from windlass.models.reason import Reason
+from windlass.runners import RunnerState, RunStatus
+
+__all__ = ["ended"]
+
+
+def ended(state: Mapping[str, Any], *, stopped: bool) -> RunStatus:
+    """The status of an ended container.
+
+    Args:
+        state: ``State`` of the engine's answer.
+        stopped: The runner was asked to stop it.
+    """
+    code = int(state["ExitCode"])
+    kind, reason = RunnerState.FAILED, None
+    if stopped:
+        kind, reason = RunnerState.STOPPED, Reason(code="stopped", message="it was asked to stop")
+    elif state.get("OOMKilled"):
+        reason = Reason(
+            code="out-of-memory",
+            message="the kernel killed it because its memory ran out",
+            hint="Raise the queue's memory option.",
+            context={"exit_code": code},
+        )
+    elif code == 0 and not state.get("Error"):
+        kind = RunnerState.FINISHED
+    elif state.get("Error"):
+        reason = Reason(code="not-started", message=str(state["Error"]), context={"exit_code": code})
+    elif code > 128 and code - 128 in set(signal.Signals):
+        name = signal.Signals(code - 128).name
+        reason = Reason(code="signal", message=f"it was killed by {name}", context={"signal": name, "exit_code": code})
+    else:
+        reason = Reason(code="exit-code", message=f"it ended with exit code {code}", context={"exit_code": code})
+    return RunStatus(
+        state=kind,
+        exit_code=code,
+        reason=reason,
+        started_at=_seconds(state.get("StartedAt")),
+        finished_at=_seconds(state.get("FinishedAt")),
+    )
+
+
+def _seconds(stamp: str | None) -> float:
+    """Seconds since the epoch of ``2026-01-31T12:34:56.123456789Z``; 0.0 for the engine's "never"."""
+    if not stamp or stamp.startswith("0001-"):
+        return 0.0
+    fraction = stamp[19:].rstrip("Z")
+    return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) + (
+        float(f"0{fraction}") if fraction else 0.0
+    )
