@@ -71,6 +71,9 @@ def run(arguments: list[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         return _BROKEN_PIPE
+    except SystemExit as error:
+        # click ends the process itself when the reader of a pipe has gone, with its own stand-in for stdout.
+        return _BROKEN_PIPE if sys.stdout is not sys.__stdout__ else int(error.code or 0)
     except Exception as error:
         from windlass_cli.problems import report
 
