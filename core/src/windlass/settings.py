@@ -30,16 +30,16 @@ class Settings:
         home: ``WINDLASS_HOME``: all local state. Default ``~/.windlass``.
         base_url: ``WINDLASS_BASE_URL``: the metadata store. Empty: a SQLite file in `home`;
             ``sqlite:///path``, ``postgresql://…``, ``http(s)://…`` or ``unix:///socket`` for a server.
-        api_key: ``WINDLASS_API_KEY``.
-        entity: ``WINDLASS_ENTITY``. Default: the user's login name.
-        project: ``WINDLASS_PROJECT``. Default ``uncategorized``.
+        api_key: ``WINDLASS_API_KEY``: key or token for a server.
+        entity: ``WINDLASS_ENTITY``: owner of what is made. Default: the user's login name.
+        project: ``WINDLASS_PROJECT``: name space of what is made. Default ``uncategorized``.
         run_id: ``WINDLASS_RUN_ID``: the run this process belongs to.
         attempt: ``WINDLASS_ATTEMPT``: attempt number of that run.
-        run_name: ``WINDLASS_NAME``.
+        run_name: ``WINDLASS_NAME``: display name of the run.
         job_name: ``WINDLASS_JOB_NAME``: name for the job made from this run.
         docker: ``WINDLASS_DOCKER``: image this process runs in.
         artifact_dir: ``WINDLASS_ARTIFACT_DIR``: where artifacts are downloaded to. Default ``./artifacts``.
-        cache_dir: ``WINDLASS_CACHE_DIR``. Default ``<home>/cache``.
+        cache_dir: ``WINDLASS_CACHE_DIR``: copies that may be deleted. Default ``<home>/cache``.
         lease_seconds: ``WINDLASS_LEASE_SECONDS``: an agent's claim is free again when not renewed for so long.
         config: ``WINDLASS_CONFIG`` (JSON): run config given by the launch.
         mode: ``WINDLASS_MODE``: ``online`` or ``disabled`` (the SDK records nothing).

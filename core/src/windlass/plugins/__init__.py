@@ -2,7 +2,7 @@
 
 from windlass.plugins.app import App
 from windlass.plugins.events import ArtifactCommitted, ImageBuilt, RunChanged, RunFinished, RunSubmitted
-from windlass.plugins.hookspec import hookimpl, hookspec
+from windlass.plugins.hookspec import hookimpl
 from windlass.plugins.types import (
     BuilderPlugin,
     Context,
@@ -32,5 +32,4 @@ __all__ = [
     "SerializerPlugin",
     "StoragePlugin",
     "hookimpl",
-    "hookspec",
 ]

@@ -1,0 +1,175 @@
+"""Write the generated parts of the documentation: ``python docs/generate.py``; with ``--check`` only compare.
+
+Generated are the pages of ``reference/`` and, in all pages, the code blocks that follow ``<!-- include: path -->``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+NOTE = "<!-- written by docs/generate.py; do not edit -->\n"
+WIDTH = 100
+
+
+def hooks() -> str:
+    """The hooks, from the specification."""
+    from windlass.plugins import hookspec
+
+    parts = ["# Hooks\n", NOTE, inspect.cleandoc(hookspec.__doc__ or ""), ""]
+    source = inspect.getsource(hookspec)
+    for title, marker in (("Providers", "# -- providers"), ("Events", "# -- events")):
+        parts.append(f"## {title}\n")
+        section = source[source.index(marker) :]
+        section = section[: section.find("# -- ", 5)] if "# -- " in section[5:] else section
+        for name in re.findall(r"^def (windlass_\w+)\(", section, re.MULTILINE):
+            hook = getattr(hookspec, name)
+            parts.append(f"### `{name}{_signature(hook)}`\n\n{inspect.cleandoc(hook.__doc__ or '')}\n")
+    return "\n".join(parts)
+
+
+def _signature(hook: Any) -> str:
+    return str(inspect.signature(hook)).replace("'", "")
+
+
+def errors() -> str:
+    """The errors, from the tree."""
+    from windlass import errors as tree
+
+    kinds = [kind for kind in tree.all_errors() if kind.__module__ == tree.__name__]
+    rows = ["| code | error | exit code | meaning |", "|---|---|---|---|"]
+    for kind in sorted(kinds, key=lambda kind: kind.code):
+        meaning = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
+        rows.append(f"| `{kind.code}` | `{kind.__name__}` | {kind.exit_code} | {meaning} |")
+    intro = "Every error has a stable code, which is also in `--json` output, in a run's reason and in HTTP problems.\n"
+    return "\n".join(["# Errors\n", NOTE, intro, inspect.cleandoc(tree.__doc__ or ""), "", *rows, ""])
+
+
+def plugins() -> str:
+    """The settings of all plugins of this repository, from their config classes."""
+    from windlass.plugins.app import KINDS, App
+
+    ours = {tomllib.loads(path.read_text())["project"]["name"] for path in ROOT.glob("plugins/*/*/pyproject.toml")}
+    parts = ["# Plugins\n", NOTE, "The same, for what is installed: `windlass plugins show KIND NAME`.\n"]
+    app = App()
+    for kind in KINDS:
+        infos = [info for info in app.catalog(kind).infos() if info.distribution in ours]
+        if infos:
+            parts.append(f"## {kind.capitalize()}\n")
+        for info in infos:
+            descriptor = app.catalog(kind).get(info.name)
+            parts.append(f"### `{info.name}` ({info.distribution})\n\n{descriptor.summary}\n")
+            parts += _table(descriptor.config, "No settings.")
+            if getattr(descriptor, "resource_args", None) is not None:
+                parts.append("Queue config (`windlass queue create --config`, `-R`):\n")
+                parts += _table(descriptor.resource_args, "No keys.")
+    return "\n".join(parts)
+
+
+def _table(config: type[Any], empty: str) -> list[str]:
+    from windlass.config.schema import keys
+
+    rows = [f"| `{k.name}` | {_cell(k.type)} | {_default(k)} | {_cell(k.help)} |" for k in keys(config)]
+    return ["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""] if rows else [f"{empty}\n"]
+
+
+def _default(key: Any) -> str:
+    if key.required:
+        return "required"
+    return "" if key.default in (None, "", [], {}) else f"`{_cell(str(key.default))}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def cli() -> str:
+    """The command line, from its help texts."""
+    from windlass_cli.main import cli as command
+
+    parts = ["# Command line\n", NOTE]
+    for path, text in _helps(command, ("windlass",), None):
+        parts.append(f"{'#' * min(len(path) + 1, 4)} `{' '.join(path)}`\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def _helps(command: Any, path: tuple[str, ...], parent: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    import click
+
+    settings = {**command.context_settings, "terminal_width": WIDTH}
+    with click.Context(command, info_name=path[-1], parent=parent, **settings) as context:
+        yield path, command.get_help(context)
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                yield from _helps(command.get_command(context, name), (*path, name), context)
+
+
+def settings() -> str:
+    """The environment variables, from the settings class."""
+    from windlass.settings import Settings
+
+    rows = ["# Settings\n", NOTE, "Arguments win over the environment, the environment over defaults.\n"]
+    rows += ["| variable | meaning |", "|---|---|"]
+    text = inspect.cleandoc(Settings.__doc__ or "")
+    for entry in re.findall(r"^    \w+: (.+(?:\n        .+)*)", text[text.index("Attributes:") :], re.MULTILINE):
+        words = " ".join(entry.split())
+        match = re.match(r"``(WINDLASS_\w+)``(?: \(JSON\))?[.:]? *(.*)", words)
+        if match:
+            rows.append(f"| `{match[1]}` | {_cell(match[2])} |")
+    return "\n".join([*rows, ""])
+
+
+PAGES = {"hooks": hooks, "errors": errors, "plugins": plugins, "cli": cli, "settings": settings}
+_INCLUDE = re.compile(r"<!-- include: (\S+) -->\n```(\w*)[^\n]*\n.*?\n```\n", re.DOTALL)
+
+
+def included(text: str) -> str:
+    """A page with its included files as they are now."""
+
+    def fill(match: re.Match[str]) -> str:
+        content = (ROOT / match[1]).read_text(encoding="utf-8").rstrip("\n")
+        return f"<!-- include: {match[1]} -->\n```{match[2]} file={Path(match[1]).name}\n{content}\n```\n"
+
+    return _INCLUDE.sub(fill, text)
+
+
+def adr_index() -> str:
+    """The list of decisions, from their first lines."""
+    rows = [f"- [{p.read_text().splitlines()[0].lstrip('# ')}]({p.name})" for p in sorted((DOCS / "adr").glob("0*.md"))]
+    about = "Context, options, decision, consequences, and when a change violates it: one page a decision.\n"
+    return "\n".join(["# Decisions\n", NOTE, about, *rows, ""])
+
+
+def pages() -> dict[Path, str]:
+    """All generated text by file."""
+    found = {DOCS / "reference" / f"{name}.md": make() for name, make in PAGES.items()}
+    found[DOCS / "adr" / "README.md"] = adr_index()
+    for path in sorted(DOCS.rglob("*.md")):
+        if path not in found and "<!-- include:" in path.read_text(encoding="utf-8"):
+            found[path] = included(path.read_text(encoding="utf-8"))
+    return found
+
+
+def main(check: bool) -> int:
+    """Write what differs; with `check`, name it and return 1."""
+    stale = []
+    for path, text in pages().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(path.relative_to(ROOT).as_posix())
+            if not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    for name in stale:
+        sys.stdout.write(f"{'stale' if check else 'wrote'} {name}\n")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""The documentation is true: generated pages are up to date, links lead somewhere, and every block of code is run."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from attrs import frozen
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+WRITTEN = sorted(p for p in DOCS.rglob("*.md") if p.parent.name not in ("adr", "reference"))
+ALL = sorted(DOCS.rglob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_pages_are_up_to_date(generator: ModuleType) -> None:
+    stale = [str(path) for path, text in generator.pages().items() if not path.exists() or path.read_text() != text]
+    assert not stale, f"run: python docs/generate.py\n{stale}"
+
+
+def test_every_hook_is_documented_with_its_signature() -> None:
+    spec = importlib.import_module("windlass.plugins.hookspec")
+    page = (DOCS / "reference" / "hooks.md").read_text()
+    hooks = [name for name in vars(spec) if name.startswith("windlass_")]
+    assert len(hooks) >= 12
+    for name in hooks:
+        arguments = ", ".join(
+            str(p).replace("'", "") for p in inspect.signature(getattr(spec, name)).parameters.values()
+        )
+        assert f"`{name}({arguments})" in page
+
+
+# -- blocks of code ---------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Block:
+    """A fenced block: its language, what stands behind it (``file=…``, ``not-run: …``, ``output-has: …``), its text."""
+
+    language: str
+    note: str
+    text: str
+    line: int
+
+
+def blocks(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
+    fences = re.finditer(r"^```(\w+)[ \t]*([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(f[1], f[2].strip(), f[3], text.count("\n", 0, f.start()) + 1) for f in fences]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(DOCS)))
+def test_blocks_run(path: Path, tmp_path: Path) -> None:
+    """Blocks of a page run one after the other in one empty directory, as a reader would run them."""
+    env = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "WINDLASS_HOME": str(tmp_path / "home"),
+        "WINDLASS_ENTITY": "docs",
+    }
+    for block in blocks(path):
+        place = f"{path.relative_to(ROOT)}:{block.line}"
+        if block.note.startswith("not-run:"):
+            assert len(block.note) > len("not-run: because"), f"{place}: say why it is not run"
+            continue
+        name = re.search(r"file=(\S+)", block.note)
+        if name is not None:
+            _write(tmp_path / name[1], block)
+            continue
+        if block.language in ("mermaid", "text"):
+            continue
+        command = {"sh": ["sh", "-e", "-c", block.text], "python": [sys.executable, "-c", block.text]}.get(
+            block.language
+        )
+        assert command is not None, f"{place}: nobody runs {block.language}; mark it not-run: with a reason"
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110, check=False)
+        said = f"{place}:\n{block.text}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, said
+        if block.note.startswith("output-has:"):
+            assert block.note.partition(":")[2].strip() in done.stdout, said
+
+
+def _write(path: Path, block: Block) -> None:
+    """Write a file that a page shows, if it is well formed."""
+    {"python": lambda t: compile(t, path.name, "exec"), "toml": tomllib.loads, "json": json.loads}.get(
+        block.language, lambda t: t
+    )(block.text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(block.text, encoding="utf-8")
+
+
+# -- links and decisions ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(DOCS)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    broken = [link for link in links if link and "://" not in link and not (path.parent / link).exists()]
+    assert not broken
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "adr").glob("*.md")), ids=lambda path: path.name)
+def test_decisions_have_their_form(path: Path) -> None:
+    if path.name == "README.md":
+        return
+    assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", path.name)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"# {path.name[:4]}")
+    sections = [title.lower() for title in re.findall(r"^## (.+)$", text, re.MULTILINE)]
+    for wanted in ("context", "options", "decision", "consequences", "a change violates"):
+        assert any(title.startswith(wanted) for title in sections), f"no section '{wanted}' in {sections}"
+
+
+def test_numbers_of_decisions_are_unique() -> None:
+    numbers = [path.name[:4] for path in (DOCS / "adr").glob("0*.md")]
+    assert len(numbers) == len(set(numbers))
