@@ -148,7 +148,7 @@ def _walk(top: Path, folder: Path, prefix: str, levels: _Levels, skip: frozenset
             if not (path / _CACHE_MARK).exists():
                 yield from _walk(top, path, f"{relative}/", levels, skip)
             continue
-        source = path.resolve() if entry.is_symlink() else path
+        source = Path(os.path.realpath(path)) if entry.is_symlink() else path
         if source.is_file() and (source == path or top in source.parents):
             yield CodeFile(path=relative, source=source, executable=bool(source.stat().st_mode & 0o100))
 

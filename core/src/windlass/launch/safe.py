@@ -29,8 +29,8 @@ def inside(root: Path, relative: str, where: str) -> Path:
         ConfigError: `relative` leads out of `root`.
     """
     problem = relative_problem(relative)
-    base = root.resolve()
-    found = (base / relative).resolve() if not problem else base
+    base = Path(os.path.realpath(root))
+    found = Path(os.path.realpath(base / relative)) if not problem else base
     if not problem and found != base and base not in found.parents:
         problem = "a link leads out of the source"
     if problem:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 from attrs import evolve, field, frozen
 
-from windlass.errors import ConfigError, NotFoundError, PluginNotFoundError, Problem, UsageError
+from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, UsageError
 from windlass.ids import new_run_id
 from windlass.launch import templates
 from windlass.launch.drafts import Draft, make_draft, store_draft
@@ -270,7 +270,7 @@ class _Resolver:
             return None
         try:
             runner = self.app.runners.get(plan.resource)
-        except PluginNotFoundError:
+        except PluginError:
             return plan  # the agent's machine has it; this one need not
         if item.spec.source.kind is SourceKind.IMAGE and not runner.capabilities.needs_image:
             self._problem(
@@ -294,7 +294,7 @@ class _Resolver:
         """Do something whose failure is one more problem of the request."""
         try:
             return action()
-        except (UsageError, ConfigError, NotFoundError, PluginNotFoundError) as error:
+        except (UsageError, ConfigError, NotFoundError, PluginError) as error:
             if isinstance(error, ConfigError) and error.problems:
                 self.problems += error.problems
             else:

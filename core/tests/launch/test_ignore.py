@@ -1,0 +1,97 @@
+"""``.gitignore`` as git understands it, and ``.dockerignore``."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from windlass.errors import ConfigError
+from windlass.launch.ignore import DockerIgnore, code_files
+
+FILES = [
+    "main.py", "a.log", "keep.log", "build/out.o", "build/keep.txt", "src/build/x", "src/a.log", "src/deep/er/b.txt",
+    "docs/index.md", "docs/api/x.md", "foo/bar/baz", "x/foo/bar/y", "data/1.csv", "data/2.csv", "data/raw/3.csv",
+    "we ird", "tail ", "#hash", "!bang", "a[b].txt", "abc.txt", "cache/t/1", "Z", "sub/only.txt", "sub/not.txt",
+]  # fmt: skip
+
+RULES = [
+    "*.log\n!keep.log", "build/", "/build", "**/build", "foo/bar", "/foo/**", "docs/**/*.md", "data/*\n!data/raw/",
+    "data/\n!data/1.csv", "\\#hash\n\\!bang", "we\\ ird\ntail\\ ", "a[[]b].txt", "[a-c]bc.txt", "a?c.txt", "*", "*\n!*/\n!*.py",
+    "# comment\n\n  \n*.csv   ", "**", "src/**/b.txt", "x/**/y", "/*\n!/src", "[!Z]*", "cache/*/1", "deep", "er/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_the_same_files_as_git(tmp_path, rules):
+    for name in FILES:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (tmp_path / ".gitignore").write_text(rules + "\n")
+    (tmp_path / "sub" / ".gitignore").write_text("only.txt\n")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True, capture_output=True)
+    listed = subprocess.run(
+        ["git", "-c", "core.excludesFile=", "ls-files", "-z", "--others", "--exclude-standard"],
+        cwd=tmp_path, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    expected = sorted(name for name in listed.split("\0") if name)
+    assert sorted(file.path for file in code_files(tmp_path)) == expected
+
+
+def test_windlassignore_wins_over_gitignore(tmp_path):
+    for name in ("a.bin", "b.bin", "c.py"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".gitignore").write_text("*.bin\n")
+    (tmp_path / ".windlassignore").write_text("!a.bin\nc.py\n")
+    assert [f.path for f in code_files(tmp_path)] == [".gitignore", ".windlassignore", "a.bin"]
+
+
+def test_what_is_never_code(tmp_path):
+    for name in (".git/config", "__pycache__/a.pyc", "x.pyc", ".windlass/state", "venv/CACHEDIR.TAG", "venv/lib.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "windlass.db").write_text("")
+    (tmp_path / "main.py").write_text("")
+    assert [f.path for f in code_files(tmp_path, skip=[tmp_path / "home"])] == ["main.py"]
+
+
+def test_links(tmp_path):
+    code, other = tmp_path / "code", tmp_path / "other"
+    code.mkdir()
+    other.mkdir()
+    (other / "secret").write_text("s")
+    (code / "a.sh").write_text("#!/bin/sh\n")
+    (code / "a.sh").chmod(0o755)
+    (code / "inside").symlink_to("a.sh")
+    (code / "outside").symlink_to(other / "secret")
+    (code / "folder").symlink_to(other)
+    (code / "loop").symlink_to("loop")
+    found = {file.path: file.executable for file in code_files(code)}
+    assert found == {"a.sh": True, "inside": True}
+
+
+def test_no_directory(tmp_path):
+    with pytest.raises(ConfigError, match="not a directory"):
+        code_files(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "ignored"),
+    [
+        ("*.md", "a.md", True),
+        ("*.md", "docs/a.md", False),
+        ("**/*.md", "docs/a.md", True),
+        ("docs", "docs/a/b.md", True),
+        ("/docs", "docs/a", True),
+        ("*\n!main.py", "main.py", False),
+        ("*\n!src", "src/deep/x", False),
+        ("*\n!src\nsrc/x", "src/x", True),
+        ("./a", "a", True),
+        ("# a", "a", False),
+        ("../a", "a", False),
+    ],
+)
+def test_dockerignore(rules, path, ignored):
+    assert DockerIgnore(rules.splitlines()).ignored(path) is ignored
