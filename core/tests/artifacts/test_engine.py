@@ -391,3 +391,84 @@ def test_a_lost_blob_is_stored_again(engine: ArtifactEngine, logged: Artifact, t
     engine.log(again)
     assert again.get_entry("large").read_bytes() == (tree / "large").read_bytes()
     assert again.get_entry("sub/001.bin").read_bytes() == (tree / "sub/001.bin").read_bytes()
+
+
+# -- versions that several runs make
+
+
+def contribution(text: str, path: str) -> Artifact:
+    artifact = Artifact("shared", "t")
+    with artifact.new_file(path) as file:
+        file.write(text)
+    return artifact
+
+
+def test_several_runs_make_one_version(engine: ArtifactEngine) -> None:
+    engine.add_part(contribution("old", "a"), group="g", part="one")
+    engine.add_part(contribution("one", "a"), group="g", part="one")
+    engine.add_part(contribution("two", "b"), group="g", part="two")
+    engine.add_part(contribution("else", "c"), group="other", part="x")
+    with pytest.raises(ArtifactNotFoundError):
+        engine.get("shared")
+    made = engine.finish(Artifact("shared", "t"), group="g", aliases=["done"])
+    assert {entry.path: made.get_entry(entry.path).read_bytes() for entry in made.entries()} == {
+        "a": b"one",
+        "b": b"two",
+    }
+    assert engine.get("shared:done").version == "v0"
+    with pytest.raises(UsageError, match="nobody"):
+        engine.finish(Artifact("shared", "t"), group="g")
+
+
+def test_parts_that_contradict(engine: ArtifactEngine) -> None:
+    engine.add_part(contribution("one", "a"), group="g", part="first")
+    engine.add_part(contribution("two", "a"), group="g", part="second")
+    with pytest.raises(UsageError, match="'first' and 'second'"):
+        engine.finish(Artifact("shared", "t"), group="g")
+
+
+def test_labels_and_life(engine: ArtifactEngine, logged: Artifact) -> None:
+    from datetime import timedelta
+
+    logged.add_aliases("best")
+    logged.add_tags("two words")
+    logged.description, logged.metadata, logged.ttl = "text", {"k": (1,)}, timedelta(days=1)
+    logged.save()
+    found = engine.get("data:best")
+    assert (found.description, found.metadata, found.ttl) == ("text", {"k": [1]}, timedelta(days=1))
+    assert found.tags == ("two words",)
+    with pytest.raises(UsageError):
+        logged.add_aliases("v7")
+    with pytest.raises(ConflictError):
+        found.delete()
+    found.remove_aliases("best").delete()
+    with pytest.raises(ArtifactNotFoundError):
+        engine.get("data")
+
+
+def test_lineage(engine: ArtifactEngine, logged: Artifact) -> None:
+    from windlass.artifacts.lineage import lineage_tree, openlineage_events
+    from windlass.models.run import Run
+
+    engine.store.runs.create(Run(id="train1", name="train", entity="team", project="demo"))
+    engine.use(logged, "train1")
+    model = Artifact("model", "model")
+    with model.new_file("w") as file:
+        file.write("1")
+    engine.log(model, run="train1")
+    up = lineage_tree(engine.store, model.info)
+    assert [child.name for child in up.children] == ["train"]
+    assert up.children[0].children[0].name == logged.path
+    down = lineage_tree(engine.store, logged.info, direction="down")
+    assert down.children[0].children[0].name == model.path
+    (event,) = openlineage_events(engine.store, up)
+    assert [item["name"] for item in event["inputs"]] == ["data"]
+    assert event["outputs"][0]["facets"]["version"]["datasetVersion"] == "v0"
+    assert (logged.used_by(), model.logged_by()) == (["train1"], "train1")
+
+
+def test_interchange_digest(engine: ArtifactEngine) -> None:
+    artifact = Artifact("x", "t")
+    with artifact.new_file("file1.txt") as file:
+        file.write("hello")
+    assert engine.log(artifact).interchange_digest() == "a00c2239f036fb656c1dcbf9a32d89b4"

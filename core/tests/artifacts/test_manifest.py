@@ -41,7 +41,8 @@ def entry(path: str, **changes: object) -> Entry:
 
 
 PATHS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=20)
-PARTS = st.lists(st.tuples(st.sampled_from([digest_of(b"1"), digest_of(b"2", "sha256")]), st.integers(0), st.integers(0, 99)), max_size=4)  # fmt: skip
+BLOBS = st.sampled_from([digest_of(b"1"), digest_of(b"2", "sha256")])
+PARTS = st.lists(st.tuples(BLOBS, st.integers(0), st.integers(0, 99)), max_size=4)
 
 
 @given(st.dictionaries(PATHS, PARTS, max_size=30), st.sampled_from(["blake3", "sha256"]))

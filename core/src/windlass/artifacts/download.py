@@ -115,6 +115,7 @@ class Downloader:
         self._present = present
         self._link_from = {"auto": LINK_MIN, "hard": 0, "copy": sys.maxsize}[link]
         self._threads = threads
+        self._reflinks = True  # until the file system says that it has none
 
     def run(self, entries: Iterable[Entry], target: Target, *, allow_missing: bool = False) -> list[Entry]:
         """Write all entries; returns the references that were missing (with `allow_missing`).
@@ -154,9 +155,12 @@ class Downloader:
 
     def one(self, entry: Entry, place: str) -> None:
         """Write one entry to a path, whole or not at all."""
+        linked = entry.size >= self._link_from
+        if linked and self._link(entry, place):
+            return
         temporary = f"{place[: place.rfind('/')]}/.windlass-{secrets.token_hex(6)}"
         try:
-            if not (entry.size >= self._link_from and self._link(entry, temporary)):
+            if not (linked and self._link(entry, temporary)):
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
                 try:
                     self._fill(entry, handle)
@@ -182,10 +186,11 @@ class Downloader:
             return False
         source = self.cached(entry, lease=False)
         try:
-            if clone(source, place):
+            if self._reflinks and clone(source, place):
                 return True
+            self._reflinks = False
             os.link(source, place)
-        except FileNotFoundError:  # another process has cleaned the cache meanwhile
+        except (FileExistsError, FileNotFoundError):  # a file to replace, or the cache was cleaned meanwhile
             return False
         except OSError as error:
             if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from windlass.artifacts.digest import artifact_digest
 from windlass.artifacts.files import Source
-from windlass.artifacts.manifest import Entry, Part, write_manifest
+from windlass.artifacts.manifest import Entry, Manifest, Part, write_manifest
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
 from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
 from windlass.artifacts.statcache import StatCache
 from windlass.artifacts.upload import Uploader
 from windlass.errors import ArtifactNotFoundError, IntegrityError, UsageError
-from windlass.models.artifact import ArtifactRef, ArtifactVersion, NewVersion
+from windlass.models.artifact import ArtifactRef, ArtifactVersion, DistributedPart, NewVersion
 from windlass.plugins.events import ArtifactCommitted
 
 if TYPE_CHECKING:
@@ -110,6 +110,76 @@ class ArtifactEngine(ArtifactReading):
             self.app.fire(ArtifactCommitted(version=committed.version))
         return artifact
 
+    def add_part(
+        self, artifact: Artifact, *, group: str, part: str, entity: str = "", project: str = ""
+    ) -> DistributedPart:
+        """Store one run's share of a version that several runs make; nothing is visible before `finish`.
+
+        Args:
+            artifact: What this run contributes.
+            group: Name the runs agreed on.
+            part: Who contributes; giving the same part again replaces it.
+            entity: Default: the settings' entity.
+            project: Default: the settings' project.
+        """
+        entity = check_project(entity or self.settings.entity, what="entity")
+        project = check_project(project or self.settings.project)
+        artifact.draft.check_paths()
+        cache = self._stat_cache()
+        ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
+        with UploadSession(self.store.artifacts, owner=f"{group}/{part}") as session:
+            session.begin()
+            entries, _, same = self._settle(artifact.draft, cache, ref, session)
+            made = DistributedPart(
+                entity=entity,
+                project=project,
+                name=artifact.name,
+                type=artifact.type,
+                group=group,
+                part=part,
+                manifest=same.manifest if same else write_manifest(entries, self.blobs.put, self.algorithm),
+            )
+            self.store.artifacts.add_part(made)
+        cache.save()
+        return made
+
+    def finish(
+        self,
+        artifact: Artifact,
+        *,
+        group: str,
+        entity: str = "",
+        project: str = "",
+        run: str = "",
+        attempt: int | None = None,
+        aliases: Sequence[str] = (),
+    ) -> Artifact:
+        """Make one version of all parts of a group and of what `artifact` holds itself.
+
+        Raises:
+            UsageError: Two parts hold different content under one path (names both), or there is no part.
+        """
+        entity = entity or self.settings.entity
+        project = project or self.settings.project
+        parts = self.store.artifacts.take_parts(entity, project, artifact.name, group)
+        if not parts:
+            raise UsageError(f"nobody has contributed to '{artifact.name}' in the group '{group}'")
+        origin: dict[str, str] = {}
+        for part in parts:
+            for entry in Manifest(self.blobs, part.manifest):
+                before = artifact.draft.items.get(entry.path)
+                if isinstance(before, Entry) and before.digest != entry.digest:
+                    raise UsageError(
+                        f"the parts '{origin.get(entry.path, '')}' and '{part.part}' hold different content",
+                        where=entry.path,
+                        hint="Let each run write below a folder of its own.",
+                    )
+                origin[entry.path] = part.part
+                artifact.draft.add_entry(entry, overwrite=False)
+        logged = self.log(artifact, entity=entity, project=project, run=run, attempt=attempt, aliases=aliases)
+        self.store.artifacts.take_parts(entity, project, artifact.name, group, remove=True)
+        return logged
+
     def get(self, path: str, *, type: str = "", entity: str = "", project: str = "") -> Artifact:
         """The artifact a path names.
 
@@ -177,7 +247,7 @@ class ArtifactEngine(ArtifactReading):
         unread += self._lost(draft, entries)
         if unread:
             unread.sort(key=lambda source: source.path)
-            uploader = Uploader(self.blobs, self.algorithm, cache, self._locator(ref, unread))
+            uploader = Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref))
             for entry in uploader.store(unread):
                 entries[entry.path] = entry
         digest = self._digest(entries.values())
@@ -212,9 +282,6 @@ class ArtifactEngine(ArtifactReading):
             del entries[path]
             lost.append(item)
         return lost
-
-    def _locator(self, ref: ArtifactRef, unread: Sequence[Source]) -> _Locator:
-        return _Locator(self, ref)
 
 
 class _Locator:
