@@ -45,6 +45,7 @@ def test_a_role_is_assumed_and_its_credentials_renewed(make, monkeypatch):
     assert first.token
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=10)
     credentials._expiry_time = soon
+    credentials._refresh_using.__self__._cache.clear()
     second = credentials.get_frozen_credentials()
     assert second.access_key != first.access_key
 

@@ -1,0 +1,1 @@
+"""Credentials of a Google Cloud project."""
