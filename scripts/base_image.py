@@ -40,7 +40,11 @@ TOOLS = (
     "true",
     "uname",
 )
-EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2")
+# What wheels of compiled packages expect of every Linux, and what looking up names needs.
+EXTRA = (
+    "libstdc++.so.6", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1",
+    "libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2",
+)  # fmt: skip
 SKIP = re.compile(
     r"(^|/)(test|tests|idlelib|tkinter|turtledemo|site-packages|dist-packages|config-[^/]*)(/|$)|_tkinter"
 )

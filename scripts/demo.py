@@ -131,13 +131,13 @@ def follow(windlass: Windlass, queue: str, run_id: str) -> dict[str, Any]:
     with log.open("ab") as errors, windlass.start("launch-agent", "-q", queue, "--drain", stderr=errors) as agent:
         shown, printed = "queued", 0
         with Api(Settings(home=HOME)) as api:
-            while (going := agent.poll() is None) or not printed:
+            while (going := agent.poll() is None) or printed == 0:
                 found = api.run(run_id)
                 phase = str(found.record.phase or found.record.state)
                 if phase != shown:
                     shown = phase
                     say(paint(f"  {phase}", "36"))
-                output = b"".join(found.logs())
+                output = b"".join(found.logs(build=False))
                 sys.stdout.write(output[printed:].decode(errors="replace"))
                 printed = len(output)
                 if not going:

@@ -1,4 +1,4 @@
-"""Every distribution builds, and its wheel imports alone with what it declares; `pip install windlass` gives a command."""
+"""Every distribution builds, and its wheel works alone with what it declares; `windlass` gives a command."""
 
 from __future__ import annotations
 

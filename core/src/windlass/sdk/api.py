@@ -225,11 +225,11 @@ class RecordedRun:
                     yield {"_step": row.step, "_timestamp": row.time, **values}
             after = rows[-1].step
 
-    def logs(self) -> Iterator[bytes]:
-        """Its output so far, piece by piece."""
+    def logs(self, *, build: bool = True) -> Iterator[bytes]:
+        """Its output so far, piece by piece; without the image's build log if `build` is False."""
         start = 0
         while (page := self._session.store.runs.read_log(self.record.id, start)).lines:
-            yield from (line.data for line in page.lines)
+            yield from (line.data for line in page.lines if build or line.stream != "build")
             start = page.next
 
     def logged_artifacts(self) -> tuple[ArtifactVersion, ...]:
