@@ -165,7 +165,8 @@ def test_errors_keep_their_class_on_the_way(store: MetadataStore, serve: Serve, 
 def test_serving_in_the_foreground_ends_on_a_signal(settings: Settings) -> None:
     script = (
         "import sys; from windlass.plugins.app import App; from windlass_server import serve\n"
-        "store = App().open_store(); serve(store, port=0, anonymous=True, on_ready=lambda url: print(url, flush=True))\n"
+        "store = App().open_store()\n"
+        "serve(store, port=0, anonymous=True, on_ready=lambda url: print(url, flush=True))\n"
         "store.close(); print('ended')"
     )
     process = subprocess.Popen(
@@ -226,8 +227,6 @@ time.sleep(60)
 """
 
 
-# The HTTP library leaves a unix socket that was refused to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_another_agent_takes_over_when_the_first_dies(
     store: MetadataStore, app: App, settings: Settings, connect: Connect, tmp_path: Path
 ) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpcore2
 import httpx2
 
 from windlass import errors, wire
@@ -67,7 +69,9 @@ class Connection:
                     f"cannot reach {url}: {error.strerror}", hint="Is its agent running?"
                 ) from None
             path = f"/proc/self/fd/{self._folder}/{name}"
-        return httpx2.HTTPTransport(uds=path), "http://windlass"
+        transport = httpx2.HTTPTransport(uds=path)
+        transport._pool._network_backend = _UnixBackend()
+        return transport, "http://windlass"
 
     def call(self, path: str, body: bytes, *, repeatable: bool, extra: float = 0.0) -> bytes:
         """POST, again while the server cannot be reached.
@@ -138,6 +142,18 @@ class Connection:
         if self._folder >= 0:
             os.close(self._folder)
             self._folder = -1
+
+
+class _UnixBackend(httpcore2.SyncBackend):
+    """The library's own leaves a socket that was refused to the garbage collector; here a refusal is seen before."""
+
+    def connect_unix_socket(self, path: str, *args: Any, **kwargs: Any) -> httpcore2.NetworkStream:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except OSError as error:
+                raise httpcore2.ConnectError(str(error)) from error
+        return super().connect_unix_socket(path, *args, **kwargs)
 
 
 def raise_for(status: int, body: bytes, media_type: str, url: str) -> None:
