@@ -56,7 +56,7 @@ def serve():
                 if headers.get("Connection") == "close":
                     self.close_connection = True
 
-            do_GET = do_HEAD = _serve
+            do_GET = do_HEAD = _serve  # noqa: N815
 
             def log_message(self, *args):
                 pass

@@ -66,7 +66,7 @@ def test_a_server_without_head_etag_and_ranges(make, serve):
     def answer(method, path, headers):
         return (405, {}, b"") if method == "HEAD" else (200, {}, DATA)
 
-    url, seen = serve(answer)
+    url, _ = serve(answer)
     http = make()
     info = http.stat(url + "/x")
     assert (info.size, info.etag, info.mtime) == (len(DATA), "", 0.0)
@@ -160,7 +160,7 @@ def test_wrong_headers_are_a_config_error(make, serve):
 
 @pytest.mark.parametrize(
     ("location", "message"),
-    [("/again", "redirects"), ("ftp://x/y", "redirects to ftp"), ("file:///etc/passwd", "file")],
+    [("/again", "redirects"), ("ftp://x/y", "to ftp"), ("file:///etc/passwd", "file")],
 )
 def test_redirects_that_go_nowhere(make, serve, location, message):
     url, _ = serve(lambda m, p, h: (302, {"Location": location}, b""))

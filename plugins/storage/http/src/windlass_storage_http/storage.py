@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpStorage"]
 
-_CHUNK = 1 << 20
 _NO_HEAD = (400, 403, 404, 405, 501)  # what servers answer that serve GET only (presigned URLs: 403)
 
 
@@ -107,13 +106,13 @@ class HttpStorage(Storage):
             if answer.is_success and "content-length" in answer.headers:
                 return _info(uri, answer)
             if not answer.is_success and answer.status_code not in _NO_HEAD:
-                raise _failure(answer.status_code, uri)
+                raise _failure(answer, uri)
         # One byte is enough: the answer's range tells the size. Servers without ranges send all; it is not read.
         with self._request("GET", uri, {"Range": "bytes=0-0"}) as answer:
             if answer.status_code == 416 and _total(answer) == 0:
                 return _info(uri, answer)
             if not answer.is_success:
-                raise _failure(answer.status_code, uri)
+                raise _failure(answer, uri)
             return _info(uri, answer)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
@@ -169,7 +168,7 @@ class _Reading:
             stack.close()
             return answer, -1
         if not answer.is_success:
-            raise _failure(answer.status_code, self._ref.uri)
+            raise _failure(answer, self._ref.uri)
         info = _info(self._ref.uri, answer)
         _compare(self._ref, info)
         if self._etag and info.etag and info.etag != self._etag:
@@ -191,7 +190,7 @@ class _Reading:
             if skip < 0:
                 return
             try:
-                for chunk in answer.iter_raw(_CHUNK):
+                for chunk in answer.iter_raw():
                     piece = chunk[skip:]  # a server without ranges sends the file from its beginning
                     skip = max(0, skip - len(chunk))
                     if left >= 0:
@@ -241,8 +240,12 @@ def _changed(ref: ObjectRef, what: str, expected: str, found: str) -> ObjectChan
     )
 
 
-def _failure(status: int, uri: str) -> WindlassError:
+def _failure(answer: httpx2.Response, uri: str) -> WindlassError:
+    status = answer.status_code
     facts: dict[str, Any] = {"status": status}
+    folder = answer.url.path.endswith("/") and not (urlsplit(uri).path or "/").endswith("/")
+    if status == 403 and folder:  # the server led us into a directory, which it does not show
+        return ObjectNotFoundError("a folder is not a file", where=uri, context=facts)
     text = f"the server answered {status}"
     if status in (404, 410):
         return ObjectNotFoundError("there is no such file", where=uri, context=facts)
