@@ -122,3 +122,23 @@ def test_newer_format_is_refused() -> None:
     blobs.put(digest_of(data), data)
     with pytest.raises(IntegrityError, match="newer"):
         Manifest(blobs, digest_of(data))
+
+
+def test_documented_vectors() -> None:
+    """The vectors of docs/reference/blob-store.md."""
+    from windlass.artifacts.digest import artifact_digest
+
+    pack = digest_of(b"helloworld")
+    entries = [
+        Entry("a.txt", digest_of(b"hello"), 5),
+        Entry("b/c.txt", digest_of(b"world"), 5, ((pack, 5, 5),)),
+        Entry("r", "etag:abc", 3, (), "s3://b/k", {"etag": "abc"}),
+    ]
+    blobs = Blobs()
+    assert write_manifest(entries, blobs.put) == (
+        "blake3:8364ba466ba0a587915a97d453298fbf497920071b8674942cb955d5f5904fbe"
+    )
+    assert artifact_digest((entry.path, entry.digest) for entry in entries) == (
+        "blake3:55d71d8aac550c5d0588f48f36c11f8fdc762a5c36cd77eee32facd36261f2df"
+    )
+    assert write_manifest([], blobs.put) == "blake3:a35c02c459371c1a3a30d4afd00744422ee631b3c1dfc63b45d4449ac603d62d"
