@@ -12,7 +12,7 @@ from .conftest import ROOT, shown
 
 PATTERNS = {
     "address of a package index": r"https?://\S+/simple\b|files\.pythonhosted|--(extra-)?index-url[= ]http",
-    "path of somebody's machine": r"(?<![\w./<=-])/(root|work|home/[a-z]+|Users/[A-Za-z]+)/[\w.]",
+    "path of somebody's machine": r"(?<![\w./<=-])/(root/\.\w|work/\w|home/[a-z]+/\w|Users/[A-Za-z]+/\w)",
     "promise to do it later": r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b",
 }
 
