@@ -39,9 +39,17 @@ def world(tmp_path):
         )
     store = app.open_store(f"memory://{tmp_path.name}")
     engine = ArtifactEngine(app, store, settings)
-    yield SimpleNamespace(app=app, store=store, engine=engine, settings=settings, given={
-        "app": app, "store": store, "engine": engine,
-    })  # fmt: skip
+    yield SimpleNamespace(
+        app=app,
+        store=store,
+        engine=engine,
+        settings=settings,
+        given={
+            "app": app,
+            "store": store,
+            "engine": engine,
+        },
+    )
     store.close()
     app.close()
 

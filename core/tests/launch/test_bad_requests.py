@@ -81,12 +81,15 @@ def test_one_clear_error_and_nothing_stored(world, code, tmp_path, fields, messa
     (tmp_path / "nomain" / "other.py").write_text("")
     world.store.queues.create(
         Queue(
-            entity="team", name="q", resource="boxes", config={"cpus": "{{cpus}}"},
+            entity="team",
+            name="q",
+            resource="boxes",
+            config={"cpus": "{{cpus}}"},
             templates={"cpus": TemplateVariable(type="integer", default=1, maximum=8)},
             open_fields=("resource_args.memory", "env.A", "env.WINDLASS_API_KEY"),
             policy_max=LaunchPolicy(attempt_timeout=100, retry_delay=10),
         )
-    )  # fmt: skip
+    )
     given = dict(fields)
     uri = given.get("uri", "")
     if uri.startswith("@"):

@@ -10,16 +10,60 @@ from windlass.errors import ConfigError
 from windlass.launch.ignore import DockerIgnore, code_files
 
 FILES = [
-    "main.py", "a.log", "keep.log", "build/out.o", "build/keep.txt", "src/build/x", "src/a.log", "src/deep/er/b.txt",
-    "docs/index.md", "docs/api/x.md", "foo/bar/baz", "x/foo/bar/y", "data/1.csv", "data/2.csv", "data/raw/3.csv",
-    "we ird", "tail ", "#hash", "!bang", "a[b].txt", "abc.txt", "cache/t/1", "Z", "sub/only.txt", "sub/not.txt",
-]  # fmt: skip
+    "main.py",
+    "a.log",
+    "keep.log",
+    "build/out.o",
+    "build/keep.txt",
+    "src/build/x",
+    "src/a.log",
+    "src/deep/er/b.txt",
+    "docs/index.md",
+    "docs/api/x.md",
+    "foo/bar/baz",
+    "x/foo/bar/y",
+    "data/1.csv",
+    "data/2.csv",
+    "data/raw/3.csv",
+    "we ird",
+    "tail ",
+    "#hash",
+    "!bang",
+    "a[b].txt",
+    "abc.txt",
+    "cache/t/1",
+    "Z",
+    "sub/only.txt",
+    "sub/not.txt",
+]
 
 RULES = [
-    "*.log\n!keep.log", "build/", "/build", "**/build", "foo/bar", "/foo/**", "docs/**/*.md", "data/*\n!data/raw/",
-    "data/\n!data/1.csv", "\\#hash\n\\!bang", "we\\ ird\ntail\\ ", "a[[]b].txt", "[a-c]bc.txt", "a?c.txt", "*", "*\n!*/\n!*.py",
-    "# comment\n\n  \n*.csv   ", "**", "src/**/b.txt", "x/**/y", "/*\n!/src", "[!Z]*", "cache/*/1", "deep", "er/",
-]  # fmt: skip
+    "*.log\n!keep.log",
+    "build/",
+    "/build",
+    "**/build",
+    "foo/bar",
+    "/foo/**",
+    "docs/**/*.md",
+    "data/*\n!data/raw/",
+    "data/\n!data/1.csv",
+    "\\#hash\n\\!bang",
+    "we\\ ird\ntail\\ ",
+    "a[[]b].txt",
+    "[a-c]bc.txt",
+    "a?c.txt",
+    "*",
+    "*\n!*/\n!*.py",
+    "# comment\n\n  \n*.csv   ",
+    "**",
+    "src/**/b.txt",
+    "x/**/y",
+    "/*\n!/src",
+    "[!Z]*",
+    "cache/*/1",
+    "deep",
+    "er/",
+]
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -33,8 +77,11 @@ def test_the_same_files_as_git(tmp_path, rules):
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True, capture_output=True)
     listed = subprocess.run(
         ["git", "-c", "core.excludesFile=", "ls-files", "-z", "--others", "--exclude-standard"],
-        cwd=tmp_path, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     expected = sorted(name for name in listed.split("\0") if name)
     assert sorted(file.path for file in code_files(tmp_path)) == expected
 

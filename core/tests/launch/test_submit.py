@@ -57,8 +57,10 @@ def test_a_code_job_travels(world, code, tmp_path, queue):
     plan = plan_run(run, queue, image="img:1")
     assert plan.command == ("python", "main.py")
     assert plan.resource_args == {
-        "cpus": 4, "env": [f"RUN={run.id}", "BY=ann", "Q=gpu", "ESC=${run_id}"], "volume": "/data:/data",
-    }  # fmt: skip
+        "cpus": 4,
+        "env": [f"RUN={run.id}", "BY=ann", "Q=gpu", "ESC=${run_id}"],
+        "volume": "/data:/data",
+    }
     assert (plan.base_image, plan.accelerator, plan.image) == ("vendor/cuda:1", True, "img:1")
     assert plan.policy.stop_grace == 20
     assert plan.policy.start_timeout == 1800
@@ -118,9 +120,13 @@ def test_merge_order_and_origins(world, code, queue, tmp_path):
         "  resource_args: {memory: 1g}\n  env: {SEED: '1'}\n  policy: {attempt_timeout: 50}\n"
     )
     request = LaunchRequest(
-        uri=str(code), queue="gpu", overrides=file, run_config={"b": {"c": 9}}, set=("b.e=1e-3", "f=[1, x]"),
+        uri=str(code),
+        queue="gpu",
+        overrides=file,
+        run_config={"b": {"c": 9}},
+        set=("b.e=1e-3", "f=[1, x]"),
         resource_args='{"boxes": {"memory": "2g"}}',
-    )  # fmt: skip
+    )
     found = resolve(request, **world.given)
     spec = found.item.spec
     assert spec.run_config == {"a": 1, "b": {"c": 9, "d": 3, "e": 0.001}, "f": [1, "x"]}
@@ -129,10 +135,17 @@ def test_merge_order_and_origins(world, code, queue, tmp_path):
     assert found.plan.resource_args["memory"] == "2g"
     assert found.plan.policy.attempt_timeout == 50
     for path, origin in {
-        "run_config.a": "overrides file", "run_config.b.c": "flag", "run_config.b.e": "flag", "args": "overrides file",
-        "resource_args.memory": "flag", "resource_args.volume": "queue", "template_values.cpus": "queue",
-        "policy.attempt_timeout": "overrides file", "entry_point": "overrides file", "source": "flag",
-    }.items():  # fmt: skip
+        "run_config.a": "overrides file",
+        "run_config.b.c": "flag",
+        "run_config.b.e": "flag",
+        "args": "overrides file",
+        "resource_args.memory": "flag",
+        "resource_args.volume": "queue",
+        "template_values.cpus": "queue",
+        "policy.attempt_timeout": "overrides file",
+        "entry_point": "overrides file",
+        "source": "flag",
+    }.items():
         assert found.origins[path] == origin, path
     assert not world.store.artifacts.list(ArtifactFilter(entity="team"))
     assert not world.store.runs.list(__import__("windlass.models.run", fromlist=["RunFilter"]).RunFilter())
@@ -171,15 +184,24 @@ def _job(world, **changes):
 def test_inputs_are_checked_when_submitted(world, queue):
     _job(world)
     request = LaunchRequest(
-        job="known", queue="gpu", set=("epochs=0", "lrr=1"), files={"c.yaml": {"a": 5}, "d.yaml": {}},
-    )  # fmt: skip
+        job="known",
+        queue="gpu",
+        set=("epochs=0", "lrr=1"),
+        files={"c.yaml": {"a": 5}, "d.yaml": {}},
+    )
     with pytest.raises(ConfigError) as caught:
         submit(request, **world.given)
     text = str(caught.value)
-    for part in ("$.run_config.epochs: must be at least 1", "did you mean 'lr'", "$.files.c.yaml.a: expected str",
-                 "no such config file"):  # fmt: skip
+    for part in (
+        "$.run_config.epochs: must be at least 1",
+        "did you mean 'lr'",
+        "$.files.c.yaml.a: expected str",
+        "no such config file",
+    ):
         assert part in text
-    assert submit(LaunchRequest(job="known:latest", queue="gpu", set=("epochs=3",)), **world.given).config == {"epochs": 3}
+    assert submit(LaunchRequest(job="known:latest", queue="gpu", set=("epochs=3",)), **world.given).config == {
+        "epochs": 3
+    }
 
 
 def test_schemas_of_a_run_are_kept_when_packaged_again(world):
@@ -189,8 +211,10 @@ def test_schemas_of_a_run_are_kept_when_packaged_again(world):
     assert again.version == first.version
     rows = describe_job("known", engine=world.engine, entity="team", project="demo").inputs
     assert [(row.file, row.path, row.type, row.bounds) for row in rows] == [
-        ("", "epochs", "int", "1 …"), ("", "lr", "float", ""), ("c.yaml", "a", "str", ""),
-    ]  # fmt: skip
+        ("", "epochs", "int", "1 …"),
+        ("", "lr", "float", ""),
+        ("c.yaml", "a", "str", ""),
+    ]
 
 
 def test_a_repeated_submission_does_not_run_twice(world, code):

@@ -14,7 +14,11 @@ from windlass.launch.paths import covered, dotted, leaves, merge, parse_path, pa
 from windlass.models.queue import TemplateVariable
 
 JSON_TREES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=30) | st.sampled_from(["{{a}}", "${run_id}", "x{{b}}y"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=30)
+    | st.sampled_from(["{{a}}", "${run_id}", "x{{b}}y"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -45,9 +49,27 @@ def test_image_references(text, host, path, target):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "a b", "A/b:c d", "a/B", "a:", "a:-x", "https://a/b", "a@sha256:1", "a@", "a//b", "/a", "a/", "-a/b",
-             "a\nb", "x" * 300, "a:" + "t" * 129]
-)  # fmt: skip
+    "text",
+    [
+        "",
+        " ",
+        "a b",
+        "A/b:c d",
+        "a/B",
+        "a:",
+        "a:-x",
+        "https://a/b",
+        "a@sha256:1",
+        "a@",
+        "a//b",
+        "/a",
+        "a/",
+        "-a/b",
+        "a\nb",
+        "x" * 300,
+        "a:" + "t" * 129,
+    ],
+)
 def test_what_is_no_image(text):
     with pytest.raises(UsageError) as caught:
         parse_image(text, "--docker-image")
@@ -55,8 +77,16 @@ def test_what_is_no_image(text):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(("host", "loopback"), [("localhost:5000", True), ("127.0.0.1:1", True), ("[::1]:5", True),
-                                               ("127.evil.example", False), ("localhost.example:1", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost:5000", True),
+        ("127.0.0.1:1", True),
+        ("[::1]:5", True),
+        ("127.evil.example", False),
+        ("localhost.example:1", False),
+    ],
+)
 def test_loopback(host, loopback):
     assert parse_image(f"{host}/a").is_loopback is loopback
 
@@ -117,7 +147,7 @@ def test_every_path_ends(text):
     try:
         assert all(parse_path(text))
     except UsageError as error:
-        assert error.hint
+        assert error.hint  # noqa: PT017
 
 
 def test_a_single_text_is_not_taken_for_a_list():
@@ -229,8 +259,10 @@ def test_template_values_are_never_macros(value):
 def test_macros():
     config = {"a": "${run_id}-${author}", "b": ["$${run_id}", "$$${x}", "$HOME"], "${run_id}": 1}
     assert macros.expand(config, {"run_id": "r1", "author": "me"}) == {
-        "a": "r1-me", "b": ["${run_id}", "$${x}", "$HOME"], "${run_id}": 1,
-    }  # fmt: skip
+        "a": "r1-me",
+        "b": ["${run_id}", "$${x}", "$HOME"],
+        "${run_id}": 1,
+    }
 
 
 def test_the_agents_environment_cannot_be_read(monkeypatch):
@@ -251,4 +283,4 @@ def test_macros_are_total(config):
     try:
         macros.expand(config, {})
     except MacroError as error:
-        assert error.problems
+        assert error.problems  # noqa: PT017

@@ -46,15 +46,57 @@ def test_a_script(tmp_path):
 
 
 HOSTILE = [
-    "", "-", "--upload-pack=touch /tmp/x", "-oProxyCommand=x", "ext::sh -c touch% /tmp/x", "fd::17", "foo::bar",
-    "https://", "https:///x", "https://host", "https://host/", "https://-host/x", "https://host/-x", "https://h/a b",
-    "ssh://-oProxyCommand=x/y", "ssh://-x@host/y", "ssh://host/$(x)", "ssh://host/a;b", "ssh://host/`x`", "ssh://h/a'b",
-    "-x@host:path", "host:-path", "git@host:--upload-pack=x", "git@-host:x", "user@host:a b", "user@host:$(x)", "host::x",
-    "http://host/x", "git://host/x", "ftp://host/x", "rsync://host/x", "javascript:alert(1)//", "file://host/x", "file://x",
-    "https://user:password@host/x", "https://h/x#main", "https://h/x?y=1", "https://h:99999/x", "https://h:0/x",
-    "https://[::1/x", "https://h/x\n", "https://h/\x00", "a\x1bb", "./none", "/none", "~/surely-none", "no such place",
-    "nowhere", "https://h/%0a", "https://h/%24(x)",
-]  # fmt: skip
+    "",
+    "-",
+    "--upload-pack=touch /tmp/x",
+    "-oProxyCommand=x",
+    "ext::sh -c touch% /tmp/x",
+    "fd::17",
+    "foo::bar",
+    "https://",
+    "https:///x",
+    "https://host",
+    "https://host/",
+    "https://-host/x",
+    "https://host/-x",
+    "https://h/a b",
+    "ssh://-oProxyCommand=x/y",
+    "ssh://-x@host/y",
+    "ssh://host/$(x)",
+    "ssh://host/a;b",
+    "ssh://host/`x`",
+    "ssh://h/a'b",
+    "-x@host:path",
+    "host:-path",
+    "git@host:--upload-pack=x",
+    "git@-host:x",
+    "user@host:a b",
+    "user@host:$(x)",
+    "host::x",
+    "http://host/x",
+    "git://host/x",
+    "ftp://host/x",
+    "rsync://host/x",
+    "javascript:alert(1)//",
+    "file://host/x",
+    "file://x",
+    "https://user:password@host/x",
+    "https://h/x#main",
+    "https://h/x?y=1",
+    "https://h:99999/x",
+    "https://h:0/x",
+    "https://[::1/x",
+    "https://h/x\n",
+    "https://h/\x00",
+    "a\x1bb",
+    "./none",
+    "/none",
+    "~/surely-none",
+    "no such place",
+    "nowhere",
+    "https://h/%0a",
+    "https://h/%24(x)",
+]
 
 
 @pytest.mark.parametrize("uri", HOSTILE)
@@ -90,7 +132,9 @@ def test_any_text_is_classified_or_refused(uri):
     assert "::" not in found.remote.partition("[")[0]
 
 
-@pytest.mark.parametrize("ref", ["", "-x", "--all", "a..b", "a b", "a\nb", "@{u}", "a@{1}", "a:b", "a^", "~1", "x.lock", "/a"])
+@pytest.mark.parametrize(
+    "ref", ["", "-x", "--all", "a..b", "a b", "a\nb", "@{u}", "a@{1}", "a:b", "a^", "~1", "x.lock", "/a"]
+)
 def test_refs_that_are_none(ref):
     with pytest.raises(UsageError):
         check_ref(ref)

@@ -184,12 +184,10 @@ class BuilderContract(Contract):
         assert b"almost-there" in log.data
         assert not caught.value.retryable
 
-    def test_missing_package_is_named(
-        self, builds: None, builder: Builder, source: Path, base_image: str
-    ) -> None:
+    def test_missing_package_is_named(self, builds: None, builder: Builder, source: Path, base_image: str) -> None:
         line = "ERROR: No matching distribution found for no-such-package==9.9"
         (source / "Dockerfile").write_text(f"FROM {base_image}\nRUN echo '{line}' && exit 1\n")
-        with pytest.raises(BuildError, match="no-such-package==9.9"):
+        with pytest.raises(BuildError, match=r"no-such-package==9\.9"):
             builder.build(BuildSpec(run_id="contract", context=str(source)), RecordedLog())
 
     def test_missing_base_image_is_an_error(self, builds: None, builder: Builder, source: Path) -> None:
@@ -198,7 +196,7 @@ class BuilderContract(Contract):
             builder.build(BuildSpec(run_id="contract", context=str(source)), RecordedLog())
 
     def test_missing_dockerfile_is_an_error(self, builds: None, builder: Builder, source: Path) -> None:
-        with pytest.raises(BuildError, match="Dockerfile.none"):
+        with pytest.raises(BuildError, match=r"Dockerfile\.none"):
             builder.build(
                 BuildSpec(run_id="contract", context=str(source), dockerfile="Dockerfile.none"), RecordedLog()
             )

@@ -139,13 +139,14 @@ def _checkout(
 
 def _submodules(mirror: Mirror, commit: str, remote: str) -> list[tuple[str, str, str]]:
     """Path, URL and commit of the submodules of a commit; gitlinks without a ``.gitmodules`` entry are left empty."""
-    links = {}
+    links, listed = {}, False
     for record in mirror.run("ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
         head, tab, path = record.partition(b"\t")
         words = head.split()
+        listed = listed or path == b".gitmodules"
         if tab and words[0] == b"160000":
             links[os.fsdecode(path)] = words[2].decode()
-    if not links:
+    if not links or not listed:
         return []
     listing = mirror.run("config", "--blob", f"{commit}:.gitmodules", "--null", "--list")
     values: dict[str, dict[str, str]] = {}

@@ -1,0 +1,318 @@
+"""Inputs: schemas, overrides, config files with comments; and the policies of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import attrs
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass.errors import ConfigError, UnsupportedError, UsageError
+from windlass.launch.files import patch_file, patch_yaml, read_config
+from windlass.launch.inputs import joined, managed_config, managed_file, read_file_overrides, read_overrides, shards
+from windlass.launch.paths import merge
+from windlass.launch.policy import effective_policy, next_retry, retries_used
+from windlass.launch.schema import infer_schema, schema_of, validate
+from windlass.models.launch import LaunchPolicy
+from windlass.models.reason import Reason
+from windlass.models.run import Run
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1000, 1000)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(alphabet="abc :#{}[]'\"-&*!|>%@`\\\n\té", max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(alphabet="abcde_.- ", min_size=1, max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+TREES = st.dictionaries(st.text(alphabet="abcde_.- ", min_size=1, max_size=4), VALUES, min_size=1, max_size=4)
+
+
+def test_types_as_documented():
+    config = {
+        "trainer": {"learning_rate": 0.01, "batch_size": 32, "model": "resnet", "private": {"key": "v"}},
+        "seed": 1,
+    }
+    found = managed_config(config, include=["trainer"], exclude=["trainer.private"])
+    assert found.types == {"trainer": {"learning_rate": "float", "batch_size": "int", "model": "str"}}
+    assert validate({"trainer": {"learning_rate": 1}}, found.schema) == []
+    for wrong in (
+        {"seed": 2},
+        {"trainer": {"private": {"key": "x"}}},
+        {"trainer": {"batch_size": "x"}},
+        {"trainer": {"batch_size": 1.5}},
+        {"trainer": {"batch_size": True}},
+        {"trainer": 5},
+    ):
+        assert len(validate(wrong, found.schema)) == 1, wrong
+
+
+@given(TREES)
+def test_values_fit_the_schema_inferred_from_them(tree):
+    assert validate(tree, infer_schema(tree)) == []
+
+
+@attrs.frozen(kw_only=True)
+class AttrsConfig:
+    epochs: int = 1
+    name: str = "x"
+
+
+@dataclasses.dataclass
+class DataConfig:
+    epochs: int
+    nested: list[int] = dataclasses.field(default_factory=list)
+
+
+class PydanticLike:
+    @classmethod
+    def model_json_schema(cls):
+        return {
+            "type": "object",
+            "properties": {"epochs": {"$ref": "#/$defs/E"}, "mode": {"allOf": [{"enum": ["a"]}]}},
+            "$defs": {"E": {"type": "integer", "minimum": 1}},
+        }
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        AttrsConfig,
+        AttrsConfig(),
+        DataConfig,
+        PydanticLike,
+        PydanticLike(),
+        {"type": "object", "properties": {"epochs": {"type": "integer"}}},
+    ],
+)
+def test_explicit_schemas(source):
+    schema = schema_of(source)
+    assert validate({"epochs": 3}, schema) == []
+    assert "$.epochs" in str(validate({"epochs": "x"}, schema)[0])
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "integer", "minimum": 2}, 1),
+        ({"maximum": 2}, 3),
+        ({"exclusiveMinimum": 2}, 2),
+        ({"exclusiveMaximum": 2}, 2),
+        ({"enum": [1, "a"]}, "b"),
+        ({"enum": [1]}, True),
+        ({"const": 1}, 2),
+        ({"minLength": 2}, "a"),
+        ({"maxLength": 1}, "ab"),
+        ({"type": "array", "items": {"type": "string"}}, [1]),
+        ({"minItems": 1}, []),
+        ({"maxItems": 1}, [1, 2]),
+        ({"uniqueItems": True}, [1, 1]),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 1),
+        (False, 1),
+        ({"type": ["string", "null"]}, 1),
+        ({"allOf": [{"minimum": 1}, {"maximum": 2}]}, 3),
+        ({"type": "object", "properties": {"a": False}}, {"a": 1}),
+        ({"type": "boolean"}, 1),
+        ({"type": "number"}, True),
+    ],
+)
+def test_what_a_schema_refuses(schema, value):
+    problems = validate(value, schema)
+    assert len(problems) == 1
+    assert problems[0].where.startswith("$")
+
+
+def test_schemas_with_mistakes():
+    wrong = {"type": "object", "properties": {"a": {"type": "int"}, "b": {"minimum": "x"}, "c": {"enum": 1}, "d": 5}}
+    with pytest.raises(ConfigError) as caught:
+        schema_of(wrong)
+    assert len(caught.value.problems) == 4
+    with pytest.raises(UsageError, match="no schema can be made"):
+        schema_of(5)
+
+
+def test_a_schema_that_contains_itself_ends():
+    schema = schema_of(
+        {
+            "type": "object",
+            "properties": {"a": {"$ref": "#/$defs/A"}},
+            "$defs": {"A": {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}}},
+        }
+    )
+    assert validate({"a": {"a": {"a": {}}}}, schema) == []
+
+
+@given(st.text(max_size=200), st.integers(1, 50))
+def test_shards_come_together_again(text, size):
+    env = shards("NAME", text, size)
+    assert joined(env, "NAME") == text
+    assert all(len(part) <= size for part in env.values())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "5", "null"])
+def test_damaged_overrides(text):
+    with pytest.raises(ConfigError, match="WINDLASS_CONFIG"):
+        read_overrides({"WINDLASS_CONFIG": text})
+
+
+def test_file_overrides_must_be_mappings():
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        read_file_overrides({"WINDLASS_LAUNCH_FILE_OVERRIDES": '{"a.yaml": 1}'})
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+YAML = """# top
+learning_rate: 0.01  # lr
+model:   resnet
+opt:
+  # inner
+  name: adam # c
+  betas: [0.9, 0.99]
+  sub:
+    - 1
+    - 2
+# tail
+data: {a: 1}
+text: |
+  foo
+  bar
+empty:
+"""
+
+
+def test_comments_are_kept():
+    values = {
+        "learning_rate": 1e-3,
+        "opt": {"name": "sgd", "sub": [3], "new": {"x": 1}},
+        "data": {"b": "z"},
+        "text": "q",
+        "empty": 5,
+        "more": True,
+    }
+    new = patch_yaml(YAML, values)
+    assert yaml.safe_load(new) == merge(yaml.safe_load(YAML), values)
+    for comment in ("# top", "# lr", "# inner", "# c", "# tail"):
+        assert comment in new
+    assert "model:   resnet" in new
+
+
+@given(TREES, TREES)
+def test_patched_yaml_is_the_merged_data(tmp_path_factory, tree, values):
+    path = tmp_path_factory.mktemp("yaml") / "c.yaml"
+    path.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+    wanted = merge(read_config(path), values)
+    patch_file(path, values)
+    assert read_config(path) == wanted
+
+
+def test_json_keeps_its_indent(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{\n    "a": 1,\n    "b": {"c": "é"}\n}\n')
+    patch_file(path, {"b": {"d": 2}})
+    assert '\n    "a": 1' in path.read_text()
+    assert read_config(path) == {"a": 1, "b": {"c": "é", "d": 2}}
+
+
+def test_toml_keeps_comments(tmp_path):
+    pytest.importorskip("tomlkit")
+    path = tmp_path / "c.toml"
+    path.write_text("# top\na = 1 # one\n[b]\nc = 2\n")
+    patch_file(path, {"a": 5, "b": {"d": "x"}})
+    assert "# top" in path.read_text()
+    assert "# one" in path.read_text()
+    assert read_config(path) == {"a": 5, "b": {"c": 2, "d": "x"}}
+
+
+def test_toml_without_tomlkit_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tomlkit", None)
+    path = tmp_path / "c.toml"
+    path.write_text("a = 1\n")
+    with pytest.raises(UnsupportedError, match="tomlkit"):
+        patch_file(path, {"a": 2})
+    assert path.read_text() == "a = 1\n"
+
+
+def test_a_managed_file(tmp_path):
+    (tmp_path / "c.yaml").write_text(YAML)
+    found = managed_file(
+        "c.yaml", ["learning_rate", "opt"], ["opt.sub"], root=tmp_path, overrides={"c.yaml": {"learning_rate": 0.5}}
+    )
+    assert read_config(tmp_path / "c.yaml")["learning_rate"] == 0.5
+    assert found.content["learning_rate"] == 0.5
+    assert found.types["opt"] == {"name": "str", "betas": "list"}
+    before = (tmp_path / "c.yaml").read_text()
+    with pytest.raises(ConfigError) as caught:
+        managed_file(
+            "c.yaml", ["learning_rate"], root=tmp_path, overrides={"c.yaml": {"learning_rate": "fast", "model": "x"}}
+        )
+    assert len(caught.value.problems) == 3
+    assert (tmp_path / "c.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("path", ["../c.yaml", "/c.yaml", "~/c.yaml", "c.ini"])
+def test_files_that_cannot_be_managed(tmp_path, path):
+    with pytest.raises(UsageError):
+        managed_file(path, root=tmp_path, overrides={})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("c.yaml", "- 1"), ("c.yaml", "a: ["), ("c.json", "{"), ("c.toml", "a="), ("d.yaml", "")]
+)
+def test_files_that_are_damaged(tmp_path, name, text):
+    if text:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=name):
+        managed_file(name, root=tmp_path, overrides={})
+
+
+# -- policy ---------------------------------------------------------------------------------------------------------
+
+
+def test_effective_policies():
+    found = effective_policy(
+        LaunchPolicy(retries={"exit-code": 2}, stop_grace=0.0), LaunchPolicy(retries={"infrastructure": 3}, deadline=9)
+    )
+    assert found.retries == {"infrastructure": 3, "preemption": 5, "out-of-memory": 0, "exit-code": 2}
+    assert (found.stop_grace, found.deadline, found.start_timeout, found.queue_timeout) == (0.0, 9, 1800, None)
+
+
+def test_retries_end_with_their_budget():
+    policy = effective_policy(
+        LaunchPolicy(retries={"exit-code": 3}, retry_delay=10, retry_max_delay=25), LaunchPolicy()
+    )
+    run, delays = Run(id="r"), []
+    reason = Reason(code="exit-code", context={"exit_code": 1})
+    while (retry := next_retry(policy, run, reason)) is not None:
+        delays.append(retry.delay)
+        run = attrs.evolve(run, reason=retry.reason)
+    assert delays == [10, 20, 25]
+    assert retries_used(run) == {"exit-code": 3}
+    preempted = next_retry(policy, run, Reason(code="preempted"))
+    assert preempted is not None
+    assert preempted.cause == "preemption"
+
+
+@pytest.mark.parametrize("code", ["config", "macro", "secret", "stopped-by-user", "deadline", "usage", "fenced"])
+def test_what_is_never_retried(code):
+    policy = effective_policy(
+        LaunchPolicy(retries=dict.fromkeys(("infrastructure", "exit-code", "preemption"), 9)), LaunchPolicy()
+    )
+    assert next_retry(policy, Run(id="r"), Reason(code=code), retryable=True) is None
+
+
+def test_exit_codes_and_retryable_errors():
+    policy = effective_policy(
+        LaunchPolicy(retries={"exit-code": 1, "infrastructure": 1}, retry_exit_codes=(75,)), LaunchPolicy()
+    )
+    assert next_retry(policy, Run(id="r"), Reason(code="exit-code", context={"exit_code": 1})) is None
+    assert next_retry(policy, Run(id="r"), Reason(code="exit-code", context={"exit_code": 75})) is not None
+    assert next_retry(policy, Run(id="r"), Reason(code="build")) is None
+    assert next_retry(policy, Run(id="r"), Reason(code="build"), retryable=True) is not None
