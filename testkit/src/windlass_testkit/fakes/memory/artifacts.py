@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import builtins
 import math
-import re
 from collections.abc import Iterable
 
 from attrs import evolve
 
+from windlass.artifacts.names import check_alias, check_name, check_tag, check_type
 from windlass.errors import ArtifactNotFoundError, ConflictError, NotFoundError, UsageError
 from windlass.ids import new_id
 from windlass.metastore import ArtifactStore
@@ -308,8 +308,6 @@ def _matches(version: ArtifactVersion, where: ArtifactFilter) -> bool:
 
 
 def _check(new: NewVersion) -> None:
-    from windlass.artifacts.names import check_name, check_type
-
     check_name(new.name)
     check_type(new.type)
     _check_labels(new.aliases, new.tags)
@@ -317,8 +315,6 @@ def _check(new: NewVersion) -> None:
 
 def _check_labels(aliases: Iterable[str], tags: Iterable[str]) -> None:
     for alias in aliases:
-        if not re.fullmatch(r"[^\s/:@]{1,128}", alias) or re.fullmatch(r"v\d+", alias):
-            raise UsageError(f"{alias!r} is no alias", hint="No spaces, '/', ':' or '@', and not like v3.")
+        check_alias(alias)
     for tag in tags:
-        if not re.fullmatch(r"[A-Za-z0-9_ -]{1,128}", tag):
-            raise UsageError(f"{tag!r} is no tag", hint="Letters, digits, '_', '-' and spaces.")
+        check_tag(tag)

@@ -192,7 +192,8 @@ class MemoryQueues(QueueStore):
             full = queue.limits.per_user is not None and busy.count(run.author) >= queue.limits.per_user
             if not item.claimed and run.not_before <= now and not full and self._ready(run):
                 turn = busy.count(run.author) if queue.fair_share else 0
-                found.append((run.priority, turn, item.place, run_id))
+                urgency = run.priority if queue.prioritized else 0
+                found.append((urgency, turn, item.place, run_id))
         return min(found)[3] if found else None
 
     def _add(self, item: NewItem, queue: Queue, now: float) -> None:
@@ -229,7 +230,7 @@ def _new_run(item: NewItem, queue: Queue, now: float) -> Run:
         queue=queue.name,
         job=item.spec.job,
         author=item.author,
-        priority=item.priority if queue.prioritized else 2,
+        priority=item.priority,
         resource=item.spec.resource or queue.resource,
         config=item.config,
         spec=item.spec,
