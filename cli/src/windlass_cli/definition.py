@@ -94,18 +94,20 @@ def _place(where: str, document: Document) -> str:
 
 def _resource_problems(queue: Queue, app: App, document: Document) -> list[Problem]:
     """What the runner says about the config, fields with templates apart: their values come later."""
-    from windlass.launch.plan import queue_config, resource_name
+    from windlass.launch.plan import BUILDER_KEY, check_builder, queue_config, resource_name
 
     runner = app.runners.get(resource_name(queue.resource))
+    problems = check_builder(queue)
     if runner.resource_args is None:
-        return []
+        return problems
     config = queue_config(queue)
     prefix = "$" if config == queue.config else f"$.{next(iter(queue.config), '')}"
+    config.pop(BUILDER_KEY, None)  # for the builder, not for the resource
     try:
         structure(_without_templates(config), runner.resource_args, where=prefix, document=document)
     except ConfigError as error:
-        return list(error.problems)
-    return []
+        problems += error.problems
+    return problems
 
 
 def _without_templates(node: Any) -> Any:

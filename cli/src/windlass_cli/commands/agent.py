@@ -36,6 +36,8 @@ def launch_agent(
     flags = {"queues": queues, "max_jobs": max_jobs, "entity": entity, "drain": drain or None}
     config = load(path, flags)
     chatty = max(verbose, config.verbosity, state.verbosity)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.getLogger("windlass_agent").setLevel(logging.INFO if chatty < 2 else logging.DEBUG)
     logging.getLogger("windlass").setLevel(logging.WARNING if not chatty else logging.INFO)
     agent = Agent(config, state.app, state.store)

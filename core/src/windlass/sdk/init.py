@@ -114,9 +114,10 @@ def init(
         if launched:
             record = patiently(lambda: session.store.runs.get(resolved.run_id), _PATIENCE)
         else:
+            run_id = _checked_id(resolved.run_id) or new_run_id()
             fresh = RunRecord(
-                id=_checked_id(resolved.run_id) or new_run_id(),
-                name=resolved.run_name,
+                id=run_id,
+                name=resolved.run_name or run_id,
                 entity=resolved.entity,
                 project=resolved.project,
                 state=RunState.RUNNING,
