@@ -19,10 +19,29 @@ from windlass.models.queue import Queue
 from windlass.models.reason import JSON
 from windlass.models.run import Run
 
-__all__ = ["BaseImage", "RunPlan", "base_image", "plan_run", "queue_config", "resource_name"]
+__all__ = [
+    "BUILDER_KEY",
+    "BaseImage",
+    "RunPlan",
+    "base_image",
+    "check_builder",
+    "plan_run",
+    "queue_config",
+    "resource_name",
+]
+    "BUILDER_KEY",
+    "BaseImage",
+    "RunPlan",
+    "base_image",
+    "check_builder",
+    "plan_run",
+    "queue_config",
+    "resource_name",
+]
 
 _ALIASES = {"local-container": "docker", "local-process": "process", "local": "docker", "gcp-vertex": "vertex"}
-_BUILDER = "builder"
+BUILDER_KEY = "builder"
+"""Key of a queue's config that speaks of the image's base and is not handed to the resource."""
 
 
 @frozen(kw_only=True)
@@ -97,7 +116,7 @@ def plan_run(run: Run, queue: Queue, *, image: str = "") -> RunPlan:
         "author": run.author,
     }
     args = merge(templates.fill(config, values), spec.resource_args)
-    args.pop(_BUILDER, None)
+    args.pop(BUILDER_KEY, None)
     command, rest = command_of(spec)
     return RunPlan(
         resource=resource_name(queue.resource or spec.resource),
@@ -154,18 +173,31 @@ def base_image(spec: LaunchSpec, queue: Queue) -> BaseImage:
     """
     if spec.base_image:
         return BaseImage(ref=spec.base_image)
-    builder = queue_config(queue).get(_BUILDER) or {}
-    accelerator = builder.get("accelerator") or builder.get("cuda") if isinstance(builder, Mapping) else None
-    refs = {
-        "accelerator.base_image": accelerator.get("base_image") if isinstance(accelerator, Mapping) else accelerator,
-        "base_image": builder.get("base_image") if isinstance(builder, Mapping) else builder,
-    }
-    for key, ref in refs.items():
-        if ref is not None and not isinstance(ref, str):
-            raise ConfigError("expected an image reference", where=f"$.{_BUILDER}.{key}", hint="e.g. python:3.12-slim")
+    refs = _builder_refs(queue)
+    problems = check_builder(queue)
+    if problems:
+        raise ConfigError(problems[0].message, where=problems[0].where, hint=problems[0].hint)
     if refs["accelerator.base_image"]:
         return BaseImage(ref=refs["accelerator.base_image"], accelerator=True)
     return BaseImage(ref=spec.source.base_image or refs["base_image"] or "")
+
+
+def check_builder(queue: Queue) -> list[Problem]:
+    """What does not fit in a queue's ``builder`` part."""
+    return [
+        Problem("expected an image reference", where=f"$.{BUILDER_KEY}.{key}", hint="e.g. python:3.12-slim")
+        for key, ref in _builder_refs(queue).items()
+        if ref is not None and not isinstance(ref, str)
+    ]
+
+
+def _builder_refs(queue: Queue) -> dict[str, JSON]:
+    builder = queue_config(queue).get(BUILDER_KEY) or {}
+    accelerator = builder.get("accelerator") or builder.get("cuda") if isinstance(builder, Mapping) else None
+    return {
+        "accelerator.base_image": accelerator.get("base_image") if isinstance(accelerator, Mapping) else accelerator,
+        "base_image": builder.get("base_image") if isinstance(builder, Mapping) else builder,
+    }
 
 
 def command_of(spec: LaunchSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
