@@ -76,7 +76,7 @@ def walk(
             name = below + entry.name
             if wanted is not None and not wanted(name, entry.is_dir()):
                 continue
-            if entry.is_symlink() and not follow:
+            if not follow and entry.is_symlink():
                 raise UsageError(
                     "it is a symbolic link", where=entry.path, hint="Pass follow_symlinks=True, or exclude it."
                 )

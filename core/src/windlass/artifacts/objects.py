@@ -13,8 +13,9 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from windlass.artifacts.digest import algorithm_of, artifact_digest
 from windlass.artifacts.media import Media, MediaReader, MediaWriter, media_class
-from windlass.errors import AccessError, PluginNotFoundError, UsageError
+from windlass.errors import IntegrityError, PluginNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
     from windlass.artifacts.manifest import Entry
     from windlass.plugins.app import App
+    from windlass.plugins.types import SerializerPlugin
 
 __all__ = ["add_object", "load_object", "pick_serializer"]
 
@@ -94,7 +96,8 @@ def load_object(engine: ArtifactEngine, artifact: Artifact, entry: Entry, *, all
     """Read an object back with the serializer that wrote it. The bytes are verified before it sees them.
 
     Raises:
-        AccessError: The serializer runs code that the bytes name, and the artifact is not of the own entity.
+        AccessError: The serializer runs code that the bytes name, and the policy does not permit it.
+        IntegrityError: Bytes, manifest or signature are not what was recorded.
         UsageError: The entry holds no object.
         SerializationError: The bytes are not what the record says.
     """
@@ -106,8 +109,8 @@ def load_object(engine: ArtifactEngine, artifact: Artifact, entry: Entry, *, all
         return MediaReader(engine, artifact.manifest).load(entry, kind)
     name = str(record.get("serializer"))
     plugin = engine.app.serializers.get(name)
-    if plugin.executes_code or record.get("executes_code"):
-        _check_code_allowed(engine, artifact, entry.path, name, allow_code)
+    if plugin.executes_code:
+        _check_may_load(engine, artifact, plugin, allow_code)
     backend = engine.app.create_serializer(name, cast("Mapping[str, Any]", record.get("parameters") or {}))
     _warn_of_versions(entry.path, record, backend.versions())
     with tempfile.TemporaryFile(prefix="windlass-", dir=engine.temporary()) as file:
@@ -117,20 +120,22 @@ def load_object(engine: ArtifactEngine, artifact: Artifact, entry: Entry, *, all
         return backend.load(stream)
 
 
-def _check_code_allowed(
-    engine: ArtifactEngine, artifact: Artifact, path: str, serializer: str, allow_code: bool | None
+def _check_may_load(
+    engine: ArtifactEngine, artifact: Artifact, plugin: SerializerPlugin[Any], allow_code: bool | None
 ) -> None:
+    """Ask the policy; and prove that the manifest is the one that the (signed) artifact digest stands for."""
+    from windlass.trust import check_may_load, load_policy
+
     if allow_code is None:
         allow_code = os.environ.get("WINDLASS_ALLOW_CODE", "").lower() in ("1", "true", "yes", "all")
-    if allow_code or artifact.entity == engine.settings.entity:
-        return
-    raise AccessError(
-        f"'{path}' was written with {serializer}, whose files run code when they are read, by the entity "
-        f"'{artifact.entity}', which is not yours",
-        where=artifact.path,
-        hint="If you trust it, pass allow_code=True or set WINDLASS_ALLOW_CODE=1; "
-        "better: have it written as JSON, Parquet, NumPy or safetensors.",
-    )
+    policy = load_policy(engine.settings.home)
+    check_may_load(artifact.info, plugin, policy=policy, own_entity=engine.settings.entity, allow=allow_code)
+    expected = artifact.digest
+    found = artifact_digest(((entry.path, entry.digest) for entry in artifact.manifest), algorithm_of(expected))
+    if found != expected:
+        raise IntegrityError(
+            f"the manifest is not that of the artifact: expected {expected}, found {found}", where=artifact.path
+        )
 
 
 def _warn_of_versions(path: str, record: Mapping[str, Any], present: Mapping[str, str]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from windlass.errors import WindlassError
-from windlass.metastore import ArtifactStore
+
+if TYPE_CHECKING:
+    from windlass.metastore import ArtifactStore
 
 __all__ = ["UploadSession"]
 
