@@ -17,7 +17,7 @@ from attrs import frozen
 __all__ = ["Page", "list_ranges"]
 
 T = TypeVar("T")
-_RANGES = 48
+_RANGES = 20
 _ROUNDS = 3
 
 

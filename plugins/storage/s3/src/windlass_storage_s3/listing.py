@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from html import unescape
 from typing import Any
 from urllib.parse import unquote_plus
@@ -23,6 +23,10 @@ from windlass_storage_s3.errors import from_answer, translated
 __all__ = ["list_objects"]
 
 _FIELD = re.compile(rb"<(Key|Size|ETag|LastModified|VersionId|IsLatest)>([^<]*)<")
+# Nearly every store writes an entry's fields in this order; the others are read field by field.
+_USUAL = re.compile(
+    rb"<Key>([^<]*)</Key><LastModified>([^<]*)</LastModified><ETag>([^<]*)</ETag>.*?<Size>(\d+)</Size>", re.DOTALL
+)
 _PREFIX = re.compile(rb"<CommonPrefixes>\s*<Prefix>([^<]*)<")
 _KEY = re.compile(rb"<Key>([^<]*)<")
 _ENTRY = re.compile(rb"<(Contents|Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
@@ -85,6 +89,7 @@ def _info(where: Address, key: str, facts: dict[bytes, bytes]) -> ObjectInfo:
     )
 
 
+@lru_cache(4096)
 def _time(raw: bytes) -> float:
     return datetime.fromisoformat(raw.decode()).timestamp() if raw else 0.0
 
@@ -94,10 +99,17 @@ def _page(clients: Clients, where: Address, after: str, token: str) -> Page[Obje
     body = _get(clients, where, "list_objects_v2", Prefix=where.folder, **parameters)
     decode, items, last = _decoder(body), [], ""
     for part in body.split(b"<Contents>")[1:]:
-        facts = dict(_FIELD.findall(part))
-        last = decode(facts[b"Key"])
+        usual = _USUAL.match(part)
+        if usual:
+            last = decode(usual[1])
+            size, etag, moment = int(usual[4]), usual[3].decode().replace("&quot;", '"').strip('"'), _time(usual[2])
+            info = ObjectInfo(uri=where.uri(last), size=size, etag=etag, mtime=moment)
+        else:
+            facts = dict(_FIELD.findall(part))
+            last = decode(facts[b"Key"])
+            info = _info(where, last, facts)
         if not last.endswith("/"):
-            items.append((last, _info(where, last, facts)))
+            items.append((last, info))
     found = _TOKEN.search(body)
     return Page(items=items, last=last, token=_text(found[1]) if found else "")
 
