@@ -127,7 +127,9 @@ class RegistryContract(Contract):
     def test_missing_digest_is_none(self, registry: Registry, existing: tuple[str, str]) -> None:
         assert registry.resolve(f"{existing[0].rpartition(':')[0]}@sha256:{'0' * 64}") is None
 
-    @pytest.mark.parametrize("ref", ["", "with space:1", "team/UPPER:1", "name:", "a//b", "name@sha256:12", "http://x/y"])
+    @pytest.mark.parametrize(
+        "ref", ["", "with space:1", "team/UPPER:1", "name:", "a//b", "name@sha256:12", "http://x/y"]
+    )
     def test_what_is_no_reference_is_a_usage_error(self, registry: Registry, ref: str) -> None:
         with pytest.raises(UsageError):
             registry.resolve(ref)

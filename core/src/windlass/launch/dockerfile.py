@@ -20,8 +20,9 @@ _CACHE = "--mount=type=cache,target=/root/.cache/pip "
 _PIP = "/env/bin/python -m pip install --disable-pip-version-check --no-input"
 # Python does what useradd would, which is missing in small images. Group 0, as arbitrary users of some platforms have.
 _ADD_USER = (
-    f"import os; os.makedirs('{_HOME}', exist_ok=True); os.chown('{_HOME}', {_UID}, 0); os.chmod('{_HOME}', 0o775); "
-    f"open('/etc/passwd', 'a').write('windlass:x:{_UID}:0:windlass:{_HOME}:/bin/sh\\\\n')"
+    f"import os; os.makedirs('{_HOME}/src', exist_ok=True); "
+    f"[(os.chown(p, {_UID}, 0), os.chmod(p, 0o775)) for p in ('{_HOME}', '{_HOME}/src')]; "
+    f"open('/etc/passwd', 'a').write('windlass:x:{_UID}:0:windlass:{_HOME}:/bin/sh\\n')"
 )
 
 
@@ -85,7 +86,7 @@ def generate(plan: ImagePlan) -> str:
     lines += [
         "",
         "FROM base",
-        f'RUN ["python3", "-c", {json.dumps(_ADD_USER.replace(chr(92) * 2, chr(92)))}]',
+        f'RUN ["python3", "-c", {json.dumps(_ADD_USER)}]',
         "COPY --from=build /env /env",
         f"ENV PATH=/env/bin:$PATH HOME={_HOME} USER=windlass PYTHONUNBUFFERED=1",
         f"WORKDIR {_HOME}/src",

@@ -29,15 +29,6 @@ __all__ = [
     "queue_config",
     "resource_name",
 ]
-    "BUILDER_KEY",
-    "BaseImage",
-    "RunPlan",
-    "base_image",
-    "check_builder",
-    "plan_run",
-    "queue_config",
-    "resource_name",
-]
 
 _ALIASES = {"local-container": "docker", "local-process": "process", "local": "docker", "gcp-vertex": "vertex"}
 BUILDER_KEY = "builder"

@@ -109,22 +109,22 @@ def test_pushes_where_the_destination_says(make, engine, registry_server, tmp_pa
 def test_close_ends_a_running_build(make, tmp_path):
     if not find_client():
         pytest.skip("no docker program that can use BuildKit")
-    (tmp_path / "Dockerfile").write_text(f"FROM {PYTHON_IMAGE}\nRUN echo {os.urandom(4).hex()} && sleep 60\n")
-    builder, caught = make(buildkit="cli"), []
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {PYTHON_IMAGE}\nRUN echo {os.urandom(4).hex()}; echo started; sleep 60\n"
+    )
+    builder, caught, log = make(buildkit="cli"), [], RecordedLog()
 
     def run():
         try:
-            builder.build(BuildSpec(run_id="r", context=str(tmp_path)), RecordedLog())
+            builder.build(BuildSpec(run_id="r", context=str(tmp_path)), log)
         except BuildError as error:
             caught.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    end = time.monotonic() + 20
-    while not builder._backend._running if hasattr(builder, "_backend") else False:
-        assert time.monotonic() < end
+    end = time.monotonic() + 30
+    while b"started" not in log.data and time.monotonic() < end:
         time.sleep(0.05)
-    time.sleep(2)
     builder.close()
     thread.join(20)
     assert not thread.is_alive()
