@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import warnings
 from typing import Any
 
@@ -34,6 +35,7 @@ class Strike(Faults):
             if self.line is not None:
                 assert self.line.acquire(30.0)
             os.kill(os.getpid(), self.number)
+            time.sleep(0.2)  # the signal may come to another thread first
             if self.line is not None:
                 self.line.release()
 

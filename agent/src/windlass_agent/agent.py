@@ -253,7 +253,7 @@ class Agent:
         for held in lost:
             attempt = self._attempts.get(held.run_id)
             if attempt is not None and attempt.held is held:
-                attempt.give_up()
+                attempt.lost()
         for run_id in answer.stop:
             if (attempt := self._attempts.get(run_id)) is not None:
                 attempt.request_stop(outcome.STOPPED_BY_USER)

@@ -83,6 +83,7 @@ class Attempt:
         self._born = time.monotonic()
         self._over = False
         self._ending = False
+        self._reporting = False
 
     # -- what others ask --------------------------------------------------------------------------------------
 
@@ -128,6 +129,11 @@ class Attempt:
         if not self._over:
             _log.warning("%s belongs to another agent now", self.run_id)
         self._leave()
+
+    def lost(self) -> None:
+        """A renewal said that the claim holds no longer. While the end is being reported that is to be expected."""
+        if not self._reporting:
+            self.give_up()
 
     def hand_over(self) -> None:
         """Give the run back as it stands; who claims it next goes on with it."""
@@ -315,6 +321,7 @@ class Attempt:
         retry = None
         if state in (RunState.FAILED, RunState.CRASHED) and self._stop is None and self._submission and changes.reason:
             retry = next_retry(self._policy, self._record.claimed, changes.reason, retryable=retryable)
+        self._reporting = True
         if retry is not None:
             announce = self._record.retry(retry.delay, evolve(changes, reason=retry.reason))
         else:
