@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of one-line lambdas
 """S3 clients side by side: boto3, s3fs, obstore and windlass-storage-s3, in one run against one server.
 
     python benchmarks/bench_storage.py [--small 1000] [--list 100000] [--mib 256] [--rounds 3]
@@ -71,7 +72,11 @@ def _answer(method: str, target: str, headers: dict[str, str], facts: dict[str, 
         body = b"<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key><UploadId>u</UploadId></InitiateMultipartUploadResult>"
         return "", body, 0
     if method == "POST" and "uploadId" in query:
-        return "", b"<CompleteMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key><ETag>&quot;e-2&quot;</ETag></CompleteMultipartUploadResult>", 0
+        return (
+            "",
+            b"<CompleteMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key><ETag>&quot;e-2&quot;</ETag></CompleteMultipartUploadResult>",
+            0,
+        )
     size = facts["big"] if "big" in path else facts["object"]
     extra = 'ETag: "0123456789abcdef0123456789abcdef"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nAccept-Ranges: bytes\r\n'
     if method == "PUT":

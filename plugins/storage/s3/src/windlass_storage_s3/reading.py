@@ -55,13 +55,13 @@ class Reading:
         self._clients, self._where, self._ref, self._version = clients, where, ref, version
         self._etag = "" if version else ref.etag
 
-    def fetch(self, start: int, end: int) -> Iterator[bytes]:
-        """Chunks from `start` to `end` (-1: the end of the object)."""
+    def fetch(self, start: int, end: int, chunk: int = _CHUNK) -> Iterator[bytes]:
+        """Chunks of at least `chunk` bytes from `start` to `end` (-1: the end of the object)."""
         where, clients = self._where, self._clients
         try:
             with translated(self._ref.uri):
                 if is_plain(where.key):
-                    return self._with_obstore(clients, start, end)
+                    return self._with_obstore(clients, start, end, chunk)
                 return self._with_boto(clients, start, end)
         except WindlassError as error:
             if error.context.get("status") == 412:
@@ -72,9 +72,9 @@ class Reading:
 
     def side_by_side(self, start: int, end: int, part: int, width: int) -> Iterator[bytes]:
         """The same from several ranges at once."""
-        return ahead(lambda a, b: b"".join(self.fetch(a, b)), start, end, part=part, width=width)
+        return ahead(lambda a, b: b"".join(self.fetch(a, b, part)), start, end, part=part, width=width)
 
-    def _with_obstore(self, clients: Clients, start: int, end: int) -> Iterator[bytes]:
+    def _with_obstore(self, clients: Clients, start: int, end: int, chunk: int) -> Iterator[bytes]:
         import obstore
 
         options: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class Reading:
             options["if_match"] = f'"{self._etag}"'
         result = obstore.get(clients.store(self._where.bucket), self._where.key, options=cast(Any, options))
         self._seen(str(result.meta["e_tag"] or "").strip('"'), int(result.meta["size"]))
-        return _chunks(result.stream(min_chunk_size=_CHUNK), self._ref.uri)
+        return _chunks(result.stream(min_chunk_size=chunk), self._ref.uri)
 
     def _with_boto(self, clients: Clients, start: int, end: int) -> Iterator[bytes]:
         extra: dict[str, Any] = {}
