@@ -278,8 +278,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "big")
         with open(file, "wb") as out:
-            for _ in range(options.mib):
-                out.write(BLOCK)
+            out.writelines(BLOCK for _ in range(options.mib))
         url = f"http://127.0.0.1:{queue.get(timeout=60)}"
         for name in options.clients.split(","):
             command = [sys.executable, __file__, "--one", name, "--url", url, "--file", file,
