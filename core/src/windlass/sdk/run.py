@@ -6,17 +6,18 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from windlass.errors import FencedError, UsageError, WindlassError
-from windlass.models.reason import Reason
-from windlass.models.run import MetricRow, RunState
+from windlass.errors import FencedError, UsageError
+from windlass.models.run import MetricRow
 from windlass.models.run import Run as RunRecord
 from windlass.sdk.config import INTERNAL, Config
+from windlass.sdk.ending import end_reason, end_state
 from windlass.sdk.hooks import ExitWatch
 from windlass.sdk.hooks import exit_code as code_of
+from windlass.sdk.identity import RunIdentity
 from windlass.sdk.summary import RULES, Summary, SummaryRule
 from windlass.sdk.values import to_json
 
@@ -30,7 +31,7 @@ __all__ = ["Run"]
 _log = logging.getLogger("windlass")
 
 
-class Run:
+class Run(RunIdentity):
     """One tracked execution. Made by ``windlass.init``; a context manager that finishes the run at its end.
 
     Attributes:
@@ -69,80 +70,6 @@ class Run:
         self.config = Config(config, launch=launch_config, changed=lambda changes: self._change(config=changes))
         self.summary = Summary(record.summary, lambda changes: self._change(summary=changes))
         self._watch = ExitWatch(self._at_exit)
-
-    # -- who it is ---------------------------------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        """Unique id."""
-        return self._record.id
-
-    @property
-    def name(self) -> str:
-        """Display name."""
-        return self._record.name
-
-    @name.setter
-    def name(self, value: str) -> None:
-        from attrs import evolve
-
-        self._record = evolve(self._record, name=value)
-        self._change(name=value)
-
-    @property
-    def entity(self) -> str:
-        """Owner."""
-        return self._record.entity
-
-    @property
-    def project(self) -> str:
-        """Name space."""
-        return self._record.project
-
-    @property
-    def path(self) -> str:
-        """``entity/project/id``."""
-        return f"{self.entity}/{self.project}/{self.id}"
-
-    @property
-    def url(self) -> str:
-        """Page of the run on the server; empty when the store is no server."""
-        base = self._session.settings.base_url if self._session else ""
-        return f"{base.rstrip('/')}/{self.path}" if base.startswith("http") else ""
-
-    @property
-    def group(self) -> str:
-        """Group it belongs to."""
-        return self._record.group
-
-    @property
-    def job_type(self) -> str:
-        """What kind of work it does."""
-        return self._record.job_type
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Labels."""
-        return self._record.tags
-
-    @tags.setter
-    def tags(self, value: Iterable[str]) -> None:
-        from attrs import evolve
-
-        self._record = evolve(self._record, tags=tuple(value))
-        self._change(tags=self._record.tags)
-
-    @property
-    def notes(self) -> str:
-        """Free text."""
-        return self._record.notes
-
-    @notes.setter
-    def notes(self, value: str) -> None:
-        from attrs import evolve
-
-        self._record = evolve(self._record, notes=value)
-        self._change(notes=value)
 
     @property
     def step(self) -> int:
@@ -354,7 +281,7 @@ class Run:
         if self._sender is not None and self._session is not None:
             self.summary.republish()
             if not self._launched:
-                self._sender.change(state=_state(code), exit_code=code, reason=_reason(code, error))
+                self._sender.change(state=end_state(code), exit_code=code, reason=end_reason(code, error))
             if not self._sender.close(self._finish_timeout):
                 from windlass.sdk.leftovers import keep
 
@@ -408,21 +335,3 @@ class Run:
     @property
     def _over_for_good(self) -> bool:
         return self._over and self._session is not None and "store" not in self._session.__dict__
-
-
-def _state(code: int) -> RunState:
-    if code == 0:
-        return RunState.FINISHED
-    return RunState.KILLED if code in (130, 143) else RunState.FAILED
-
-
-def _reason(code: int, error: BaseException | None) -> Reason | None:
-    if code == 0:
-        return None
-    if code in (130, 143):
-        return Reason(code="interrupted", message="interrupted by the user" if code == 130 else "ended by SIGTERM")
-    if isinstance(error, WindlassError):
-        return Reason.from_error(error)
-    if error is not None and not isinstance(error, SystemExit):
-        return Reason(code="exception", message=f"{type(error).__name__}: {error}")
-    return Reason(code="exit-code", message=f"the process ended with exit code {code}")

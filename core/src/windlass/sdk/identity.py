@@ -1,0 +1,92 @@
+"""Who a run is: its names and labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+if TYPE_CHECKING:
+    from windlass.models.run import Run as RunRecord
+    from windlass.sdk.session import Session
+
+__all__ = ["RunIdentity"]
+
+
+class RunIdentity(ABC):
+    """The part of a run that says which one it is."""
+
+    _record: RunRecord
+    _session: Session | None
+
+    @abstractmethod
+    def _change(self, **changes: Any) -> None:
+        """Record a change."""
+
+    @property
+    def id(self) -> str:
+        """Unique id."""
+        return self._record.id
+
+    @property
+    def name(self) -> str:
+        """Display name."""
+        return self._record.name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self._record = evolve(self._record, name=value)
+        self._change(name=value)
+
+    @property
+    def entity(self) -> str:
+        """Owner."""
+        return self._record.entity
+
+    @property
+    def project(self) -> str:
+        """Name space."""
+        return self._record.project
+
+    @property
+    def path(self) -> str:
+        """``entity/project/id``."""
+        return f"{self.entity}/{self.project}/{self.id}"
+
+    @property
+    def url(self) -> str:
+        """Page of the run on the server; empty when the store is no server."""
+        base = self._session.settings.base_url if self._session else ""
+        return f"{base.rstrip('/')}/{self.path}" if base.startswith("http") else ""
+
+    @property
+    def group(self) -> str:
+        """Group it belongs to."""
+        return self._record.group
+
+    @property
+    def job_type(self) -> str:
+        """What kind of work it does."""
+        return self._record.job_type
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Labels."""
+        return self._record.tags
+
+    @tags.setter
+    def tags(self, value: Iterable[str]) -> None:
+        self._record = evolve(self._record, tags=tuple(value))
+        self._change(tags=self._record.tags)
+
+    @property
+    def notes(self) -> str:
+        """Free text."""
+        return self._record.notes
+
+    @notes.setter
+    def notes(self, value: str) -> None:
+        self._record = evolve(self._record, notes=value)
+        self._change(notes=value)
