@@ -32,7 +32,7 @@ types: setup ## mypy --strict over all members
 	@$(RUN) scripts/check_types.py
 
 docs: setup ## Write the generated reference pages of docs/
-	@$(RUN) scripts/reference.py
+	@$(RUN) docs/generate.py
 
 bench: setup ## Run the benchmarks; they print ratios
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done

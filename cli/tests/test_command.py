@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+from windlass.models.artifact import ArtifactVersion
+from windlass.models.queue import Agent, Queue, QueueRef, QueueStatus
+from windlass.models.run import Run, RunState
+from windlass_cli import output, shapes
+from windlass_cli.main import cli, run
+from windlass_cli.tree import GROUPS, LazyGroup
+
+RUN_KEYS = {"id", "name", "state", "reason", "entity", "project", "job", "queue", "exit_code"}
+ARTIFACT_KEYS = {"name", "version", "digest", "type", "aliases", "size", "entries"}
+
+
+def commands() -> list[tuple[str, str]]:
+    return [(group, name) for group, members in GROUPS.items() for name in members]
+
+
+@pytest.mark.parametrize(("group", "name"), commands())
+def test_every_command_of_the_table_exists_and_its_help_says_the_same(group, name) -> None:
+    context = click.Context(cli)
+    parent = cli.get_command(context, group) if group else cli
+    assert isinstance(parent, LazyGroup)
+    command = parent.get_command(context, name)
+    assert command is not None
+    if not isinstance(command, click.Group):
+        assert command.help, "a command explains itself"
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"--{parameter.name} explains itself"
+
+
+def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env={**os.environ, **env}
+    )
+
+
+HEAVY = ("sqlalchemy", "fsspec", "docker", "rich", "httpx2", "yaml", "asyncio", "windlass_agent", "windlass_server")
+
+
+def test_help_is_light() -> None:
+    code = "import sys; from windlass_cli.main import run; run(['--help']); sys.stderr.write('\\n'.join(sys.modules))"
+    loaded = python(code).stderr.split()
+    assert len(loaded) <= 250
+    assert not [name for name in HEAVY if name in loaded]
+    assert not [name for name in loaded if name.startswith("windlass_cli.commands.")]
+
+
+def test_listing_plugins_imports_none_of_them(tmp_path) -> None:
+    code = (
+        "import sys; from windlass_cli.main import run; run(['plugins', 'list', '--json']);"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = python(code, WINDLASS_HOME=str(tmp_path))
+    listed = json.loads(done.stdout)
+    assert {"kind", "name", "summary", "distribution", "version"} <= set(listed[0])
+    tops = {name.split(".")[0] for name in done.stderr.split()}
+    assert not tops & {item["target"].split(".")[0] for item in listed}
+
+
+def test_exit_codes(capsys) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("windlass ")
+    assert run(["--help"]) == 0
+    assert run(["queue", "--help"]) == 0
+    capsys.readouterr()
+    assert run(["quue"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Did you mean 'queue'?" in captured.err
+
+
+def test_a_bug_is_one_line_unless_asked_for(monkeypatch, capsys) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("oops")
+
+    monkeypatch.setattr("windlass_cli.state.State.__init__", broken)
+    assert run(["run", "list"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert run(["-vv", "run", "list"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setenv("WINDLASS_DEBUG", "1")
+    assert run(["run", "list"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c(monkeypatch, capsys) -> None:
+    def interrupted(*_args: object, **_kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("windlass_cli.state.State.__init__", interrupted)
+    assert run(["run", "list"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_json_of_nouns_has_the_promised_keys() -> None:
+    run_shape = shapes.run(
+        Run(id="a", state=RunState.FAILED, started_at=1.0, finished_at=3.5, config={"_windlass": {"x": 1}})
+    )
+    assert set(run_shape) >= RUN_KEYS
+    assert (run_shape["state"], run_shape["duration"], run_shape["config"]) == ("failed", 2.5, {})
+    assert run_shape["started_at"] == "1970-01-01T00:00:01.000Z"
+    assert run_shape["created_at"] is None
+    artifact = shapes.artifact(
+        ArtifactVersion(id="i", entity="e", project="p", name="n", type="t", version=3, digest="d", manifest="m")
+    )
+    assert set(artifact) >= ARTIFACT_KEYS
+    assert artifact["version"] == "v3"
+    queue = shapes.queue(Queue(entity="e", name="q", resource="process"), QueueStatus(queued=2))
+    assert {"name", "entity", "resource", "config", "templates", "paused", "status"} <= set(queue)
+    agent = shapes.agent(Agent(id="a", queues=(QueueRef(entity="e", name="q"),)))
+    assert agent["queues"] == ["e/q"]
+    for shape in (run_shape, artifact, queue, agent):
+        json.dumps(shape)
+
+
+def test_short_forms_for_people() -> None:
+    assert [output.size(n) for n in (0, 1023, 1536, 5 << 30, 3 << 40)] == [
+        "0 B",
+        "1023 B",
+        "1.5 KiB",
+        "5.0 GiB",
+        "3.0 TiB",
+    ]
+    assert [output.seconds(n) for n in (None, 0.04, 59.94, 61, 3700)] == [
+        "-",
+        "0.0 s",
+        "59.9 s",
+        "1 min 01 s",
+        "1 h 01 min",
+    ]
+    assert output.ago(0) == "-"
+
+
+def test_a_table_in_a_pipe_is_plain_text(capsys) -> None:
+    output.table(("id", "state"), [("a", "finished"), ("bcd", "x")], empty="none")
+    assert capsys.readouterr().out == "ID   STATE\na    finished\nbcd  x\n"
+    output.table(("id",), [], empty="There is nothing.")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "There is nothing.\n")
