@@ -1,0 +1,97 @@
+"""launch-config.yaml, environment and flags."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from windlass.errors import ConfigError
+from windlass_agent.config import AgentConfig, default_path, load
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "launch-config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_keys_as_in_the_documents(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "max_jobs: -1\nentity: team\nqueues:\n  - a\n  - b\n"
+        "environment:\n  type: azure\n"
+        "builder:\n  type: docker\n  destination: https://x.azurecr.io/jobs\n"
+        "registry:\n  type: oci\nrunners:\n  docker: {allow-env: [A]}\nverbosity: 2\nstopped_run_timeout: 5\n",
+    )
+    config = load(path, env={})
+    assert (config.max_jobs, config.entity, config.queues) == (-1, "team", ("a", "b"))
+    assert config.environment == {"type": "azure"}
+    assert config.builder == {"type": "docker", "destination": "https://x.azurecr.io/jobs"}
+    assert config.stopped_run_timeout == 5.0
+    assert config.place("$.builder.type") == f"{path}:9 ($.builder.type)"
+
+
+def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "max_jobs: 2\nentity: file\nqueues: [file]\n")
+    env = {"WINDLASS_ENTITY": "env", "WINDLASS_LAUNCH_MAX_JOBS": "3", "WINDLASS_LAUNCH_QUEUES": "x, y"}
+    assert load(path, env={}) == AgentConfig(max_jobs=2, entity="file", queues=("file",))
+    assert load(path, env=env) == AgentConfig(max_jobs=3, entity="env", queues=("x", "y"))
+    flags = {"max_jobs": 4, "queues": ("flag",), "entity": None}
+    assert load(path, flags, env) == AgentConfig(max_jobs=4, entity="env", queues=("flag",))
+
+
+def test_default_file(tmp_path: Path) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert load(env=env) == AgentConfig()
+    default_path(env).parent.mkdir()
+    default_path(env).write_text("queues: q\n")
+    assert load(env=env).queues == ("q",)
+
+
+def test_queue_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, "queue: one\n")
+    with caplog.at_level(logging.WARNING):
+        assert load(path, env={}).queues == ("one",)
+    assert f"{path}:1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "wanted"),
+    [
+        ("entity: x\nmax_job: 3\n", 2, "did you mean 'max_jobs'"),
+        ("max_jobs: many\n", 1, "a whole number"),
+        ("max_jobs: -7\n", 1, "at least -1"),
+        ("queues: {a: 1}\n", 1, "a list"),
+        ("builder: docker\n", 1, "a mapping"),
+        ("x: 1\nbuilder: {destination: y}\n", 1, "unknown key 'x'"),
+        ("entity: e\nbuilder: {destination: y}\n", 2, "needs a type"),
+        ("on-stop: flee\n", 1, "finish, hand-over"),
+        ("stopped_run_timeout: -1\n", 1, "at least 0"),
+        ("queues: [a\n", 2, "not well-formed"),
+        ("runners: {docker: 3}\n", 1, "mapping"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, line: int, wanted: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load(path, env={})
+    assert wanted in str(caught.value)
+    assert f"{path}:{line}" in str(caught.value)
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "max_jobs: x\nbuildr: {}\nverbosity: -1\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, env={})
+    assert len(caught.value.problems) == 2
+
+
+def test_a_missing_file_and_a_bad_variable(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        load(tmp_path / "none.yaml", env={})
+    with pytest.raises(ConfigError, match="WINDLASS_LAUNCH_MAX_JOBS"):
+        load(write(tmp_path, ""), env={"WINDLASS_LAUNCH_MAX_JOBS": "x"})
+    with pytest.raises(ConfigError, match="at least -1"):
+        load(write(tmp_path, ""), {"max_jobs": -2}, env={})

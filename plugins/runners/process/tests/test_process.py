@@ -1,0 +1,224 @@
+"""What is particular to the process runner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass.errors import ConfigError, RunnerError
+from windlass.ids import new_run_id
+from windlass.plugins.app import App
+from windlass.runners import RunHandle, Runner, RunnerState, RunSpec, RunStatus
+from windlass.settings import Settings
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return App(Settings.from_env({"WINDLASS_HOME": str(tmp_path / "home")}))
+
+
+@pytest.fixture
+def run(app: App) -> Iterator[Callable[..., RunHandle]]:
+    runner = app.create_runner("process")
+    handles = []
+
+    def start(script: str, **changes: Any) -> RunHandle:
+        run_id = new_run_id()
+        spec = RunSpec(run_id=run_id, attempt_id=run_id, command=("sh", "-c", script), **changes)
+        handles.append(runner.submit(spec))
+        return handles[-1]
+
+    yield start
+    for handle in handles:
+        runner.cleanup(handle)
+
+
+def end(runner: Runner, handle: RunHandle) -> RunStatus:
+    limit = time.monotonic() + 20
+    while not (status := runner.poll([handle])[handle]).state.is_terminal:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    return status
+
+
+def text(runner: Runner, handle: RunHandle) -> str:
+    return b"".join(line.data for line in runner.logs(handle)).decode()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def pids(path: Path, count: int) -> list[int]:
+    limit = time.monotonic() + 10
+    while not path.exists() or len(path.read_text().split()) < count:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    return [int(word) for word in path.read_text().split()]
+
+
+def test_python_is_the_agents(app: App, run: Any) -> None:
+    runner = app.create_runner("process")
+    handle = run("python -c 'import sys; print(sys.prefix)'")
+    assert end(runner, handle).state is RunnerState.FINISHED
+    assert text(runner, handle).strip() == sys.prefix
+
+
+def test_background_children_die_with_the_job(app: App, run: Any, tmp_path: Path) -> None:
+    """Also those in sessions of their own, whose parents have ended."""
+    runner = app.create_runner("process")
+    file = tmp_path / "pids"
+    handle = run(f"setsid sh -c '(sleep 300 & echo $! >> {file}) & wait' & sleep 300 & echo $! >> {file}; sleep 0.5")
+    found = pids(file, 2)
+    assert end(runner, handle).state is RunnerState.FINISHED
+    assert all(gone(pid) for pid in found)
+
+
+def test_stop_reaches_grandchildren(app: App, run: Any, tmp_path: Path) -> None:
+    runner = app.create_runner("process")
+    file = tmp_path / "pids"
+    handle = run(f"trap '' TERM; (trap '' TERM; sleep 300 & echo $! >> {file}; wait) & echo $! >> {file}; wait; wait")
+    found = pids(file, 2)
+    runner.stop(handle, 0.2)
+    assert end(runner, handle).state is RunnerState.STOPPED
+    assert all(gone(pid) for pid in found)
+
+
+def test_the_job_dies_with_its_supervisor(app: App, run: Any, tmp_path: Path) -> None:
+    runner = app.create_runner("process")
+    file = tmp_path / "pids"
+    handle = run(f"echo $$ > {file}; exec sleep 300")
+    (job,) = pids(file, 1)
+    record = app.settings.home / "runs" / handle.id / "record"
+    os.kill(int(record.read_text().split()[0]), signal.SIGKILL)
+    assert end(runner, handle).state is RunnerState.LOST
+    limit = time.monotonic() + 5
+    while not gone(job):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def test_survives_the_process_that_started_it(app: App) -> None:
+    script = (
+        "import os, sys\n"
+        "from windlass.plugins import App\n"
+        "from windlass.runners import RunSpec\n"
+        "spec = RunSpec(run_id='r1', attempt_id='r1', command=('sh', '-c', 'sleep 0.5; echo done; exit 3'))\n"
+        "App().create_runner('process').submit(spec)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    env = {**os.environ, "WINDLASS_HOME": str(app.settings.home)}
+    starter = subprocess.run([sys.executable, "-c", script], env=env, start_new_session=True, timeout=30, check=False)
+    assert starter.returncode == -9
+    runner = app.create_runner("process")
+    handle = runner.find("r1")
+    assert handle is not None
+    assert end(runner, handle).exit_code == 3
+    assert text(runner, handle) == "done\n"
+    runner.cleanup(handle)
+
+
+def test_killed_before_the_start_is_started_again(app: App, run: Any) -> None:
+    """A folder without a record: its agent died before the job's first instruction."""
+    runner = app.create_runner("process")
+    folder = app.settings.home / "runs" / "early"
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    assert runner.find("early") is None
+    handle = runner.submit(RunSpec(run_id="early", attempt_id="early", command=("true",)))
+    assert end(runner, handle).state is RunnerState.FINISHED
+    runner.cleanup(handle)
+
+
+def test_a_pid_that_was_given_to_somebody_else(app: App, run: Any) -> None:
+    runner = app.create_runner("process")
+    handle = run("exit 0")
+    end(runner, handle)
+    folder = app.settings.home / "runs" / handle.id
+    words = (folder / "record").read_text().split()
+    (folder / "exit").unlink()
+    (folder / "record").write_text(" ".join([str(os.getpid()), *words[1:]]))
+    assert runner.poll([handle])[handle].state is RunnerState.LOST
+    runner.stop(handle, 0.0)  # would kill the test itself
+    runner.cleanup(handle)
+
+
+def test_after_a_reboot(app: App, run: Any) -> None:
+    runner = app.create_runner("process")
+    handle = run("exit 0")
+    end(runner, handle)
+    folder = app.settings.home / "runs" / handle.id
+    words = (folder / "record").read_text().split()
+    (folder / "exit").unlink()
+    (folder / "record").write_text(" ".join([*words[:2], "another-boot", *words[3:]]))
+    status = runner.poll([handle])[handle]
+    assert status.state is RunnerState.LOST
+    assert "restarted" in (status.reason.message if status.reason else "")
+
+
+def test_signals_are_as_the_job_expects_them(app: App, run: Any) -> None:
+    runner = app.create_runner("process")
+    handle = run("grep -E 'SigIgn|SigBlk' /proc/self/status; yes | head -1; exit 0")
+    end(runner, handle)
+    assert text(runner, handle) == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\ny\n"
+
+
+def test_resource_arguments(app: App, run: Any, tmp_path: Path) -> None:
+    runner = app.create_runner("process")
+    (tmp_path / "code" / "sub").mkdir(parents=True)
+    handle = run(
+        "pwd; nice; ulimit -v; echo $NAME; nproc",
+        work_dir=str(tmp_path / "code"),
+        resource_args={"cwd": "sub", "nice": 3, "memory": "1g", "env": "NAME=x=y", "cpus": 1},
+    )
+    end(runner, handle)
+    assert text(runner, handle).split() == [f"{tmp_path}/code/sub", str(os.nice(0) + 3), str(1 << 20), "x=y", "1"]
+
+
+def test_environment_names_must_be_allowed(app: App, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "t")
+    monkeypatch.setenv("EXTRA", "e")
+    with pytest.raises(ConfigError, match="allow-env"):
+        run("exit 0", resource_args={"env": ["MY_TOKEN"]})
+    runner = app.create_runner("process", {"allow-env": ["MY_*"], "pass-env": ["EXTRA"]})
+    spec = RunSpec(
+        run_id="e", attempt_id="e", command=("sh", "-c", "echo $MY_TOKEN $EXTRA $MY_NONE"),
+        resource_args={"env": ["MY_TOKEN", "MY_NONE"]},
+    )  # fmt: skip
+    handle = runner.submit(spec)
+    end(runner, handle)
+    assert text(runner, handle) == "t e\n"
+    runner.cleanup(handle)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a" * 200])
+def test_names_cannot_lead_out_of_the_home(app: App, name: str) -> None:
+    runner = app.create_runner("process")
+    with pytest.raises(RunnerError):
+        runner.submit(RunSpec(run_id="x", attempt_id=name, command=("true",)))
+    with pytest.raises(RunnerError):
+        runner.cleanup(RunHandle(runner="process", id=name, data={"dir": "/"}))
+
+
+def test_no_command(app: App) -> None:
+    with pytest.raises(ConfigError, match="command"):
+        app.create_runner("process").submit(RunSpec(run_id="x", attempt_id="x"))
+
+
+def test_files_are_for_the_owner_only(app: App, run: Any) -> None:
+    handle = run("echo x")
+    end(app.create_runner("process"), handle)
+    folder = app.settings.home / "runs" / handle.id
+    assert folder.stat().st_mode & 0o077 == 0
+    assert (folder / "stdout").stat().st_mode & 0o077 == 0
