@@ -10,7 +10,7 @@ class TestAzure(StorageContract):
     name = "azure"
 
     @pytest.fixture
-    def config(self):
+    def config(self, azure_container):
         return {"block-size": 1 << 20}
 
     @pytest.fixture

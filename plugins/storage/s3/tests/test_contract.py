@@ -10,7 +10,7 @@ class TestS3(StorageContract):
     name = "s3"
 
     @pytest.fixture
-    def config(self):
+    def config(self, s3_bucket):
         return {"part-size": 5 << 20}
 
     @pytest.fixture

@@ -129,6 +129,8 @@ class AzureStorage(Storage):
         except ObjectChangedError:
             try:
                 now = self._stat(where).etag
+            except ObjectNotFoundError:  # a condition on a blob that is gone is answered like one that changed
+                raise
             except WindlassError:
                 now = "another one"
             raise _changed(ref, "ETag", ref.etag, now) from None
