@@ -197,6 +197,23 @@ class Cache:
             self._write_usage(total - freed)
             return freed
 
+    def expire(self, seconds: float) -> int:
+        """Remove objects that were not used for so long and that no process holds; returns bytes freed."""
+        with self._exclusive():
+            oldest = time.time_ns() - int(seconds * 1e9)
+            objects = list(self._objects())
+            total = sum(size for _, _, size in objects)
+            leased = self._leased() if objects else set()
+            freed = 0
+            for used, path, size in objects:
+                if used <= oldest and path not in leased:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
+                        freed += size
+            self._remove_stale_temporaries()
+            self._write_usage(total - freed)
+            return freed
+
     def _count(self, size: int) -> None:
         """Add to the estimate of what the cache takes; above the limit make room."""
         with self._exclusive():
