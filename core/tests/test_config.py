@@ -162,6 +162,6 @@ def test_schema_and_table_agree() -> None:
     assert schema["properties"]["inner"]["properties"]["port"]["maximum"] == 65535
     assert all(prop["description"] for prop in schema["properties"].values())
     words = {key.name: key.type for key in keys(Config)}
-    assert words["names"] == "list of string"
+    assert words["names"] == "list of text"
     assert words["color"] == "red | blue"
-    assert words["command"] == "string or array"
+    assert words["command"] == "text or list of text"

@@ -107,16 +107,29 @@ def _type_schema(kind: Any) -> dict[str, Any]:
     return {}
 
 
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "mapping",
+    "null": "nothing",
+}
+"""The words of error messages, so that the table of keys and the complaint about one speak alike."""
+
+
 def _word(kind: Any) -> str:
-    schema = _type_schema(kind)
+    return _schema_word(_type_schema(kind))
+
+
+def _schema_word(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if schema.get("type") == "array":
-        inner = schema["items"].get("type", "value")
-        return f"list of {inner}"
+        return f"list of {_schema_word(schema['items'])}"
     if "anyOf" in schema:
-        return " or ".join(part.get("type", "value") for part in schema["anyOf"])
-    return str(schema.get("type", "value"))
+        return " or ".join(_schema_word(part) for part in schema["anyOf"])
+    return _WORDS.get(schema.get("type", ""), "value")
 
 
 def _default(a: attrs.Attribute[Any]) -> Any:
