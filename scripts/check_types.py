@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def packages() -> list[str]:
     """Import names of all members that have code."""
-    return sorted(path.parent.name for path in ROOT.glob("**/src/*/py.typed") if ".venv" not in path.parts)
+    members = ("*", "plugins/*/*", "integrations/*")
+    return sorted(path.parent.name for member in members for path in ROOT.glob(f"{member}/src/*/py.typed"))
 
 
 def main() -> int:
