@@ -46,6 +46,8 @@ class DockerRunner(Runner):
         self._notes = Path(context.settings.home) / "docker"
         self._where = config.docker_host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         with self._errors():
+            if self._where.startswith("unix://"):
+                os.stat(self._where.removeprefix("unix://"))  # the SDK leaks a socket when there is nothing
             self._client = docker.DockerClient(base_url=self._where, timeout=math.ceil(config.timeout))
 
     def submit(self, spec: RunSpec) -> RunHandle:
