@@ -83,8 +83,21 @@ if [ "$what" = dev ]; then
     extra="$extra --group dev"
 fi
 say "Installing Windlass into $venv …"
-editable=""
-for member in $members; do editable="$editable -e $member"; done
+# Tests and linters look at the optional parts, too.
+with_extras='
+import sys, tomllib
+for member in sys.argv[1:]:
+    with open(f"{member}/pyproject.toml", "rb") as file:
+        extras = ",".join(tomllib.load(file)["project"].get("optional-dependencies", {}))
+    print("-e", f"{member}[{extras}]" if extras else member)
+'
+if [ "$what" = dev ]; then
+    # shellcheck disable=SC2086 # words are meant to be split
+    editable=$("$venv/bin/python" -c "$with_extras" $members)
+else
+    editable=""
+    for member in $members; do editable="$editable -e $member"; done
+fi
 # shellcheck disable=SC2086 # words are meant to be split
 "$venv/bin/uv" pip install -q -c constraints.txt $editable $extra
 printf '%s\n' "$sum" >"$stamp"
