@@ -18,6 +18,7 @@ class StorageCapabilities:
     """What a storage scheme can do.
 
     Attributes:
+        listing: `list` works.
         writable: `put` and `delete` work.
         conditional_put: `put` with ``if_absent`` is atomic also between processes.
         versions: Old versions of an object can be read by version id or generation.
@@ -26,6 +27,7 @@ class StorageCapabilities:
         links: Objects are files of this host that can be hard-linked or reflinked (`local_path`).
     """
 
+    listing: bool = True
     writable: bool = True
     conditional_put: bool = True
     versions: bool = False

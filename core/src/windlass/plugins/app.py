@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +12,7 @@ from windlass.plugins.catalog import Catalog, HookCatalog, load_file
 from windlass.plugins.events import Event, fire
 from windlass.plugins.guard import crashed, guard
 from windlass.plugins.scan import installed_plugins
+from windlass.plugins.storages import Storages
 from windlass.plugins.types import (
     BuilderPlugin,
     Context,
@@ -75,8 +75,7 @@ class App:
         self.serializers: Catalog[SerializerPlugin[Any]] = self._catalogs["serializer"]
         self.metastores: Catalog[MetastorePlugin[Any]] = self._catalogs["metastore"]
         self.hooks = HookCatalog(self._installed, lambda error: _log.error("%s", error))
-        self._lock = threading.Lock()
-        self._storages: dict[str, Storage] = {}
+        self._storages = Storages(self)
         for path in plugins:
             self.load(path)
 
@@ -204,24 +203,19 @@ class App:
         Raises:
             PluginNotFoundError: Neither a plugin nor an installed fsspec filesystem serves the scheme.
         """
-        from windlass.plugins.lookup import storage_name
+        return self._storages.get(uri)
 
-        key = storage_name(self, uri)
-        with self._lock:
-            found = self._storages.get(key)
-        if found is None:
-            if key.startswith("fsspec:"):
-                from windlass.artifacts.fsspec_storage import FsspecStorage
+    def configure_storage(
+        self, configs: Mapping[str, Any], *, environment: Environment | None = None, where: str = "$.storage"
+    ) -> None:
+        """Give storages their configs (by plugin name) and cloud credentials; before they are used for the first time.
 
-                found = FsspecStorage(key.removeprefix("fsspec:"))
-            else:
-                found = cast("Storage", self.create("storage", key, {}))
-            with self._lock:
-                kept = self._storages.setdefault(key, found)
-            if kept is not found:  # another thread was faster
-                found.close()
-            return kept
-        return found
+        Without this call ``<home>/storage.yaml`` is read, when it is there.
+
+        Raises:
+            ConfigError: An unknown name, or a config that is no mapping.
+        """
+        self._storages.configure(configs, environment, where)
 
     def open_store(self, url: str = "") -> MetadataStore:
         """Open the metadata store of a URL; the settings' store by default.
@@ -237,10 +231,7 @@ class App:
 
     def close(self) -> None:
         """Close the storages that were opened. May be repeated."""
-        with self._lock:
-            storages, self._storages = self._storages, {}
-        for storage in storages.values():
-            storage.close()
+        self._storages.close()
 
 
 def _interface(kind: str) -> type[Any]:

@@ -27,5 +27,5 @@ def windlass_storage_schemes() -> Iterator[StoragePlugin[HttpConfig]]:
         create=_create,
         filesystem="fsspec.implementations.http:HTTPFileSystem",
         install_hint="pip install 'windlass-storage-http[fsspec]'",
-        capabilities=StorageCapabilities(writable=False, conditional_put=False),
+        capabilities=StorageCapabilities(listing=False, writable=False, conditional_put=False),
     )

@@ -1,0 +1,105 @@
+"""The storages of one App: made when a URI of theirs is met, with the config and credentials that belong to them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from windlass.errors import ConfigError, Problem
+from windlass.plugins.lookup import storage_name
+
+if TYPE_CHECKING:
+    from windlass.environments import Environment
+    from windlass.plugins.app import App
+    from windlass.storage import Storage
+
+FILE = "storage.yaml"
+"""In ``WINDLASS_HOME``: one mapping per storage plugin, e.g. ``s3: {endpoint-url: http://127.0.0.1:9000}``."""
+
+
+class Storages:
+    """Storages by plugin name, kept open.
+
+    Args:
+        app: Where their plugins are looked up.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._open: dict[str, Storage] = {}
+        self._configs: Mapping[str, Any] | None = None
+        self._where = "$"
+        self._environment: Environment | None = None
+
+    def configure(self, configs: Mapping[str, Any], environment: Environment | None, where: str) -> None:
+        """Use these configs, by plugin name, and these credentials for storages that are made from now on.
+
+        Raises:
+            ConfigError: A name that no installed storage plugin has, or a config that is no mapping.
+        """
+        self._configs = {**self._from_file(), **_checked(self._app, configs, where)}
+        self._where = where
+        self._environment = environment
+
+    def get(self, uri: str) -> Storage:
+        """The storage that serves a URI. See `App.storage_for`."""
+        name = storage_name(self._app, uri)
+        with self._lock:
+            found = self._open.get(name)
+        if found is not None:
+            return found
+        made = self._make(name)
+        with self._lock:
+            kept = self._open.setdefault(name, made)
+        if kept is not made:  # another thread was faster
+            made.close()
+        return kept
+
+    def _make(self, name: str) -> Storage:
+        if name.startswith("fsspec:"):
+            from windlass.artifacts.fsspec_storage import FsspecStorage
+
+            return FsspecStorage(name.removeprefix("fsspec:"))
+        if self._configs is None:
+            self._configs = self._from_file()
+        config = self._configs.get(name, {})
+        where = f"{self._where}.{name}"
+        return cast("Storage", self._app.create("storage", name, config, environment=self._environment, where=where))
+
+    def _from_file(self) -> Mapping[str, Any]:
+        path = self._app.settings.home / FILE
+        if not path.is_file():
+            return {}
+        from windlass.config.document import load
+
+        document = load(path)
+        self._where = str(path)
+        return _checked(self._app, document.data, str(path))
+
+    def close(self) -> None:
+        """Close what was opened. May be repeated."""
+        with self._lock:
+            storages, self._open = self._open, {}
+        for storage in storages.values():
+            storage.close()
+
+
+def _checked(app: App, configs: Any, where: str) -> dict[str, Any]:
+    if not isinstance(configs, Mapping):
+        raise ConfigError("expected a mapping of storage plugins to their configs", where=where)
+    installed = app.storage.names()
+    problems = [
+        Problem(f"no storage plugin is called '{name}'", where=where, hint=f"installed: {', '.join(installed)}")
+        for name in configs
+        if name not in installed
+    ]
+    problems += [
+        Problem("expected a mapping", where=f"{where}.{name}")
+        for name, c in configs.items()
+        if not isinstance(c, Mapping)
+    ]
+    if problems:
+        raise ConfigError("the storage configuration does not fit", where=where, problems=problems)
+    return dict(configs)
