@@ -59,6 +59,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "verify": (f"{_C}.artifact_check:verify", "Read every byte of a version and check it."),
         "rm": (f"{_C}.artifact:rm", "Delete a version."),
         "lineage": (f"{_C}.artifact_check:lineage", "Show which runs made and used a version."),
+        "gc": (f"{_C}.artifact_check:gc", "Remove the bytes that no version needs."),
         "cache": (f"{_C}.artifact_check:cache", "The local cache: size and clean-up."),
     },
     "agent": {

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +13,7 @@ from windlass_cli.output import print_json, size, table
 from windlass_cli.state import State, pass_state
 
 if TYPE_CHECKING:
+    from windlass.artifacts.cache import Cache
     from windlass.models.run import Run
 
 
@@ -90,9 +88,32 @@ def _run(state: State, run_id: str) -> Run | None:
         return None
 
 
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--undelete", default=7.0, show_default=True, metavar="DAYS", help="Deleted versions are kept so long.")
+@json_option
+@pass_state
+def gc(state: State, dry_run: bool, undelete: float, as_json: bool) -> None:
+    """Remove the bytes that no version needs; uploads may go on meanwhile."""
+    import attrs
+
+    from windlass.artifacts.gc import collect_garbage
+
+    report = collect_garbage(state.store, dry_run=dry_run, undelete=undelete * 86400)
+    if as_json:
+        print_json(attrs.asdict(report))
+        return
+    verb = "Would remove" if dry_run else "Removed"
+    click.echo(f"{verb} {size(report.freed_bytes)} in {report.freed_blobs} blobs; {report.live_blobs} are needed.")
+
+
 @click.group()
 def cache() -> None:
     """The local cache: size and clean-up."""
+
+
+def _cache(state: State) -> Cache:
+    return state.engine.cache
 
 
 @cache.command()
@@ -100,13 +121,19 @@ def cache() -> None:
 @pass_state
 def info(state: State, as_json: bool) -> None:
     """Show where the cache is and how large."""
-    folder = state.settings.cache_dir
-    files = _files(folder)
-    total = sum(stat.st_size for _, stat in files)
+    found = _cache(state).info()
     if as_json:
-        print_json({"path": str(folder), "size": total, "files": len(files)})
+        print_json(
+            {
+                "path": found.folder,
+                "size": found.bytes,
+                "files": found.objects,
+                "limit": found.limit,
+                "in_use": found.leased,
+            }
+        )
     else:
-        click.echo(f"{folder}: {size(total)} in {len(files)} files")
+        click.echo(f"{found.folder}: {size(found.bytes)} of {size(found.limit)} in {found.objects} files")
 
 
 @cache.command()
@@ -115,38 +142,12 @@ def info(state: State, as_json: bool) -> None:
 @pass_state
 def cleanup(state: State, target: str, as_json: bool) -> None:
     """Remove what was used least lately until at most SIZE is left (10GB, 500MB …; 0 for everything)."""
-    limit = _bytes(target)
-    files = sorted(_files(state.settings.cache_dir), key=lambda item: max(item[1].st_atime, item[1].st_mtime))
-    total = sum(stat.st_size for _, stat in files)
-    removed = 0
-    for path, stat in files:
-        if total <= limit:
-            break
-        path.unlink(missing_ok=True)
-        total -= stat.st_size
-        removed += stat.st_size
-    for folder in sorted(state.settings.cache_dir.glob("**/"), reverse=True):
-        if folder != state.settings.cache_dir and folder.is_dir() and not any(folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
+    from windlass.artifacts.cache import parse_size
+
+    limit = parse_size(target)
+    found = _cache(state)
+    removed, left = found.clean(limit), found.info().bytes
     if as_json:
-        print_json({"removed": removed, "size": total})
+        print_json({"removed": removed, "size": left})
     else:
-        click.echo(f"Removed {size(removed)}; {size(total)} left.")
-
-
-def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    if not folder.is_dir():
-        return []
-    return [(path, path.stat()) for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-
-
-def _bytes(text: str) -> int:
-    import re
-
-    from windlass.errors import UsageError
-
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
-    if match is None:
-        raise UsageError(f"{text!r} is no size", where="artifact cache cleanup", hint="e.g. 10GB, 500MB or 0.")
-    base = 1024 if match[3] else 1000
-    return int(float(match[1]) * base ** " kmgt".index(match[2] or " "))
+        click.echo(f"Removed {size(removed)}; {size(left)} left.")
