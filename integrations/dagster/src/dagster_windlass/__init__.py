@@ -6,7 +6,7 @@ from dagster_windlass.config import SerializationModule, WindlassArtifactConfigu
 from dagster_windlass.errors import WindlassArtifactsIOManagerError, WindlassLaunchError
 from dagster_windlass.io_manager import WindlassArtifactsIOManager, windlass_artifacts_io_manager
 from dagster_windlass.partitions import PartitionedOutput
-from dagster_windlass.resources import WindlassResource, windlass_resource
+from dagster_windlass.resources import WindlassConfig, WindlassResource, windlass_resource
 
 __all__ = [
     "PartitionedOutput",
@@ -14,6 +14,7 @@ __all__ = [
     "WindlassArtifactConfiguration",
     "WindlassArtifactsIOManager",
     "WindlassArtifactsIOManagerError",
+    "WindlassConfig",
     "WindlassLaunchError",
     "WindlassResource",
     "windlass_artifacts_io_manager",

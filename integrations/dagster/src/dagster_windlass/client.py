@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
     from windlass.plugins.app import App
 
-__all__ = ["WindlassClient"]
+__all__ = ["WindlassClient", "client_of", "entity_and_project"]
 
 
 class WindlassClient:
@@ -136,7 +136,8 @@ def client_of(resources: Any) -> WindlassClient:
     Raises:
         WindlassLaunchError: ``windlass_config`` has an empty entity or project.
     """
-    client: WindlassClient = resources.windlass_resource
+    given = resources.windlass_resource
+    client: WindlassClient = given if isinstance(given, WindlassClient) else given.client()
     config = getattr(resources, "windlass_config", None)
     return client.scoped(*entity_and_project(config)) if config is not None else client
 

@@ -48,6 +48,9 @@ CODES: dict[str, str] = {
     "read-failed": "the artifact is there, but could not be read",
     # launches and configuration
     "entity-missing": "no entity or project",
+    "agent-not-installed": "an agent is needed in this process, and windlass-agent is not installed",
+    "agent-ended": "the agent in this process ended before its run",
+    "bad-launch": "a launch's configuration does not fit",
     "unknown-option": "an option of a resource or IO manager that does not exist",
 }
 """Code and when it is raised."""

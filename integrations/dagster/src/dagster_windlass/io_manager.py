@@ -17,7 +17,7 @@ from attrs import frozen
 from pydantic import Field
 
 from windlass.errors import WindlassError
-from dagster_windlass.client import WindlassClient, entity_and_project
+from dagster_windlass.client import WindlassClient, client_of
 from dagster_windlass.errors import WindlassArtifactsIOManagerError
 from dagster_windlass.reader import Reader
 from dagster_windlass.resources import WindlassResource
@@ -265,8 +265,7 @@ def windlass_artifacts_io_manager(context: dg.InitResourceContext) -> Iterator[A
     config = dict(context.resource_config or {})
     alias = config.pop("windlass_run_id", "")
     config.setdefault("run_id", alias)
-    entity, project = entity_and_project(context.resources.windlass_config)
-    client = context.resources.windlass_resource.scoped(entity, project)
+    client = client_of(context.resources)
     checked = WindlassArtifactsIOManager(**config)
     manager = _open(client, checked.options(), context)
     try:

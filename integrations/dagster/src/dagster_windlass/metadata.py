@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -93,14 +93,8 @@ def dagster_side(client: WindlassClient, artifact: Artifact, run: Run, dagster_r
     }
 
 
-def consumed(loaded: Mapping[str, Artifact] | Artifact) -> dict[str, Any]:
-    """What Dagster records about versions an input has read."""
-    if isinstance(loaded, Mapping):
-        return {
-            "windlass_artifact_inputs": dg.MetadataValue.json(
-                {str(key): {"ref": a.path, "digest": a.digest} for key, a in loaded.items()}
-            )
-        }
+def consumed(loaded: Artifact) -> dict[str, Any]:
+    """What Dagster records about a version that an input has read."""
     return {
         "windlass_artifact_name": loaded.name,
         "windlass_artifact_version": loaded.version,

@@ -273,10 +273,17 @@ class Reader:
             for artifact in loaded.values() if isinstance(loaded, Mapping) else (loaded,):
                 self._client.engine.use(artifact, run.id, self._book.attempt)
         try:
-            _ = self._context.step_context
-        except Exception:
+            step = self._context.step_context
+        except Exception:  # nothing executes
             return
-        self._context.add_input_metadata(consumed(loaded))
+        if not isinstance(loaded, Mapping):
+            self._context.add_input_metadata(consumed(loaded))
+        elif not self._asset:
+            self._context.add_input_metadata(consumed(next(iter(loaded.values()))))
+        else:
+            for key, artifact in loaded.items():  # Dagster's own call knows one partition only
+                event = dg.AssetObservation(self._context.asset_key, metadata=consumed(artifact), partition=str(key))
+                dg.DagsterEvent.asset_observation(step, event)
 
     def _error(
         self, message: str, code: str, *, cause: BaseException | None = None, partition: str = "", hint: str = ""

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from dagster_windlass.client import WindlassClient
 
-__all__ = ["WindlassResource", "windlass_resource"]
+__all__ = ["WindlassConfig", "WindlassResource", "windlass_resource"]
 
 
 class WindlassResource(dg.ConfigurableResource[Any]):
@@ -45,6 +45,13 @@ class WindlassResource(dg.ConfigurableResource[Any]):
         """Called by Dagster."""
         if self._client is not None:
             self._client.close()
+
+
+class WindlassConfig(dg.ConfigurableResource[Any]):
+    """Entity and project for the key ``windlass_config``, which launch ops and the older IO manager ask for."""
+
+    entity: str = Field(description="Owner of artifacts and runs.")
+    project: str = Field(description="Name space.")
 
 
 @dg.resource(

@@ -1,0 +1,1 @@
+"""Ops and assets that launch work on Windlass queues."""
