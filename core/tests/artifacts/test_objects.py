@@ -13,7 +13,15 @@ from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.media import Audio, Graph, Html, Image, Object3D, Plotly, Video
 from windlass.artifacts.table import Table
-from windlass.errors import AccessError, ArtifactNotFoundError, IntegrityError, PluginNotFoundError, UsageError
+from windlass.errors import (
+    AccessError,
+    ArtifactNotFoundError,
+    ConfigError,
+    IntegrityError,
+    PluginNotFoundError,
+    SerializationError,
+    UsageError,
+)
 
 
 def there_and_back(engine: ArtifactEngine, obj: Any, **kwargs: Any) -> Any:
@@ -187,3 +195,39 @@ def test_media_from_files(engine: ArtifactEngine, tmp_path: Path) -> None:
         Image(str(tmp_path / "none.png"))
     with pytest.raises(UsageError, match="extension"):
         Image(b"", format="exe")
+
+
+def test_pickle_is_the_last_resort(engine: ArtifactEngine) -> None:
+    value = {"when": dt.date(2026, 1, 1), "set": {1}}
+    artifact = Artifact("objects", "t")
+    path = artifact.add(value, "thing")
+    engine.log(artifact)
+    assert path == "thing.pkl"
+    assert artifact.get("thing") == value
+    with pytest.raises(SerializationError):
+        Artifact("objects", "t").add(value, "thing", serializer="json")
+
+
+def test_data_formats_do_not_warn_of_python(
+    engine: ArtifactEngine, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.1")
+    artifact = Artifact("objects", "t")
+    artifact.add([1], "thing", serializer="json")
+    engine.log(artifact)
+    monkeypatch.undo()
+    assert artifact.get("thing") == [1]
+    assert not recwarn.list
+
+
+def test_what_a_run_logs_comes_back(engine: ArtifactEngine) -> None:
+    from windlass.sdk.outputs import make_artifact
+
+    for serializer in ("", "pickle"):
+        made = make_artifact(
+            {"a": 1}, name="thing", type="", serializer=serializer, run_id="r", app=engine.app, parameters=None
+        )
+        assert made.metadata["serializer"] == serializer or not serializer
+        assert engine.log(made).get("thing") == {"a": 1}
+    with pytest.raises(ConfigError):
+        make_artifact([1], name="x", type="", serializer="pickle", run_id="r", app=engine.app, parameters={"nope": 1})

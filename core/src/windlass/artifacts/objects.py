@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from windlass.artifacts.digest import algorithm_of, artifact_digest
 from windlass.artifacts.media import Media, MediaReader, MediaWriter, media_class
-from windlass.errors import IntegrityError, PluginNotFoundError, UsageError
+from windlass.errors import IntegrityError, PluginError, SerializationError, UsageError
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
@@ -42,6 +42,8 @@ def add_object(
 ) -> str:
     """Write an object into a draft; returns the path of its entry.
 
+    A serializer that was picked by the type and turns out not to hold this very object gives way to pickle.
+
     Raises:
         PluginNotFoundError: No such serializer.
         ConfigError: The parameters do not fit it.
@@ -50,6 +52,23 @@ def add_object(
     if isinstance(obj, Media) and not serializer:
         return MediaWriter(draft, overwrite=overwrite).add(obj, name)
     chosen = serializer or pick_serializer(app, obj)
+    try:
+        return _write(app, draft, obj, name, chosen, parameters, overwrite)
+    except SerializationError:
+        if serializer or parameters or chosen == DEFAULT_SERIALIZER:
+            raise
+    return _write(app, draft, obj, name, DEFAULT_SERIALIZER, None, overwrite)
+
+
+def _write(
+    app: App,
+    draft: Draft,
+    obj: Any,
+    name: str,
+    chosen: str,
+    parameters: Mapping[str, Any] | None,
+    overwrite: bool,
+) -> str:
     plugin = app.serializers.get(chosen)
     path = name if name.endswith(plugin.extensions) else name + plugin.extensions[0]
     backend = app.create_serializer(chosen, parameters)
@@ -78,7 +97,7 @@ def pick_serializer(app: App, obj: Any) -> str:
     for info in app.serializers.infos():
         try:
             handles = app.serializers.get(info.name).handles
-        except PluginNotFoundError:  # pragma: no cover - uninstalled meanwhile
+        except PluginError:  # one that is broken or uninstalled meanwhile must not keep the others from working
             continue
         found = next((index for index, name in enumerate(names) if name in handles), rank)
         if found < rank:
@@ -112,7 +131,7 @@ def load_object(engine: ArtifactEngine, artifact: Artifact, entry: Entry, *, all
     if plugin.executes_code:
         _check_may_load(engine, artifact, plugin, allow_code)
     backend = engine.app.create_serializer(name, cast("Mapping[str, Any]", record.get("parameters") or {}))
-    _warn_of_versions(entry.path, record, backend.versions())
+    _warn_of_versions(entry.path, record, backend.versions(), code=plugin.executes_code)
     with tempfile.TemporaryFile(prefix="windlass-", dir=engine.temporary()) as file:
         stream = cast("BinaryIO", file)
         engine.copy(entry, file.fileno())
@@ -138,7 +157,7 @@ def _check_may_load(
         )
 
 
-def _warn_of_versions(path: str, record: Mapping[str, Any], present: Mapping[str, str]) -> None:
+def _warn_of_versions(path: str, record: Mapping[str, Any], present: Mapping[str, str], *, code: bool) -> None:
     recorded = cast("Mapping[str, str]", record.get("versions") or {})
     differ = [
         f"{name} {value} (here {present[name]})"
@@ -146,7 +165,7 @@ def _warn_of_versions(path: str, record: Mapping[str, Any], present: Mapping[str
         if name != "protocol" and present.get(name, value) != value
     ]
     python = str(record.get("python", ""))
-    if python and python.split(".")[:2] != platform.python_version().split(".")[:2]:
+    if code and python and python.split(".")[:2] != platform.python_version().split(".")[:2]:
         differ.append(f"Python {python} (here {platform.python_version()})")
     if differ:
         warnings.warn(f"'{path}' was written with {', '.join(differ)}; reading it may fail", stacklevel=4)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, BinaryIO
 
+from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
 from windlass.artifacts.manifest import Entry, Part
 from windlass.blobs import BlobStore
 from windlass.errors import IntegrityError
@@ -94,8 +96,10 @@ class _Parts(io.RawIOBase):
 class EntryReader(io.RawIOBase):
     """A seekable, read-only file over a stored entry that fetches ranges as they are asked for.
 
-    Reading it from beginning to end verifies nothing; use `ArtifactEngine.read` or a download where bytes must be
-    proven. Whole reads through `readall` are verified.
+    Small entries, and each chunk of a large one, are proven by their digests before a byte is delivered. An entry
+    between the two (and a reference whose content digest is recorded) has one digest for the whole: it is proven when
+    it was read up to its end, in any steps that leave nothing out; a range out of its middle cannot be. Where every
+    byte must be proven first, use a download or `ArtifactEngine.read`.
     """
 
     def __init__(self, entry: Entry, blobs: BlobStore, storage_for: Callable[[str], Storage]) -> None:
@@ -104,11 +108,12 @@ class EntryReader(io.RawIOBase):
         self._blobs = blobs
         self._storage_for = storage_for
         self._position = 0
-        self._ends = []
-        total = 0
-        for part in entry.parts:
-            total += part[2]
-            self._ends.append(total)
+        self._ends = list(accumulate(part[2] for part in entry.parts))
+        self._held = (0, b"")  # where the last proven piece begins, and its bytes
+        algorithm = entry.digest.partition(":")[0]
+        self._algorithm = algorithm if algorithm in ALGORITHMS else ""
+        self._running = hasher(algorithm) if self._algorithm else None
+        self._hashed = 0  # bytes from the start that went through `_running`
 
     def readable(self) -> bool:
         """True."""
@@ -131,25 +136,72 @@ class EntryReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fetch what is asked for, at most to the end of a part."""
+        """Fetch what is asked for, at most to the end of a piece.
+
+        Raises:
+            IntegrityError: The bytes are not those that were recorded.
+        """
         view = memoryview(buffer)
-        count = min(len(view), self.entry.size - self._position)
-        if count <= 0:
+        wanted = min(len(view), self.entry.size - self._position)
+        if wanted <= 0:
             return 0
-        if len(self.entry.parts) > 1:  # one request is one part
+        start, length, digest = self._piece()
+        if digest:
+            if self._held[0] != start or not self._held[1]:
+                self._held = (start, self._proven(start, length, digest))
+            offset = self._position - start
+            wanted = min(wanted, length - offset)
+            view[:wanted] = memoryview(self._held[1])[offset : offset + wanted]
+        else:
+            self._fetch(self._position, view[:wanted])
+            self._follow(view[:wanted])
+        self._position += wanted
+        return wanted
+
+    def _piece(self) -> tuple[int, int, str]:
+        """Start, length and digest of what can be proven around the position; without digest when nothing can."""
+        if len(self.entry.parts) > 1:
             index = bisect_right(self._ends, self._position)
-            count = min(count, self._ends[index] - self._position)
+            blob, _, length = self.entry.parts[index]
+            return self._ends[index] - length, length, blob
+        return 0, self.entry.size, self.entry.digest if self._algorithm and self.entry.size <= _BLOCK else ""
+
+    def _proven(self, start: int, length: int, digest: str) -> bytes:
+        data = bytearray(length)
+        self._fetch(start, memoryview(data))
+        found = digest_of(data, digest.partition(":")[0])
+        if found != digest:
+            raise self._damaged(f"expected {digest}, found {found}", start)
+        return bytes(data)
+
+    def _fetch(self, start: int, view: memoryview) -> None:
         done = 0
-        with open_entry(self.entry, self._blobs, self._storage_for, self._position, count) as stream:
-            while done < count:
-                got: int = stream.readinto(view[done:count])  # type: ignore[attr-defined]
+        with open_entry(self.entry, self._blobs, self._storage_for, start, len(view)) as stream:
+            while done < len(view):
+                got: int = stream.readinto(view[done:])  # type: ignore[attr-defined]
                 if not got:
                     raise IntegrityError(
-                        f"the content ends {count - done} bytes early", where=self.entry.ref or self.entry.path
+                        f"the content ends {len(view) - done} bytes early", where=self.entry.ref or self.entry.path
                     )
                 done += got
-        self._position += done
-        return done
+
+    def _follow(self, view: memoryview) -> None:
+        """Hash what goes on from what was hashed, and compare at the end."""
+        if self._running is None or not self._position <= self._hashed < self._position + len(view):
+            return
+        self._running.update(view[self._hashed - self._position :])
+        self._hashed = self._position + len(view)
+        found = f"{self._algorithm}:{self._running.hexdigest()}" if self._hashed == self.entry.size else ""
+        if found and found != self.entry.digest:
+            raise self._damaged(f"expected {self.entry.digest}, found {found}", 0)
+
+    def _damaged(self, what: str, start: int) -> IntegrityError:
+        place = f" from byte {start}" if start else ""
+        return IntegrityError(
+            f"'{self.entry.path}' is damaged{place}: {what}",
+            where=self.entry.ref or self.entry.path,
+            context={"path": self.entry.path, "expected": self.entry.digest},
+        )
 
 
 def buffered(reader: EntryReader) -> BinaryIO:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from windlass.errors import PluginError, UsageError
+from windlass.errors import UsageError
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
     from windlass.plugins.app import App
 
-__all__ = ["code_artifact", "make_artifact", "natural_serializer"]
+__all__ = ["code_artifact", "make_artifact"]
 
 
-def make_artifact(given: Any, *, name: str, type: str, serializer: str, run_id: str, app: App | None) -> Artifact:
+def make_artifact(
+    given: Any,
+    *,
+    name: str,
+    type: str,
+    serializer: str,
+    run_id: str,
+    app: App | None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Artifact:
     """An artifact ready to be logged from an artifact, a path, a URI or any object. Raises `UsageError`."""
     from windlass.artifacts.artifact import Artifact
 
@@ -35,16 +44,13 @@ def make_artifact(given: Any, *, name: str, type: str, serializer: str, run_id: 
         from windlass.plugins.app import App
 
         app = App()
-    chosen = serializer or natural_serializer(app, given)
-    descriptor = app.serializers.get(chosen)
-    backend = app.create_serializer(chosen)
-    artifact = Artifact(
-        name,
-        type=type or "object",
-        metadata={"serializer": chosen, "python_type": _qualified(given.__class__), **backend.versions()},
-    )
-    with artifact.new_file(f"{name}{descriptor.extensions[0]}", mode="wb") as file:
-        backend.dump(given, cast(BinaryIO, file))
+    from windlass.artifacts.objects import add_object, qualified_name
+
+    artifact = Artifact(name, type=type or "object", metadata={"python_type": qualified_name(given.__class__)})
+    path = add_object(app, artifact.draft, given, name, serializer=serializer, parameters=parameters)
+    record = cast("Mapping[str, Any]", (artifact.draft.items[path].extra or {})["object"])
+    if record["kind"] == "python":
+        artifact.metadata |= {"serializer": record["serializer"], **record["versions"]}
     return artifact
 
 
@@ -67,23 +73,6 @@ def _from_path(path: str, name: str, type: str, run_id: str) -> Artifact:
     else:
         artifact.add_file(path)
     return artifact
-
-
-def natural_serializer(app: App, obj: Any) -> str:
-    """Name of the installed serializer that says it handles the type of `obj`; ``pickle`` if none does."""
-    wanted = [_qualified(kind) for kind in type(obj).__mro__[:-1]]
-    best: tuple[int, str] | None = None
-    for info, descriptor in app.serializers.get_all():
-        if isinstance(descriptor, PluginError):
-            continue
-        ranks = [wanted.index(handled) for handled in descriptor.handles if handled in wanted]
-        if ranks and (best is None or min(ranks) < best[0]):
-            best = (min(ranks), info.name)
-    return best[1] if best else "pickle"
-
-
-def _qualified(kind: type[Any]) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def code_artifact(

@@ -149,6 +149,7 @@ class Run(RunIdentity):
         tags: Sequence[str] = (),
         *,
         serializer: str = "",
+        parameters: Mapping[str, Any] | None = None,
     ) -> Artifact:
         """Store a version of an artifact as an output of this run. Returns when it is visible.
 
@@ -160,6 +161,7 @@ class Run(RunIdentity):
             aliases: Aliases beside ``latest``.
             tags: Tags of the version.
             serializer: Name of the serializer for an object. Default: the natural one for its type, else pickle.
+            parameters: Passed to the serializer (``{"compress": 3}``).
 
         Raises:
             UsageError: There is no such file, or a name breaks the rules.
@@ -169,7 +171,15 @@ class Run(RunIdentity):
         from windlass.sdk.outputs import make_artifact
 
         app = self._session.app if self._session else None
-        artifact = make_artifact(artifact_or_path, name=name, type=type, serializer=serializer, run_id=self.id, app=app)
+        artifact = make_artifact(
+            artifact_or_path,
+            name=name,
+            type=type,
+            serializer=serializer,
+            parameters=parameters,
+            run_id=self.id,
+            app=app,
+        )
         if not self._usable("log_artifact") or self._session is None:
             return artifact
         return self._session.engine.log(

@@ -119,7 +119,7 @@ def check_may_load(
         serializer: Descriptor of the serializer that the version's record names.
         policy: See `load_policy`.
         own_entity: Entity this process works for.
-        allow: The user has allowed it for this call (``allow_unsafe=True``, ``--allow-unsafe``).
+        allow: The user has allowed it for this call (``allow_code=True``, ``WINDLASS_ALLOW_CODE=1``).
 
     Raises:
         AccessError: It may not.
@@ -152,7 +152,8 @@ def check_may_load(
         f"and its entity '{version.entity}' is not trusted",
         where=version.path,
         hint=f"Look into it first (windlass artifact scan {version.path}); then allow it for this call "
-        f"(allow_unsafe=True), or add '{version.entity}' to trusted-entities in trust.yaml.",
+        f"(allow_code=True) or process (WINDLASS_ALLOW_CODE=1), or add '{version.entity}' to trusted-entities in "
+        "trust.yaml.",
         context=facts,
     )
 
