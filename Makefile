@@ -6,6 +6,8 @@ export WINDLASS_VENV := $(VENV)
 # Every member, for tools that want a list.
 SOURCES := core agent cli server testkit meta plugins integrations tests examples benchmarks scripts
 JOBS ?= auto
+# Slow tests (wheels, clean environments) run where everything is required, as in .ci/run.
+PICK := $(if $(WINDLASS_TEST_REQUIRE),,-m "not slow")
 
 .PHONY: help demo setup test lint types docs bench clean
 
@@ -20,7 +22,7 @@ setup: ## Make .venv with all members, tests and linters
 	@sh scripts/setup.sh dev
 
 test: setup ## Run the tests, in parallel and in random order; those that need a missing service say so
-	@$(RUN) -m pytest -q -n $(JOBS) $(ARGS)
+	@$(RUN) -m pytest -q -n $(JOBS) $(PICK) $(ARGS)
 
 lint: setup ## ruff, mypy (strict) over all members, and the rules of the house
 	@$(VENV)/bin/ruff check .
