@@ -20,6 +20,7 @@ from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Agent, ClaimRequest, Lease, NewItem, Queue, QueueRef
 from windlass.models.run import LogLine, MetricRow, Run, RunFilter, RunState, RunUpdate
+from windlass.models.schedule import Budget, Trigger, TriggerEvent
 from windlass.remote import calls
 from windlass_server.permissions import RULES
 
@@ -45,6 +46,7 @@ VIEWER = [
     "queues.get",
     "queues.list",
     "queues.status",
+    "queues.explain",
     "queues.wait",
     "agents.get",
     "agents.list",
@@ -55,6 +57,9 @@ VIEWER = [
     "artifacts.collections",
     "artifacts.edges",
     "access.members",
+    "schedule.get_trigger",
+    "schedule.triggers",
+    "schedule.budgets",
 ]
 SUBMITTER = [
     "runs.create",
@@ -86,6 +91,10 @@ OWNER = [
     "access.issue_run_token",
     "access.set_member",
     "access.remove_member",
+    "schedule.create_trigger",
+    "schedule.pause_trigger",
+    "schedule.delete_trigger",
+    "schedule.set_budget",
 ]
 ADMIN = [
     "artifacts.oldest_upload",
@@ -111,6 +120,7 @@ RUN = [
     "runs.append_log",
     "runs.log_cursor",
     "runs.read_log",
+    "queues.explain",
     "artifacts.commit",
     "artifacts.get",
     "artifacts.get_by_id",
@@ -178,6 +188,16 @@ def arguments(world: dict[str, Any], key: str) -> tuple[Any, ...]:
         "queues.update": (Queue(entity=TEAM, name="q", resource="process"),),
         "queues.delete": (REF,),
         "queues.status": (REF,),
+        "queues.explain": ("mine",),
+        "schedule.create_trigger": (
+            Trigger(entity=TEAM, name="nightly", event=TriggerEvent.CRON, cron="@daily", queue=REF, spec=SPEC),
+        ),
+        "schedule.get_trigger": (TEAM, "nightly"),
+        "schedule.triggers": (TEAM,),
+        "schedule.pause_trigger": (TEAM, "nightly", True),
+        "schedule.delete_trigger": (TEAM, "nightly"),
+        "schedule.set_budget": (Budget(entity=TEAM, limit=1e9),),
+        "schedule.budgets": (TEAM,),
         "queues.enqueue": ([NewItem(run_id="mine", queue=REF, spec=SPEC)],),
         "queues.claim": (ClaimRequest(agent="agent", queues=(REF,), limit=0),),
         "queues.renew": ("agent", (), 60.0),
@@ -317,3 +337,20 @@ def test_the_author_is_who_signs_in(
     client = connect(serve(), world["keys"]["submitter"])
     (run,) = client.queues.enqueue([NewItem(run_id="x", queue=REF, spec=SPEC, author="owner")])
     assert run.author == "submitter"
+
+
+def test_a_trigger_bears_the_name_of_who_made_it_and_needs_both_entities(
+    world: dict[str, Any], store: MetadataStore, serve: Callable[..., str], connect: Callable[..., MetadataStore]
+) -> None:
+    client = connect(serve(), world["keys"]["owner"])
+    wanted = Trigger(
+        entity=TEAM, name="t", event=TriggerEvent.CRON, cron="@daily", queue=REF, spec=SPEC, author="admin"
+    )
+    assert client.schedule.create_trigger(wanted).author == "owner"
+    store.queues.create(Queue(entity="others", name="q", resource="process"))
+    foreign = Trigger(
+        entity=TEAM, name="u", event=TriggerEvent.CRON, cron="@daily", spec=SPEC,
+        queue=QueueRef(entity="others", name="q"),
+    )  # fmt: skip
+    with pytest.raises(AccessError):
+        client.schedule.create_trigger(foreign)

@@ -1,4 +1,4 @@
-"""The metadata store interface: runs, queues, agents, artifacts, access — five small interfaces on one object.
+"""The metadata store interface: runs, queues, agents, artifacts, access, schedule: small interfaces on one object.
 
 Every method takes and returns frozen values of `windlass.models`, so that the HTTP API is this interface, method by
 method: ``POST /api/v1/<part>/<method>`` with the arguments as one JSON object. Hence no callbacks, no iterators, and
@@ -41,8 +41,10 @@ from windlass.models.queue import (
     QueueRef,
     QueueStatus,
     Renewal,
+    Waiting,
 )
 from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunUpdate
+from windlass.models.schedule import Budget, Trigger
 
 __all__ = [
     "AccessStore",
@@ -52,6 +54,7 @@ __all__ = [
     "MetastoreCapabilities",
     "QueueStore",
     "RunStore",
+    "ScheduleStore",
 ]
 
 
@@ -165,6 +168,13 @@ class QueueStore(ABC):
         """Counts of the items that are not over."""
 
     @abstractmethod
+    def explain(self, run_id: str) -> Waiting:
+        """Why a run is not running yet: its place, all it waits for, and when it is expected to start.
+
+        Raises `RunNotFoundError`.
+        """
+
+    @abstractmethod
     def enqueue(self, items: Sequence[NewItem]) -> tuple[Run, ...]:
         """Put requests on their queues, all or none, as ``queued`` runs. May be repeated: known run ids are left.
 
@@ -176,7 +186,9 @@ class QueueStore(ABC):
         """Take items: expired claims of other agents first, then waiting ones by priority and age.
 
         Each run gets a new fence. A waiting item becomes ``pending`` / ``preparing``; a taken-over run keeps its
-        state. Paused queues, limits, ``not_before`` and stop requests are obeyed. Empty when there is nothing.
+        state. Paused queues, limits, budgets, ``not_before`` and stop requests are obeyed. Empty when there is nothing.
+        Items that have waited longer than their policy allows are ``killed`` (``queue-timeout``, ``deadline``), and
+        triggers that are due put their requests on their queues.
         """
 
     @abstractmethod
@@ -374,14 +386,52 @@ class AccessStore(ABC):
         """Users with a role in an entity."""
 
 
+class ScheduleStore(ABC):
+    """What starts runs without anybody asking, and what runs may cost.
+
+    An event is recorded in the transaction that makes it (a version, a moved alias), and its request is put on the
+    queue in one transaction with the note that this is done: once, whoever does it. The process that made the event
+    does it at once; what it could not do, or what time brings, is done by the next `QueueStore.claim` of anybody.
+    """
+
+    @abstractmethod
+    def create_trigger(self, trigger: Trigger) -> Trigger:
+        """Store a trigger. Its queue must exist (`NotFoundError`). Raises `ConflictError` if the name is taken."""
+
+    @abstractmethod
+    def get_trigger(self, entity: str, name: str) -> Trigger:
+        """One trigger. Raises `NotFoundError` naming those there are."""
+
+    @abstractmethod
+    def triggers(self, entity: str = "") -> tuple[Trigger, ...]:
+        """Triggers by entity and name."""
+
+    @abstractmethod
+    def pause_trigger(self, entity: str, name: str, paused: bool) -> Trigger:
+        """Pause a trigger, or let it go on from now. May be repeated."""
+
+    @abstractmethod
+    def delete_trigger(self, entity: str, name: str) -> None:
+        """Remove a trigger. Raises `NotFoundError`."""
+
+    @abstractmethod
+    def set_budget(self, budget: Budget) -> Budget:
+        """Set what an entity, or a user in it, may use in a month; a negative limit removes the budget."""
+
+    @abstractmethod
+    def budgets(self, entity: str = "") -> tuple[Budget, ...]:
+        """Budgets by entity, user and unit, with what was used this month."""
+
+
 class MetadataStore(ABC):
-    """One metadata store: the five parts, the blobs that belong to it, and its life."""
+    """One metadata store: its parts, the blobs that belong to it, and its life."""
 
     runs: RunStore
     queues: QueueStore
     agents: AgentStore
     artifacts: ArtifactStore
     access: AccessStore
+    schedule: ScheduleStore
     blobs: BlobStore
 
     @abstractmethod

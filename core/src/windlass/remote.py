@@ -24,6 +24,7 @@ PARTS: dict[str, type[Any]] = {
     "agents": metastore.AgentStore,
     "artifacts": metastore.ArtifactStore,
     "access": metastore.AccessStore,
+    "schedule": metastore.ScheduleStore,
 }
 """Part names and their interfaces."""
 
@@ -33,7 +34,7 @@ class Call:
     """One remote method.
 
     Attributes:
-        part: ``runs``, ``queues``, ``agents``, ``artifacts``, ``access`` or ``store``.
+        part: ``runs``, ``queues``, ``agents``, ``artifacts``, ``access``, ``schedule`` or ``store``.
         name: Method name.
         signature: Signature of the interface's method, ``self`` included.
         arguments: A msgspec struct type with the arguments.

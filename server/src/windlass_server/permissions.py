@@ -91,6 +91,11 @@ def _items(store: MetadataStore, arguments: Arguments) -> Iterable[str]:
     return {entity for item in arguments["items"] for entity in (item.queue.entity, item.entity) if entity}
 
 
+def _trigger(store: MetadataStore, arguments: Arguments) -> Iterable[str]:
+    trigger = arguments["trigger"]
+    return {trigger.entity, trigger.queue.entity}
+
+
 _VIEWER, _SUBMITTER, _OWNER, _ADMIN = Role.VIEWER, Role.SUBMITTER, Role.OWNER, Role.ADMIN
 _own, _project = run_tokens.own_run, run_tokens.own_project
 
@@ -114,6 +119,7 @@ RULES: dict[str, Rule] = {
     "queues.update": Rule(_OWNER, _path("queue", "entity")),
     "queues.delete": Rule(_OWNER, _path("ref", "entity")),
     "queues.status": Rule(_VIEWER, _path("ref", "entity")),
+    "queues.explain": Rule(_VIEWER, _run, _own),
     "queues.enqueue": Rule(_SUBMITTER, _items),
     "queues.claim": Rule(_OWNER, lambda store, a: _queues(a["request"].queues)),
     "queues.renew": Rule(_OWNER, _agent("agent")),
@@ -155,6 +161,13 @@ RULES: dict[str, Rule] = {
     "access.set_member": Rule(_OWNER, _path("member", "entity")),
     "access.remove_member": Rule(_OWNER, _path("entity")),
     "access.members": Rule(_VIEWER, _path("entity")),
+    "schedule.create_trigger": Rule(_OWNER, _trigger),
+    "schedule.get_trigger": Rule(_VIEWER, _path("entity")),
+    "schedule.triggers": Rule(_VIEWER, _path("entity")),
+    "schedule.pause_trigger": Rule(_OWNER, _path("entity")),
+    "schedule.delete_trigger": Rule(_OWNER, _path("entity")),
+    "schedule.set_budget": Rule(_OWNER, _path("budget", "entity")),
+    "schedule.budgets": Rule(_VIEWER, _path("entity")),
     "blobs.read": Rule(None, run=run_tokens.anything),
     "blobs.write": Rule(None, run=run_tokens.anything),
     "blobs.collect": Rule(_ADMIN),
@@ -220,6 +233,12 @@ def _as_author(store: MetadataStore, principal: Principal, arguments: Arguments)
     arguments["items"] = [evolve(item, author=principal.name) for item in arguments["items"]]
 
 
+def _as_trigger_author(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
+    from attrs import evolve
+
+    arguments["trigger"] = evolve(arguments["trigger"], author=principal.name)
+
+
 def _protected(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     """Protected aliases are moved, and protected, by owners."""
     if entity := run_tokens.protected_entity(store, arguments):
@@ -233,6 +252,7 @@ _EXTRA: dict[str, Narrow] = {
     "access.role": _own_role,
     "access.set_member": _not_admin,
     "queues.enqueue": _as_author,
+    "schedule.create_trigger": _as_trigger_author,
     "artifacts.commit": _protected,
     "artifacts.update": _protected,
     "artifacts.update_collection": _protected,

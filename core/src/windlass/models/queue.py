@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from windlass.models.launch import LaunchPolicy, LaunchSpec
-from windlass.models.reason import JSON
+from windlass.models.reason import JSON, Reason
 from windlass.models.run import Run
 
 
@@ -59,6 +59,8 @@ class Queue:
         limits: Ceilings.
         policy: Defaults for runs of this queue.
         policy_max: The most a submitter may ask for; None in a field forbids changing it.
+        prices: Money per hour of a run: ``hour`` for the run itself, other names for each unit of the resource
+            argument of that name (``gpu: 2.5``).
         created_at, updated_at: Seconds since the epoch.
     """
 
@@ -75,6 +77,7 @@ class Queue:
     policy: LaunchPolicy = LaunchPolicy()
     policy_max: LaunchPolicy | None = None
     description: str = ""
+    prices: dict[str, float] = field(factory=dict)
     created_at: float = 0.0
     updated_at: float = 0.0
 
@@ -95,6 +98,29 @@ class QueueStatus:
     pending: int = 0
     running: int = 0
     agents: int = 0
+
+
+@frozen(kw_only=True)
+class Waiting:
+    """Why a run is not running yet.
+
+    Attributes:
+        position: Its place in the line of its queue, 1 is next; 0 when it does not stand in line.
+        reasons: All it waits for. Codes: ``agent-absent``, ``agents-busy``, ``queue-paused``, ``concurrency-limit``,
+            ``user-limit``, ``dependency``, ``back-off``, ``budget``, ``behind-others``, ``next`` (nothing holds it),
+            ``phase`` (claimed: it is being prepared). Empty when it runs or is over.
+        starts_in: Seconds until it is expected to start; None when that depends on more than time, or on nothing known.
+        takes: Seconds that like runs (same job and queue) took, the median; None when there were none.
+        history: How many of them were looked at.
+    """
+
+    run: str
+    state: str = ""
+    position: int = 0
+    reasons: tuple[Reason, ...] = ()
+    starts_in: float | None = None
+    takes: float | None = None
+    history: int = 0
 
 
 @frozen(kw_only=True)

@@ -107,6 +107,7 @@ class Run:
         tags, notes, group, job_type: Free labels, as given to ``windlass.init``.
         timings: Seconds by step: ``queue``, ``prepare``, ``build``, ``push``, ``start``, ``run``.
         usage: Resources used by the last attempt.
+        cost: Money by the queue's prices, of all attempts that are over.
         spec: What was asked for, for launched runs.
         stop_requested: Somebody asked it to stop.
         not_before: A queued run is not claimed before this time.
@@ -140,6 +141,7 @@ class Run:
     job_type: str = ""
     timings: dict[str, float] = field(factory=dict)
     usage: ResourceUsage | None = None
+    cost: float = 0.0
     spec: LaunchSpec | None = None
     stop_requested: bool = False
     not_before: float = 0.0

@@ -98,6 +98,8 @@ _SENDERS: dict[str, Callable[[_Part, Call, dict[str, Any]], Any]] = {
     "runs.create": _made("runs.get", "run", lambda run: {"run_id": run.id}),
     "queues.create": _made("queues.get", "queue", lambda q: {"ref": {"entity": q.entity, "name": q.name}}),
     "queues.update": _once,
+    "schedule.create_trigger": _once,
+    "schedule.delete_trigger": _once,
     "queues.claim": _once,
     "queues.release": _release,
     "queues.wait": _wait,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -10,7 +11,7 @@ from attrs import evolve
 
 from windlass import ids
 from windlass.artifacts.names import check_alias, check_tag
-from windlass.errors import ConflictError, UsageError
+from windlass.errors import ConflictError, StoreUnavailableError, UsageError
 from windlass.metastore import ArtifactStore
 from windlass.models.artifact import (
     ArtifactFilter,
@@ -31,7 +32,9 @@ from windlass_metastore_sql.commits import commit
 from windlass_metastore_sql.database import Database, Tx, marks
 from windlass_metastore_sql.rows import Mapper, assignments
 from windlass_metastore_sql.runs import check_holder, get_run
+from windlass_metastore_sql.tending import fire, note_aliases
 
+_log = logging.getLogger(__name__)
 PARTS = Mapper(DistributedPart)
 UPLOAD_SECONDS = 600.0
 """An upload session ends so long after its last renewal."""
@@ -51,7 +54,19 @@ class SqlArtifacts(ArtifactStore):
                     "the upload session has ended; its blobs may have been collected",
                     hint="Begin a new session, ask which blobs are missing, and commit again.",
                 )
-            return commit(tx, new, self._db.now())
+            committed = commit(tx, new, self._db.now())
+            noted = bool(tx.topics)
+        if noted:
+            self._fire()
+        return committed
+
+    def _fire(self) -> None:
+        """Put the requests of triggers on their queues at once; if that fails, the next claim does."""
+        try:
+            with self._db.write() as tx:
+                fire(tx, self._db.now())
+        except StoreUnavailableError:
+            _log.debug("triggers wait for the next claim", exc_info=True)
 
     def get(self, ref: ArtifactRef) -> ArtifactVersion:
         """See `ArtifactStore.get`."""
@@ -125,8 +140,13 @@ class SqlArtifacts(ArtifactStore):
             versions.save(tx, old, evolve(old, **values))
             for alias in changes.remove_aliases:
                 tx.run("DELETE FROM aliases WHERE version_id = ? AND alias = ?", version_id, alias)
-            versions.point(tx, number, version_id, changes.add_aliases)
-            return versions.by_id(tx, version_id)
+            moved = versions.point(tx, number, version_id, changes.add_aliases)
+            version = versions.by_id(tx, version_id)
+            note_aliases(tx, version, moved, ids.new_id())
+            noted = bool(tx.topics)
+        if noted:
+            self._fire()
+        return version
 
     def delete(self, version_id: str, force: bool = False) -> ArtifactVersion:
         """See `ArtifactStore.delete`. May be repeated."""

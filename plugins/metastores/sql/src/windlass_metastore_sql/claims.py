@@ -8,14 +8,17 @@ from math import inf
 from typing import Any
 
 from windlass import wire
+from windlass.errors import NotFoundError
 from windlass.models.launch import LaunchSpec
-from windlass.models.queue import Claim, ClaimRequest, Queue
+from windlass.models.queue import Claim, ClaimRequest, Queue, QueueRef
 from windlass.models.run import Run, RunPhase, RunState
+from windlass.models.schedule import Budget
 from windlass_metastore_sql.database import Row, Tx, marks
-from windlass_metastore_sql.items import CLAIMED, DELAYED, WAITING
+from windlass_metastore_sql.items import CLAIMED, DELAYED, EXPIRING, SOMETHING_TO_TEND, WAITING
 from windlass_metastore_sql.rows import Mapper
+from windlass_metastore_sql.spending import exhausted, without
 
-_QUEUES = Mapper(Queue)
+QUEUES = Mapper(Queue)
 _RUNS = Mapper(Run)
 _HOST_LEASES = 10
 """Leases after which a run that is bound to a host may be taken by others."""
@@ -26,7 +29,21 @@ _LOOK_AHEAD = 200
 @lru_cache(maxsize=512)
 def load_queue(row: Row) -> Queue:
     """The queue of a row; the same row need not be parsed again."""
-    return _QUEUES.load(row)
+    return QUEUES.load(row)
+
+
+def find_queue(tx: Tx, ref: QueueRef, *, lock: bool = False) -> tuple[int, Queue]:
+    """A queue and its number. Raises `NotFoundError` naming the queues there are."""
+    sql = f"SELECT {QUEUES.columns}, id FROM queues WHERE entity = ? AND name = ?{' {lock}' if lock else ''}"
+    row = tx.row(sql, ref.entity, ref.name)
+    if row is not None:
+        return int(row[-1]), load_queue(row)
+    names = [name for (name,) in tx.rows("SELECT name FROM queues WHERE entity = ? ORDER BY name LIMIT 20", ref.entity)]
+    raise NotFoundError(
+        f"there is no queue '{ref.name}' in '{ref.entity}'",
+        hint=f"Queues there: {', '.join(names)}." if names else f"Make one: windlass queue create {ref.name} …",
+        context={"queue": ref.name, "entity": ref.entity, "there": names},
+    )
 
 
 def anything(tx: Tx, queues: Sequence[int], now: float) -> bool:
@@ -37,10 +54,13 @@ def anything(tx: Tx, queues: Sequence[int], now: float) -> bool:
         f"SELECT EXISTS (SELECT 1 FROM items WHERE status = {WAITING} AND queue_id IN ({marks(len(queues))})) "
         f"OR EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?) "
         f"OR EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(len(queues))}) "
-        "AND lease_until <= ?)",
+        "AND lease_until <= ?) "
+        f"OR {SOMETHING_TO_TEND}",
         *queues,
         now,
         *queues,
+        now,
+        now,
         now,
     )
     return bool(row and row[0])
@@ -53,7 +73,8 @@ def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
     row = tx.row(
         f"SELECT (SELECT min(not_before) FROM items WHERE status = {DELAYED} AND not_before > ?), "
         f"(SELECT min(lease_until) FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(len(queues))}) "
-        "AND lease_until > ?)",
+        "AND lease_until > ?), "
+        f"(SELECT min(expires_at) FROM items WHERE {EXPIRING}), (SELECT min(next_at) FROM triggers WHERE next_at > 0)",
         now,
         *queues,
         now,
@@ -72,13 +93,14 @@ def claim(tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], no
         f"(SELECT run_id FROM items WHERE status = {DELAYED} AND not_before <= ? {{skip}})",
         now,
     )
+    held = exhausted(tx, now)
     for number, queue in queues:
         left = request.limit - len(found)
         if left <= 0:
             break
         if queue.paused:
             continue
-        for run_id in _waiting(tx, request, number, queue, left):
+        for run_id in _waiting(tx, request, number, queue, left, held):
             found += _take(tx, request, queue, run_id, WAITING, now)
     return tuple(found)
 
@@ -100,7 +122,9 @@ def _expired(tx: Tx, request: ClaimRequest, queue_id: int, limit: int, now: floa
     return [run_id for (run_id,) in rows]
 
 
-def _waiting(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int) -> Iterator[str]:
+def _waiting(
+    tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, held: list[Budget]
+) -> Iterator[str]:
     limits = queue.limits
     if queue.fair_share or limits.per_user is not None or limits.concurrency is not None:
         tx.row("SELECT turn FROM queues WHERE id = ? {lock}", queue_id)  # those who count must not count side by side
@@ -110,12 +134,15 @@ def _waiting(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: 
     if limit <= 0:
         return
     if queue.fair_share or limits.per_user is not None:
-        yield from _by_author(tx, request, queue_id, queue, limit)
+        yield from _by_author(tx, request, queue_id, queue, limit, held)
         return
     ahead = _LOOK_AHEAD if request.capacity else limit
+    condition, values = without(held)
     rows = tx.rows(
-        f"SELECT run_id FROM items WHERE queue_id = ? AND status = {WAITING} ORDER BY rank, pos LIMIT ? {{skip}}",
+        f"SELECT run_id FROM items WHERE queue_id = ? AND status = {WAITING}{condition} "
+        "ORDER BY rank, pos LIMIT ? {skip}",
         queue_id,
+        *values,
         ahead,
     )
     fits = (run_id for (run_id,) in rows if _fits(tx, request, queue, run_id))
@@ -123,7 +150,9 @@ def _waiting(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: 
         yield run_id
 
 
-def _by_author(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int) -> Iterator[str]:
+def _by_author(
+    tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, held: list[Budget]
+) -> Iterator[str]:
     """Items one by one, looking only at the first of each author."""
     active: dict[str, int] = dict(
         tx.rows(
@@ -139,7 +168,7 @@ def _by_author(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit
             head
             for author in _authors(tx, queue_id)
             if (most is None or active.get(author, 0) < most)
-            and (head := _head(tx, request, queue_id, queue, author)) is not None
+            and (head := _head(tx, request, queue_id, queue, author, held)) is not None
         ]
         if not heads:
             return
@@ -179,28 +208,26 @@ def _authors(tx: Tx, queue_id: int) -> list[str]:
     return [author for (author,) in rows]
 
 
-def _head(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, author: str) -> Row | None:
+def _head(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, author: str, held: list[Budget]) -> Row | None:
+    condition, values = without(held)
     rows = tx.rows(
         "SELECT run_id, author, priority, rank, pos FROM items "
-        f"WHERE queue_id = ? AND status = {WAITING} AND author = ? ORDER BY rank, pos LIMIT ?",
+        f"WHERE queue_id = ? AND status = {WAITING} AND author = ?{condition} ORDER BY rank, pos LIMIT ?",
         queue_id,
         author,
+        *values,
         _LOOK_AHEAD if request.capacity else 1,
     )
     return next((row for row in rows if _fits(tx, request, queue, row[0])), None)
 
 
 def _fits(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str) -> bool:
-    """What an item needs of a named capacity is the number of that name in its resource arguments."""
     if not request.capacity:
         return True
+    from windlass.launch.needs import fits
+
     row = tx.row("SELECT spec FROM runs WHERE id = ?", run_id)
-    asked = wire.decode(row[0], LaunchSpec).resource_args if row and row[0] else {}
-    for name, free in request.capacity.items():
-        need = asked.get(name, queue.config.get(name, 0))
-        if isinstance(need, int | float) and need > free:
-            return False
-    return True
+    return not (row and row[0]) or fits(request.capacity, queue, wire.decode(row[0], LaunchSpec))
 
 
 def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int, now: float) -> list[Claim]:

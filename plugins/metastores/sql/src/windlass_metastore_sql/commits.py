@@ -6,7 +6,7 @@ from windlass import ids
 from windlass.artifacts.names import check_alias, check_name, check_project, check_tag, check_type
 from windlass.errors import UsageError
 from windlass.models.artifact import ArtifactVersion, Collection, Committed, EdgeKind, NewVersion
-from windlass_metastore_sql import versions
+from windlass_metastore_sql import tending, versions
 from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.runs import check_holder, get_run
 from windlass_metastore_sql.shelf import COLLECTIONS
@@ -22,10 +22,14 @@ def commit(tx: Tx, new: NewVersion, now: float) -> Committed:
         "SELECT id FROM versions WHERE collection_id = ? AND digest = ? AND deleted_at = 0", number, new.digest
     )
     version_id = same[0] if same else _insert(tx, new, number, next_version, now)
-    versions.point(tx, number, version_id, ("latest", *new.aliases))
+    moved = versions.point(tx, number, version_id, ("latest", *new.aliases))
     if new.run:
         versions.link(tx, EdgeKind.OUTPUT, new.run, version_id, now)
-    return Committed(version=versions.by_id(tx, version_id), created=same is None)
+    version = versions.by_id(tx, version_id)
+    if same is None:
+        tending.note_version(tx, version)
+    tending.note_aliases(tx, version, moved, ids.new_id())
+    return Committed(version=version, created=same is None)
 
 
 def _check(new: NewVersion) -> None:

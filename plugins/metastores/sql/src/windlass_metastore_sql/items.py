@@ -8,6 +8,15 @@ from windlass_metastore_sql.database import Tx
 WAITING, CLAIMED, DELAYED, BLOCKED = 0, 1, 2, 3
 """Status of an item. Delayed: until ``not_before``. Blocked: until the runs it depends on have finished."""
 
+EXPIRING = f"expires_at > 0 AND status <> {CLAIMED}"
+"""Items that must not wait for ever."""
+
+SOMETHING_TO_TEND = (
+    f"EXISTS (SELECT 1 FROM items WHERE {EXPIRING} AND expires_at <= ?) OR EXISTS (SELECT 1 FROM occurrences) "
+    "OR EXISTS (SELECT 1 FROM triggers WHERE next_at > 0 AND next_at <= ?)"
+)
+"""Whether `tending.tend` has work; takes the time twice."""
+
 AGEING = 6 * 3600.0
 """Seconds of waiting that count as much as one step of priority, from ``high`` to ``low``."""
 

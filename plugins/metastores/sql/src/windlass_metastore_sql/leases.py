@@ -10,6 +10,7 @@ from windlass.errors import FencedError
 from windlass.models.queue import Lease, Renewal
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunPhase, RunState, RunUpdate
+from windlass_metastore_sql import spending
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, WAITING, queue_ref
@@ -55,7 +56,8 @@ def give_back(tx: Tx, lease: Lease, delay: float, changes: RunUpdate, *, next_at
     # The number is counted up here as well, so that the claim that was given back is void at once.
     new = evolve(run, agent="", fence=run.fence + 1, reason=changes.reason)
     if next_attempt:
-        new = evolve(new, attempt=run.attempt + 1, handle=None, host="", exit_code=None)
+        cost = run.cost + spending.bill(tx, run.id, now)
+        new = evolve(new, attempt=run.attempt + 1, handle=None, host="", exit_code=None, cost=cost)
         tx.run("DELETE FROM run_tokens WHERE run_id = ?", run.id)
     if running:  # whoever comes next adopts it: a claim that has ended
         tx.run(
@@ -70,8 +72,8 @@ def give_back(tx: Tx, lease: Lease, delay: float, changes: RunUpdate, *, next_at
         new = evolve(new, state=RunState.QUEUED, phase=RunPhase.NONE, not_before=not_before)
         rank, pos = _head_of_line(tx, run.id, queue_id, priority)
         tx.run(
-            "UPDATE items SET status = ?, agent = '', fence = ?, host = ?, not_before = ?, rank = ?, pos = ? "
-            "WHERE run_id = ?",
+            "UPDATE items SET status = ?, agent = '', fence = ?, host = ?, not_before = ?, rank = ?, pos = ?, "
+            "expires_at = deadline_at WHERE run_id = ?",
             DELAYED if not_before else WAITING,
             new.fence,
             new.host,

@@ -8,21 +8,25 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from windlass.errors import ConflictError, NotFoundError, RunNotFoundError, UsageError
+from windlass.errors import ConflictError, UsageError
 from windlass.metastore import QueueStore
-from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal
+from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal, Waiting
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
+from windlass.schedule.costs import check_prices
 from windlass_metastore_sql import claims
 from windlass_metastore_sql.agents import live_agents
+from windlass_metastore_sql.arrivals import check_items, enqueue
 from windlass_metastore_sql.bells import topic
-from windlass_metastore_sql.database import Database, Tx, marks
-from windlass_metastore_sql.items import BLOCKED, CLAIMED, WAITING, rank
+from windlass_metastore_sql.claims import QUEUES, find_queue
+from windlass_metastore_sql.database import Database, marks
+from windlass_metastore_sql.explaining import explain
+from windlass_metastore_sql.items import CLAIMED, rank
 from windlass_metastore_sql.leases import extend, give_back
-from windlass_metastore_sql.rows import Mapper, assignments
-from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, get_run, insert_run
+from windlass_metastore_sql.rows import assignments
+from windlass_metastore_sql.runs import change_run, get_run
+from windlass_metastore_sql.tending import tend
 
-QUEUES = Mapper(Queue)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -36,6 +40,7 @@ class SqlQueues(QueueStore):
         """See `QueueStore.create`."""
         if not _NAME.fullmatch(queue.name):
             raise UsageError(f"{queue.name!r} cannot be a queue name", hint="1 to 64 letters, digits, '_', '.', '-'.")
+        check_prices(queue.prices)
         now = self._db.now()
         queue = evolve(queue, created_at=now, updated_at=now)
         sql = (
@@ -64,6 +69,7 @@ class SqlQueues(QueueStore):
 
     def update(self, queue: Queue) -> Queue:
         """See `QueueStore.update`."""
+        check_prices(queue.prices)
         with self._db.write() as tx:
             queue_id, old = find_queue(tx, _ref(queue), lock=True)
             if queue.updated_at != old.updated_at:
@@ -126,68 +132,16 @@ class SqlQueues(QueueStore):
             agents=agents,
         )
 
+    def explain(self, run_id: str) -> Waiting:
+        """See `QueueStore.explain`."""
+        with self._db.read() as tx:
+            return explain(tx, run_id, self._db.now())
+
     def enqueue(self, items: Sequence[NewItem]) -> tuple[Run, ...]:
         """See `QueueStore.enqueue`."""
-        for item in items:
-            check_id(item.run_id)
-            if not 0 <= item.priority <= 3:
-                raise UsageError(f"{item.priority} is no priority", where=item.run_id, hint="0 (critical) to 3 (low).")
+        check_items(items)
         with self._db.write() as tx:
-            arrivals: dict[QueueRef, tuple[int, Queue, float]] = {}
-            for ref in sorted({item.queue for item in items}, key=topic):  # one order of locks for everybody
-                arrivals[ref] = self._arrive(tx, ref)
-            return tuple(self._enqueue(tx, item, *arrivals[item.queue]) for item in items)
-
-    def _arrive(self, tx: Tx, ref: QueueRef) -> tuple[int, Queue, float]:
-        # The queue keeps its own clock that never goes back, so that a jump of the host's clock reorders nothing.
-        queue_id, queue = find_queue(tx, ref, lock=True)
-        now = self._db.now()
-        row = tx.row(
-            "UPDATE queues SET last_at = CASE WHEN last_at > ? THEN last_at ELSE ? END WHERE id = ? RETURNING last_at",
-            now,
-            now,
-            queue_id,
-        )
-        assert row is not None
-        return queue_id, queue, row[0]
-
-    def _enqueue(self, tx: Tx, item: NewItem, queue_id: int, queue: Queue, arrival: float) -> Run:
-        now = self._db.now()
-        run = Run(
-            id=item.run_id,
-            name=item.name or item.run_id,
-            entity=item.entity or queue.entity,
-            project=item.project,
-            state=RunState.QUEUED,
-            queue=queue.name,
-            job=item.spec.job,
-            author=item.author,
-            priority=item.priority,
-            resource=item.spec.resource or queue.resource,
-            config=item.config,
-            spec=item.spec,
-            created_at=now,
-            queued_at=now,
-        )
-        position = insert_run(tx, run)
-        if position is None:
-            return get_run(tx, item.run_id)
-        needs, failed = _needs(tx, item)
-        if failed is not None:
-            return change_run(tx, run, RunUpdate(state=RunState.KILLED, reason=dependency_reason(failed)), now)
-        tx.many("INSERT INTO item_needs (run_id, needs) VALUES (?, ?)", [(run.id, need) for need in needs])
-        tx.run(
-            "INSERT INTO items (run_id, queue_id, status, priority, rank, pos, author) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            run.id,
-            queue_id,
-            BLOCKED if needs else WAITING,
-            item.priority,
-            rank(arrival, item.priority, prioritized=queue.prioritized),
-            position,
-            item.author,
-        )
-        tx.topics.add(topic(item.queue))
-        return run
+            return enqueue(tx, items, self._db.now())
 
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         """See `QueueStore.claim`."""
@@ -197,8 +151,10 @@ class SqlQueues(QueueStore):
             if request.limit <= 0 or not claims.anything(tx, [number for number, _ in queues], self._db.now()):
                 return ()
         with self._db.write(durable=False) as tx:
+            now = self._db.now()
+            tend(tx, now)
             queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
-            return claims.claim(tx, request, queues, self._db.now())
+            return claims.claim(tx, request, queues, now)
 
     def renew(self, agent: str, leases: Sequence[Lease], lease_seconds: float) -> Renewal:
         """See `QueueStore.renew`."""
@@ -228,41 +184,6 @@ class SqlQueues(QueueStore):
             with self._db.read() as tx:
                 if claims.anything(tx, numbers, self._db.now()):
                     return True
-
-
-def _needs(tx: Tx, item: NewItem) -> tuple[list[str], Run | None]:
-    """The runs that must still finish, or one that can't any more."""
-    needs = []
-    for run_id in dict.fromkeys(item.spec.depends_on):
-        try:
-            run = get_run(tx, run_id, lock=True)
-        except RunNotFoundError:
-            run = None
-        if run is None or run.id == item.run_id:
-            raise RunNotFoundError(
-                f"run '{item.run_id}' depends on '{run_id}', which does not exist",
-                where="depends_on",
-                hint="Put it on a queue first, or before this one in the same call.",
-            )
-        if run.state.is_terminal and run.state is not RunState.FINISHED:
-            return [], run
-        if not run.state.is_terminal:
-            needs.append(run_id)
-    return needs, None
-
-
-def find_queue(tx: Tx, ref: QueueRef, *, lock: bool = False) -> tuple[int, Queue]:
-    """A queue and its number. Raises `NotFoundError` naming the queues there are."""
-    sql = f"SELECT {QUEUES.columns}, id FROM queues WHERE entity = ? AND name = ?{' {lock}' if lock else ''}"
-    row = tx.row(sql, ref.entity, ref.name)
-    if row is not None:
-        return int(row[-1]), claims.load_queue(row)
-    names = [name for (name,) in tx.rows("SELECT name FROM queues WHERE entity = ? ORDER BY name LIMIT 20", ref.entity)]
-    raise NotFoundError(
-        f"there is no queue '{ref.name}' in '{ref.entity}'",
-        hint=f"Queues there: {', '.join(names)}." if names else f"Make one: windlass queue create {ref.name} …",
-        context={"queue": ref.name, "entity": ref.entity, "there": names},
-    )
 
 
 def _ref(queue: Queue) -> QueueRef:

@@ -13,7 +13,7 @@ from windlass.errors import ConflictError, FencedError, RunNotFoundError, UsageE
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
 from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate
-from windlass_metastore_sql import logs
+from windlass_metastore_sql import logs, spending
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, CLAIMED, DELAYED, WAITING, queue_ref
@@ -235,6 +235,11 @@ def change_run(tx: Tx, run: Run, changes: RunUpdate, now: float) -> Run:
         values["heartbeat_at"] = now
     if changes.state is not None and not over:
         values.update(_state_values(run, changes, now))
+    if not over and changes.state is not None:
+        if changes.state.is_terminal:
+            values["cost"] = run.cost + spending.bill(tx, run.id, now)
+        elif changes.state is RunState.RUNNING:
+            tx.run("UPDATE items SET began_at = ? WHERE run_id = ? AND began_at = 0", now, run.id)
     new = evolve(run, **values)
     save_run(tx, before, new)
     if "host" in values:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from windlass.blobs import BlobStore
-from windlass.errors import StoreError, UsageError
+from windlass.blobs import BlobPlace, BlobStore
+from windlass.errors import ConflictError, StoreError, UsageError
 from windlass.metastore import MetadataStore
 from windlass.models.access import Principal
 from windlass.plugins import Context
@@ -18,11 +18,12 @@ from windlass_metastore_sql.config import SqlConfig
 from windlass_metastore_sql.database import Database
 from windlass_metastore_sql.queues import SqlQueues
 from windlass_metastore_sql.runs import SqlRuns
+from windlass_metastore_sql.schedule import SqlSchedule
 
 _BLOBS = "?blobs="
 
 
-class SqlStore(MetadataStore):
+class SqlStore(MetadataStore, BlobPlace):
     """Runs, queues, agents, artifacts and access in one SQL database.
 
     Args:
@@ -42,6 +43,7 @@ class SqlStore(MetadataStore):
         self.agents = SqlAgents(database)
         self.artifacts = SqlArtifacts(database)
         self.access = SqlAccess(database)
+        self.schedule = SqlSchedule(database)
 
     @cached_property
     def blobs(self) -> BlobStore:  # type: ignore[override]
@@ -71,9 +73,18 @@ class SqlStore(MetadataStore):
             raise StoreError(
                 f"the blobs of this database are at {root}, not at {self._wanted_blobs}",
                 where="WINDLASS_BASE_URL",
-                hint="Leave out ?blobs=…, or move the blobs and change the record.",
+                hint="Leave out ?blobs=…, or move the blobs: windlass store blobs URI --copy",
             )
         return root
+
+    def move_blob_root(self, before: str, after: str) -> None:
+        """See `BlobPlace.move_blob_root`. Other processes that are at work go on with the old one until they end."""
+        with self._db.write() as tx:
+            changed = tx.run("UPDATE facts SET value = ? WHERE name = 'blobs' AND value = ?", after, before)
+        if not changed:
+            raise ConflictError(f"the blobs of this database are not at {before} any more", where="store blobs")
+        self._wanted_blobs = ""
+        self.__dict__.pop("blobs", None)
 
     def whoami(self) -> Principal:
         """Whoever can open the database may do everything in it."""

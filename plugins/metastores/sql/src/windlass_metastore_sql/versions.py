@@ -106,13 +106,20 @@ def save(tx: Tx, old: ArtifactVersion, new: ArtifactVersion) -> None:
         tx.run(f"UPDATE versions SET {assignments(list(changed))} WHERE id = ?", *changed.values(), old.id)
 
 
-def point(tx: Tx, number: int, version_id: str, aliases: Iterable[str]) -> None:
-    """Make aliases point at a version, away from where they did."""
-    tx.many(
-        "INSERT INTO aliases (collection_id, alias, version_id) VALUES (?, ?, ?) "
-        "ON CONFLICT (collection_id, alias) DO UPDATE SET version_id = excluded.version_id",
-        [(number, alias, version_id) for alias in dict.fromkeys(aliases)],
-    )
+def point(tx: Tx, number: int, version_id: str, aliases: Iterable[str]) -> list[str]:
+    """Make aliases point at a version, away from where they did; returns those that did not point there before."""
+    return [
+        alias
+        for alias in dict.fromkeys(aliases)
+        if tx.run(
+            "INSERT INTO aliases (collection_id, alias, version_id) VALUES (?, ?, ?) "
+            "ON CONFLICT (collection_id, alias) DO UPDATE SET version_id = excluded.version_id "
+            "WHERE aliases.version_id <> excluded.version_id",
+            number,
+            alias,
+            version_id,
+        )
+    ]
 
 
 def renew_latest(tx: Tx, number: int) -> None:

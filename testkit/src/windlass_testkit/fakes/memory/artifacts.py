@@ -27,6 +27,7 @@ from windlass.models.artifact import (
     VersionUpdate,
 )
 from windlass_testkit.fakes.faults import Faults, faulty
+from windlass_testkit.fakes.memory.tending import note_aliases, note_version
 from windlass_testkit.fakes.memory.world import Upload, World
 
 __all__ = ["MemoryArtifacts"]
@@ -45,7 +46,7 @@ class MemoryArtifacts(ArtifactStore):
     def commit(self, new: NewVersion) -> Committed:
         _check(new)
         key = (new.entity, new.project, new.name)
-        with self._world.changing() as now:
+        with self._world.changing(ring=True) as now:
             if new.run and new.attempt is not None:
                 self._world.guarded(new.run, attempt=new.attempt)
             collection = self._world.collections.get(key)
@@ -60,7 +61,11 @@ class MemoryArtifacts(ArtifactStore):
                 self._world.collections[key] = collection
             same = [v for v in self._live(key) if v.digest == new.digest]
             version = same[0] if same else self._add(new, now)
+            before = version.aliases
             version = self._label(version, VersionUpdate(add_aliases=("latest", *new.aliases)), now)
+            if not same:
+                note_version(self._world, version, now)
+            note_aliases(self._world, version, [a for a in version.aliases if a not in before], now)
             if new.run:
                 self._edge(EdgeKind.OUTPUT, new.run, version.id, now)
             return Committed(version=version, created=not same)
@@ -117,8 +122,11 @@ class MemoryArtifacts(ArtifactStore):
 
     def update(self, version_id: str, changes: VersionUpdate) -> ArtifactVersion:
         _check_labels(changes.add_aliases, changes.add_tags)
-        with self._world.changing() as now:
-            return self._label(self._version(version_id), changes, now)
+        with self._world.changing(ring=True) as now:
+            before = self._version(version_id)
+            version = self._label(before, changes, now)
+            note_aliases(self._world, version, [a for a in version.aliases if a not in before.aliases], now)
+            return version
 
     def delete(self, version_id: str, force: bool = False) -> ArtifactVersion:
         with self._world.changing() as now:

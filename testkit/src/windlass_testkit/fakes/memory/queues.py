@@ -9,13 +9,14 @@ from attrs import evolve
 
 from windlass.errors import ConflictError, NotFoundError, UsageError
 from windlass.metastore import QueueStore
-from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal
+from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal, Waiting
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunPhase, RunState, RunUpdate
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.agents import is_lost
 from windlass_testkit.fakes.memory.runs import changed, dependency_failed, needs
-from windlass_testkit.fakes.memory.world import Item, World
+from windlass_testkit.fakes.memory.tending import exhausted, explain, put, tend
+from windlass_testkit.fakes.memory.world import World
 
 __all__ = ["MemoryQueues", "no_queue"]
 
@@ -41,6 +42,7 @@ class MemoryQueues(QueueStore):
         self._world = world
         self.faults = faults
         self._seen = 0
+        world.enqueue = self._arrive
 
     def create(self, queue: Queue) -> Queue:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", queue.name):
@@ -98,21 +100,26 @@ class MemoryQueues(QueueStore):
 
     def enqueue(self, items: Sequence[NewItem]) -> tuple[Run, ...]:
         with self._world.changing(ring=True) as now:
-            queues = [self._queue(item.queue) for item in items]
+            for item in items:
+                self._queue(item.queue)
             known = set(self._world.runs)
             for item in items:
                 unknown = [run_id for run_id in item.spec.depends_on if run_id not in known]
                 if unknown:
                     raise NotFoundError(f"run '{item.run_id}' waits for '{unknown[0]}', which does not exist")
                 known.add(item.run_id)
-            for item, queue in zip(items, queues, strict=True):
-                if item.run_id not in self._world.runs:
-                    self._add(item, queue, now)
+            for item in items:
+                self._arrive(item, now)
             return tuple(self._world.runs[item.run_id] for item in items)
+
+    def explain(self, run_id: str) -> Waiting:
+        with self._world.changing() as now:
+            return explain(self._world, self._world.run(run_id), now)
 
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         claims: list[Claim] = []
         with self._world.changing() as now:
+            tend(self._world, now)
             for takeover in (True, False):
                 for ref in request.queues:
                     queue = self._world.queues.get(ref)
@@ -152,10 +159,13 @@ class MemoryQueues(QueueStore):
                 run, state=RunState.QUEUED, phase=RunPhase.NONE, agent="", queued_at=now, not_before=now + delay
             )
             if next_attempt:
-                run = evolve(run, attempt=run.attempt + 1, handle=None, host="", exit_code=None, started_at=0.0)
+                cost = run.cost + self._world.bill(run, now)
+                run = evolve(
+                    run, attempt=run.attempt + 1, handle=None, host="", exit_code=None, started_at=0.0, cost=cost
+                )
             self._world.runs[run.id] = run
             item = self._world.items[run.id]
-            item.place, item.lease_until = -self._world.number(), 0.0
+            item.place, item.lease_until, item.expires_at = -self._world.number(), 0.0, item.deadline_at
             return run
 
     def wait(self, queues: Sequence[QueueRef], timeout: float) -> bool:
@@ -190,16 +200,22 @@ class MemoryQueues(QueueStore):
         for run_id, item in items.items():
             run = self._world.runs[run_id]
             full = queue.limits.per_user is not None and busy.count(run.author) >= queue.limits.per_user
-            if not item.claimed and run.not_before <= now and not full and self._ready(run):
+            free = not full and not exhausted(self._world, run, now)
+            if not item.claimed and run.not_before <= now and free and self._ready(run):
                 turn = busy.count(run.author) if queue.fair_share else 0
                 urgency = run.priority if queue.prioritized else 0
                 found.append((urgency, turn, item.place, run_id))
         return min(found)[3] if found else None
 
+    def _arrive(self, item: NewItem, now: float) -> Run:
+        queue = self._queue(item.queue)
+        if item.run_id not in self._world.runs:
+            self._add(item, queue, now)
+        return self._world.runs[item.run_id]
+
     def _add(self, item: NewItem, queue: Queue, now: float) -> None:
         run = _new_run(item, queue, now)
-        self._world.runs[run.id] = run
-        self._world.items[run.id] = Item(queue=item.queue, place=self._world.number())
+        put(self._world, run, queue, item.queue, now)
         for other in (self._world.runs[i] for i in needs(run)):
             if other.state.is_terminal and other.state is not RunState.FINISHED:
                 changed(self._world, run, dependency_failed(other), now)

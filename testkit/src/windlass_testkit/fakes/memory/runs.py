@@ -39,10 +39,13 @@ def changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
     if changes.state is not None and changes.state != run.state:
         if changes.state is RunState.RUNNING and not run.started_at:
             values["started_at"] = now
+        if changes.state is RunState.RUNNING and run.id in world.items:
+            world.items[run.id].began_at = now
         if changes.state is not RunState.PENDING and changes.phase is None:
             values["phase"] = RunPhase.NONE
         if changes.state.is_terminal:
             values["finished_at"] = now
+            values["cost"] = run.cost + world.bill(run, now)
             world.items.pop(run.id, None)
     ended = evolve(run, **values)
     world.runs[run.id] = ended

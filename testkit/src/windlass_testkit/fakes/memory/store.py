@@ -14,6 +14,7 @@ from windlass_testkit.fakes.memory.artifacts import MemoryArtifacts
 from windlass_testkit.fakes.memory.blobs import MemoryBlobs
 from windlass_testkit.fakes.memory.queues import MemoryQueues
 from windlass_testkit.fakes.memory.runs import MemoryRuns
+from windlass_testkit.fakes.memory.schedule import MemorySchedule
 from windlass_testkit.fakes.memory.world import World
 
 __all__ = ["MemoryConfig", "MemoryMetadataStore"]
@@ -48,6 +49,7 @@ class MemoryMetadataStore(MetadataStore):
         self.agents = MemoryAgents(self.world, Faults())
         self.artifacts = MemoryArtifacts(self.world, Faults())
         self.access = MemoryAccess(self.world, Faults())
+        self.schedule = MemorySchedule(self.world, Faults())
         self.blobs = MemoryBlobs(self.world, Faults())
 
     @classmethod

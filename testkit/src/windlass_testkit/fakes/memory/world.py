@@ -13,8 +13,10 @@ from attrs import define, field
 from windlass.errors import FencedError, RunNotFoundError
 from windlass.models.access import ApiKey, Member, User
 from windlass.models.artifact import ArtifactVersion, Collection, DistributedPart, LineageEdge
-from windlass.models.queue import Agent, Queue, QueueRef
+from windlass.models.queue import Agent, NewItem, Queue, QueueRef
 from windlass.models.run import LogLine, MetricRow, Run
+from windlass.models.schedule import Budget, BudgetUnit, Trigger
+from windlass.schedule.costs import month_of
 
 __all__ = ["Item", "Token", "Upload", "World"]
 
@@ -27,12 +29,19 @@ class Item:
         place: Smaller leaves first; a released run goes to the head.
         lease_until: End of the present claim, 0.0 when nobody holds it.
         lease_seconds: Length of that claim.
+        rate: Money per hour.
+        began_at: When the attempt at work began to run, 0.0 before that.
+        expires_at, deadline_at: When it is killed if it still waits then; 0.0: never.
     """
 
     queue: QueueRef
     place: int
     lease_until: float = 0.0
     lease_seconds: float = 0.0
+    rate: float = 0.0
+    began_at: float = 0.0
+    expires_at: float = 0.0
+    deadline_at: float = 0.0
 
     @property
     def claimed(self) -> bool:
@@ -63,6 +72,8 @@ class World:
     Attributes:
         clock: Seconds since the epoch.
         bell: Counts what may concern an agent, by queue; None is for all.
+        enqueue: How a trigger puts a request on its queue; set by the queues.
+        spending: Hours and money by entity, month and user.
     """
 
     clock: Callable[[], float] = time.time
@@ -84,7 +95,11 @@ class World:
     keys: dict[str, ApiKey] = field(factory=dict)
     members: dict[tuple[str, str], Member] = field(factory=dict)
     tokens: dict[str, Token] = field(factory=dict)
+    triggers: dict[tuple[str, str], Trigger] = field(factory=dict)
+    budgets: dict[tuple[str, str, BudgetUnit], Budget] = field(factory=dict)
+    spending: dict[tuple[str, str, str], tuple[float, float]] = field(factory=dict)
     blobs: dict[str, tuple[bytes, float]] = field(factory=dict)
+    enqueue: Callable[[NewItem, float], Run] | None = None
     bell: int = 0
     _condition: threading.Condition = field(factory=threading.Condition)
     _numbers: Iterator[int] = field(factory=lambda: itertools.count(1))
@@ -114,6 +129,17 @@ class World:
             return self.runs[run_id]
         except KeyError:
             raise RunNotFoundError(f"there is no run '{run_id}'", hint="See: windlass run list") from None
+
+    def bill(self, run: Run, now: float) -> float:
+        """Close the account of the attempt at work, and return its cost."""
+        item = self.items.get(run.id)
+        if item is None or not item.began_at:
+            return 0.0
+        key, passed = (run.entity, month_of(now), run.author), (now - item.began_at) / 3600
+        hours, money = self.spending.get(key, (0.0, 0.0))
+        self.spending[key] = (hours + passed, money + passed * item.rate)
+        item.began_at = 0.0
+        return passed * item.rate
 
     def guarded(self, run_id: str, *, fence: int | None = None, attempt: int | None = None) -> Run:
         """A run, if the claim and the attempt are the present ones. Raises `FencedError`."""

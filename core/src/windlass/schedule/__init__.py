@@ -1,0 +1,1 @@
+"""Triggers, cron expressions, budgets and forecasts: what metadata stores have in common."""

@@ -1,0 +1,50 @@
+"""What runs cost, and the month a cost belongs to."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from windlass.errors import UsageError
+from windlass.models.launch import LaunchSpec
+from windlass.models.queue import Queue
+from windlass.models.schedule import Budget
+
+__all__ = ["check_budget", "check_prices", "hourly_rate", "month_of"]
+
+
+def hourly_rate(queue: Queue, spec: LaunchSpec) -> float:
+    """Money for one hour of a run, by the queue's prices and the run's resource arguments."""
+    total = 0.0
+    for name, price in queue.prices.items():
+        total += price * (1.0 if name == "hour" else _amount(name, spec.resource_args, queue.config))
+    return total
+
+
+def _amount(name: str, *sources: Mapping[str, Any]) -> float:
+    for source in sources:
+        value = source.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    return 0.0
+
+
+def month_of(time: float) -> str:
+    """The calendar month in UTC: ``2026-01``."""
+    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m")
+
+
+def check_prices(prices: Mapping[str, float]) -> None:
+    """Raise `UsageError` for prices that are none."""
+    for name, price in prices.items():
+        if not 0 <= price < 1e12:
+            raise UsageError(f"{price!r} is no price", where=f"prices.{name}", hint="A number from 0, money per hour.")
+
+
+def check_budget(budget: Budget) -> None:
+    """Raise `UsageError` for a budget that is none."""
+    if not budget.entity:
+        raise UsageError("a budget needs an entity", where="entity")
+    if budget.limit != budget.limit:
+        raise UsageError("the limit is no number", where="limit")

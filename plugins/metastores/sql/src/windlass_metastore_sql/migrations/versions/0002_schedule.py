@@ -1,0 +1,14 @@
+"""Triggers, budgets, prices, and how long items may wait."""
+
+from alembic import op
+
+from windlass_metastore_sql.schema import statements
+
+revision = "0002_schedule"
+down_revision = "0001_initial"
+
+
+def upgrade() -> None:
+    """Run the script of this version."""
+    for statement in statements(revision, op.get_bind().dialect.name):
+        op.execute(statement)
