@@ -5,6 +5,7 @@ from __future__ import annotations
 from dagster_windlass.config import SerializationModule, WindlassArtifactConfiguration
 from dagster_windlass.errors import WindlassArtifactsIOManagerError, WindlassLaunchError
 from dagster_windlass.io_manager import WindlassArtifactsIOManager, windlass_artifacts_io_manager
+from dagster_windlass.launch.assets import launch_job_asset
 from dagster_windlass.partitions import PartitionedOutput
 from dagster_windlass.resources import WindlassConfig, WindlassResource, windlass_resource
 
@@ -17,6 +18,7 @@ __all__ = [
     "WindlassConfig",
     "WindlassLaunchError",
     "WindlassResource",
+    "launch_job_asset",
     "windlass_artifacts_io_manager",
     "windlass_resource",
 ]

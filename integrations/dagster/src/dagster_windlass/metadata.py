@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
     from windlass.models.run import Run
 
-__all__ = ["artifact_side", "consumed", "dagster_side", "shape_of"]
+__all__ = ["artifact_side", "consumed", "dagster_side", "shape_of", "version_facts"]
 
 INTEGRATION = "dagster_windlass"
 
@@ -65,32 +65,40 @@ def run_id_of(context: dg.OutputContext | dg.InputContext) -> str:
         return ""
 
 
-def dagster_side(client: WindlassClient, artifact: Artifact, run: Run, dagster_run: str) -> dict[str, Any]:
-    """What Dagster shows with a materialization."""
-    entity, project = artifact.entity, artifact.project
-    page = client.page(entity, project, "artifacts", artifact.type, artifact.name, artifact.version)
-    run_page = client.page(run.entity, run.project, run.id)
-    link = dg.MetadataValue.url if client.host else dg.MetadataValue.text
+def version_facts(client: WindlassClient, artifact: Artifact) -> dict[str, Any]:
+    """What Dagster shows of a version."""
+    page = client.page(artifact.entity, artifact.project, "artifacts", artifact.type, artifact.name, artifact.version)
     return {
-        "dagster_run_id": dg.MetadataValue.dagster_run(dagster_run) if dagster_run else "",
         "windlass_artifact_id": artifact.id,
         "windlass_artifact_name": artifact.name,
         "windlass_artifact_type": artifact.type,
         "windlass_artifact_version": artifact.version,
         "windlass_artifact_size": dg.MetadataValue.int(artifact.size),
-        "windlass_artifact_url": link(page),
+        "windlass_artifact_url": _link(client, page),
         "windlass_artifact_digest": artifact.digest,
         "windlass_artifact_aliases": dg.MetadataValue.json(list(artifact.aliases)),
         "windlass_artifact_ref": artifact.path,
-        "windlass_entity": entity,
-        "windlass_project": project,
-        "windlass_run_id": run.id,
-        "windlass_run_name": run.name,
-        "windlass_run_path": f"{run.entity}/{run.project}/{run.id}",
-        "windlass_run_url": link(run_page),
+        "windlass_entity": artifact.entity,
+        "windlass_project": artifact.project,
         "dagster/uri": f"windlass://{artifact.path}",
         "dagster/storage_kind": "windlass",
     }
+
+
+def dagster_side(client: WindlassClient, artifact: Artifact, run: Run, dagster_run: str) -> dict[str, Any]:
+    """What Dagster shows with a materialization."""
+    return {
+        "dagster_run_id": dg.MetadataValue.dagster_run(dagster_run) if dagster_run else "",
+        **version_facts(client, artifact),
+        "windlass_run_id": run.id,
+        "windlass_run_name": run.name,
+        "windlass_run_path": f"{run.entity}/{run.project}/{run.id}",
+        "windlass_run_url": _link(client, client.page(run.entity, run.project, run.id)),
+    }
+
+
+def _link(client: WindlassClient, page: str) -> Any:
+    return dg.MetadataValue.url(page) if client.host else dg.MetadataValue.text(page)
 
 
 def consumed(loaded: Artifact) -> dict[str, Any]:
