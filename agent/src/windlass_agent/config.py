@@ -15,10 +15,22 @@ from windlass.config.converter import structure
 from windlass.config.document import Document
 from windlass.config.document import load as load_document
 from windlass.errors import ConfigError, Problem
+from windlass.launch.secret_env import secret_references
 
 __all__ = ["AgentConfig", "default_path", "load"]
 
 _log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class GitHost:
+    """How to sign in at one git host. Without it git's own credential helpers and keys are used."""
+
+    username: str = option(default="windlass", help="For https; most hosts take any name beside a token.")
+    token: str | dict[str, str] | None = option(
+        default=None, secret=True, help="Reference of a token or password: `env/NAME`, `file/PATH`."
+    )
+    ssh_key: str = option(default="", key="ssh-key", help="Path of a private key.")
 
 
 @frozen(kw_only=True)
@@ -36,6 +48,12 @@ class AgentConfig:
         help="Image builder: `type`, `destination` and more. Default: docker if an engine answers, else noop.",
     )
     runners: dict[str, dict[str, Any]] = option(factory=dict, help="Settings of runners by name.")
+    secrets: dict[str, Any] = option(
+        factory=dict, help="Secret variables of every job, by reference: `{NAME: {secret: env/NAME}}`."
+    )
+    git: dict[str, GitHost] = option(
+        factory=dict, help="How to sign in at git hosts, by host name: `username`, `token`, `ssh-key`."
+    )
     verbosity: int = option(default=0, minimum=0, help="0 says what changes, 1 more, 2 everything.")
     stopped_run_timeout: float | None = option(
         default=None,
@@ -90,6 +108,10 @@ def load(
             raise ConfigError(
                 f"{key} needs a type", where=document.place(f"$.{key}"), hint=f"Write {key}: {{type: <name>}}."
             )
+    secret_references(config.secrets, document.place("$.secrets"))
+    for host, access in config.git.items():
+        if access.token is not None:
+            secret_references({"token": access.token}, document.place(f"$.git.{host}"))
     object.__setattr__(config, "document", document)
     return config
 

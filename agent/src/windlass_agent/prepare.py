@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from windlass.builders import BuildSpec
 from windlass.errors import ConfigError, UnsupportedError
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Preparation", "Prepared", "attempt_folder"]
 
+T = TypeVar("T")
+
 
 @frozen(kw_only=True)
 class Prepared:
@@ -37,11 +41,17 @@ class Prepared:
         image: Image to run, or empty.
         work_dir: Directory with the code, or empty.
         timings: Seconds by step.
+        digest: Digest of a built image, or empty.
+        requirements: What was to be installed for it.
+        env: Variables that lead to an environment made for the job.
     """
 
     image: str = ""
     work_dir: str = ""
     timings: dict[str, float]
+    digest: str = ""
+    requirements: tuple[str, ...] = ()
+    env: dict[str, str] = field(factory=dict)
 
 
 def attempt_folder(services: Services, run: Run, resource: str) -> Path:
@@ -66,6 +76,7 @@ class Preparation:
         resource: Runner plugin.
         on_phase: Called when the run enters a phase; raises `FencedError` when the claim is lost.
         watcher: Carries the build's output while it happens.
+        venv: Whether code that runs without an image gets an environment of its own (`RunPlan.venv`).
     """
 
     def __init__(
@@ -76,7 +87,9 @@ class Preparation:
         resource: str,
         on_phase: Callable[[RunPhase], None],
         watcher: Watcher,
+        venv: str = "auto",
     ) -> None:
+        self._venv = venv
         self._services = services
         self._run = run
         self._queue = queue
@@ -107,9 +120,11 @@ class Preparation:
             return Prepared(image=source.image, timings=self._done())
         code = self._fetch(folder)
         if not needs_image:
-            return Prepared(work_dir=str(self._context_of(code)), timings=self._done())
-        built = self._build(folder, code)
-        return Prepared(image=built.uri, timings=self._done())
+            root = self._context_of(code)
+            env, requirements = self._environment(folder, root)
+            return Prepared(work_dir=str(root), env=env, requirements=requirements, timings=self._done())
+        built, requirements = self._build(folder, code)
+        return Prepared(image=built.uri, digest=built.digest, requirements=requirements, timings=self._done())
 
     def _fetch(self, folder: Path) -> Path:
         from windlass.launch.sources import fetch_source
@@ -122,7 +137,29 @@ class Preparation:
             target,
             engine=self._services.engine,
             cache_dir=self._services.app.settings.cache_dir,
+            access=self._services.git_access(),
         )
+
+    def _environment(self, folder: Path, root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Variables of an environment that holds the job's dependencies, where it needs one; and those."""
+        from windlass.launch.venv import plan_environment
+
+        assert self._run.spec is not None
+        planned = plan_environment(self._run.spec, root, self._venv)
+        if not planned.wanted and not planned.notes:
+            return {}, planned.needs.lines
+        if planned.wanted:
+            self._phase(RunPhase.BUILDING)
+
+        def work(output: BuildOutput) -> dict[str, str]:
+            _say(output, planned.notes)
+            if not planned.wanted:
+                return {}
+            made = planned.make(self._services.app.settings.cache_dir, output)
+            path = os.pathsep.join((str(made / "bin"), os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+            return {"VIRTUAL_ENV": str(made), "PATH": path}
+
+        return self._logged(folder, work), planned.needs.lines
 
     def _context_of(self, code: Path) -> Path:
         assert self._run.spec is not None
@@ -134,7 +171,7 @@ class Preparation:
             )
         return code / inner
 
-    def _build(self, folder: Path, code: Path) -> BuiltImage:
+    def _build(self, folder: Path, code: Path) -> tuple[BuiltImage, tuple[str, ...]]:
         from windlass.launch.context import make_context
 
         backends = self._services.backends
@@ -147,10 +184,6 @@ class Preparation:
         context_dir = folder / "context"
         shutil.rmtree(context_dir, ignore_errors=True)
         context = make_context(self._run, code, context_dir, queue=self._queue)
-        output = BuildOutput(folder / "build.log", lambda name: self._phase(RunPhase(name)))
-        source = f"{folder.name}/build"
-        pump = Pump(self._services.store.runs, self._run.id, source, output.read, self._run.fence)
-        output.start_at(pump.cursor)
         spec = BuildSpec(
             run_id=self._run.id,
             context=str(context.context),
@@ -162,15 +195,13 @@ class Preparation:
             registry=backends.registry(backends.destination) if backends.destination else None,
         )
         self._phase(RunPhase.BUILDING)
-        self._watcher.carry(self._run.id, pump)
         began = time.monotonic()
-        try:
-            built = builder.build(spec, output)
-        finally:
-            output.close()
-            self._watcher.release(self._run.id)
-            while pump.run():  # all of it, also of a failed build
-                pass
+
+        def work(output: BuildOutput) -> BuiltImage:
+            _say(output, context.notes)
+            return builder.build(spec, output)
+
+        built = self._logged(folder, work)
         self._services.app.fire(
             ImageBuilt(
                 run=self._run,
@@ -180,7 +211,22 @@ class Preparation:
                 seconds=time.monotonic() - began,
             )
         )
-        return built
+        return built, context.requirements
+
+    def _logged(self, folder: Path, work: Callable[[BuildOutput], T]) -> T:
+        """Do work whose output is carried into the store while it happens, all of it also when it fails."""
+        output = BuildOutput(folder / "build.log", lambda name: self._phase(RunPhase(name)))
+        source = f"{folder.name}/build"
+        pump = Pump(self._services.store.runs, self._run.id, source, output.read, self._run.fence)
+        output.start_at(pump.cursor)
+        self._watcher.carry(self._run.id, pump)
+        try:
+            return work(output)
+        finally:
+            output.close()
+            self._watcher.release(self._run.id)
+            while pump.run():
+                pass
 
     def _phase(self, phase: RunPhase) -> None:
         self._enter("push" if phase is RunPhase.PUSHING else "build")
@@ -195,3 +241,7 @@ class Preparation:
     def _done(self) -> dict[str, float]:
         self._enter("")
         return self._timings
+
+
+def _say(output: BuildOutput, notes: tuple[str, ...]) -> None:
+    output.write("".join(f"{note}\n" for note in notes).encode())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from windlass.errors import RunnerError, StoreUnavailableError, WindlassError
 from windlass.ids import attempt_id
 from windlass.launch.plan import RunPlan, plan_run
+from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
 from windlass_agent.faults import Point
@@ -138,7 +139,13 @@ class Submission:
             self.plan.resource,
             lambda phase: self._record.update(RunUpdate(phase=phase)),
             self._watcher,
+            self.plan.venv,
         ).run()
+
+    def _secrets(self) -> dict[str, str]:
+        """Secret variables: those that this agent gives to all jobs, and those of the queue."""
+        wanted = {**secret_references(self._services.config.secrets), **self.plan.secrets}
+        return resolve_secrets(wanted) if wanted else {}
 
     def _spec(self, ready: Prepared) -> RunSpec:
         run, plan, services = self._record.run, self.plan, self._services
@@ -158,8 +165,8 @@ class Submission:
             args=plan.args,
             image=ready.image,
             work_dir=ready.work_dir,
-            env={**plan.env, "WINDLASS_BASE_URL": api.url},
-            secret_env={"WINDLASS_API_KEY": api.token},
+            env={**plan.env, **ready.env, "WINDLASS_BASE_URL": api.url},
+            secret_env={**self._secrets(), "WINDLASS_API_KEY": api.token},
             resource_args=plan.resource_args,
             mounts=mounts,
             stop_grace=plan.policy.stop_grace or 10.0,

@@ -72,12 +72,14 @@ def check_queue(queue: Queue, app: App, document: Document) -> None:
     from windlass.launch.checks import open_field_problems, secret_problems
     from windlass.launch.plan import queue_config
     from windlass.launch.policy import check_policy
+    from windlass.launch.secret_env import take_secrets
     from windlass.launch.templates import check_templates
 
+    config, _ = take_secrets(queue_config(queue))
     problems = [
         *check_templates(queue_config(queue), queue.templates),
         *open_field_problems(queue.open_fields),
-        *secret_problems(queue.config, "$"),
+        *secret_problems(config, "$", hint="secrets stand under secrets, or in env: [{NAME: {secret: env/NAME}}]"),
         *check_policy(queue.policy),
         *(check_policy(queue.policy_max, "$.policy_max") if queue.policy_max is not None else ()),
         *_resource_problems(queue, app, document),
@@ -95,6 +97,7 @@ def _place(where: str, document: Document) -> str:
 def _resource_problems(queue: Queue, app: App, document: Document) -> list[Problem]:
     """What the runner says about the config, fields with templates apart: their values come later."""
     from windlass.launch.plan import BUILDER_KEY, check_builder, queue_config, resource_name
+    from windlass.launch.secret_env import take_secrets
 
     runner = app.runners.get(resource_name(queue.resource))
     problems = check_builder(queue)
@@ -102,6 +105,7 @@ def _resource_problems(queue: Queue, app: App, document: Document) -> list[Probl
         return problems
     config = queue_config(queue)
     prefix = "$" if config == queue.config else f"$.{next(iter(queue.config), '')}"
+    config, _ = take_secrets(config)
     config.pop(BUILDER_KEY, None)  # for the builder, not for the resource
     try:
         structure(_without_templates(config), runner.resource_args, where=prefix, document=document)

@@ -81,14 +81,26 @@ def test_the_same_source_gives_the_same_digest(make, code):
 def test_dockerfiles_by_rank(make, code):
     (code / "pkg" / "Dockerfile.job").write_text("FROM a\n")
     (code / "pkg" / "Dockerfile.windlass").write_text("FROM b\n")
-    (code / "Dockerfile").write_text("FROM not-asked-for\n")
     assert make(name="0").generated
+    (code / "Dockerfile").write_text("FROM c\n")
+    unasked = make(name="0b")
+    assert (unasked.dockerfile, unasked.generated) == ("Dockerfile", False)
+    assert unasked.notes == ("Dockerfile: Dockerfile, found in the build context",)
     found = make(name="1", build_context="pkg", dockerfile="Dockerfile.job")
     assert (found.dockerfile, found.generated) == ("Dockerfile.job", False)
     assert _files(found.context) == {"mod.py", "Dockerfile.job", "Dockerfile.windlass"}
     assert make(name="2", build_context="pkg").dockerfile == "Dockerfile.windlass"
     asked = LaunchSpec(source=JobSource(kind=SourceKind.CODE), dockerfile="pkg/Dockerfile.job")
     assert make(asked, name="3").dockerfile == "pkg/Dockerfile.job"
+
+
+def test_a_dockerfile_of_ones_own_may_ask_for_windlass(make, code):
+    (code / "Dockerfile").write_text("FROM a\n")
+    assert not (make(name="1").context / ".windlass").exists()
+    (code / "Dockerfile").write_text("FROM a\nCOPY .windlass/ /tmp/windlass/\n")
+    context = make(name="2").context
+    assert "windlass-core==" in (context / ".windlass" / "windlass.txt").read_text()
+    assert any(p.name.startswith("windlass_core-") for p in (context / ".windlass" / "wheels").iterdir())
 
 
 def test_the_dockerfile_is_never_ignored(make, code):

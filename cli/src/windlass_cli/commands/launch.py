@@ -49,18 +49,26 @@ def launch(
     state: State, /, *, queue: str, wait: bool | None, dry_run: bool, as_json: bool, sets: tuple[str, ...],
     env: tuple[str, ...], **given: Any,
 ) -> int:  # fmt: skip
-    """Run a directory, git URI, image or job: here and now, or on a queue.
+    """Run a script, directory, git URI, image or job: here and now, or on a queue.
+
+    A script may be named without --uri, and carry its own settings in a "# /// script" comment:  windlass launch a.py
 
     Words after -- are given to the entry point:  windlass launch -u . -E "python train.py" -- --epochs 3
     """
     from windlass.errors import UsageError
     from windlass.launch.request import LaunchRequest
+    from windlass.launch.script import with_script
 
+    if given["args"] and not (given["uri"] or given["image"] or given["job"]):
+        given["uri"], *rest = given["args"]
+        given["args"] = tuple(rest)
+
+    request = with_script(LaunchRequest(queue=queue, set=sets, env=_pairs(env), **given))
+    queue = request.queue
     if not queue and wait is False:
         raise UsageError(
             "without a queue the run is executed here, by this command", where="--no-wait", hint="Give --queue."
         )
-    request = LaunchRequest(queue=queue, set=sets, env=_pairs(env), **given)
     if not queue:
         request = _with_resource(state, request)
     if dry_run:

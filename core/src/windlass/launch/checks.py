@@ -11,7 +11,7 @@ from windlass.launch.paths import covered, dotted, leaves, parse_path
 from windlass.models.queue import Queue
 from windlass.models.reason import JSON
 
-__all__ = ["closed_fields", "env_problems", "open_field_problems", "secret_problems"]
+__all__ = ["closed_fields", "env_problems", "open_field_problems", "secret_name_problems", "secret_problems"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("WINDLASS_",)
@@ -63,16 +63,35 @@ def env_problems(env: Mapping[str, str], where: str = "$.env") -> list[Problem]:
     return problems
 
 
-def secret_problems(node: JSON, where: str = "$.resource_args") -> list[Problem]:
+def secret_name_problems(wanted: Mapping[str, str], given: Mapping[str, str], queue: Queue) -> list[Problem]:
+    """Secrets that a submitter asks for and the queue does not give.
+
+    Args:
+        wanted: The submitter's, by variable.
+        given: The queue's own; asking for these is fine, and its references win.
+        queue: A private one has ``secrets`` among its open fields, for who submits also owns it.
+    """
+    if "secrets" in queue.open_fields:
+        return []
+    hint = f"the queue gives: {', '.join(sorted(given)) or 'none'}; ask the queue's owner"
+    return [
+        Problem("a submitter cannot refer to the agent's secrets", where=f"$.secrets.{name}", hint=hint)
+        for name in wanted
+        if name not in given
+    ]
+
+
+def secret_problems(
+    node: JSON, where: str = "$.resource_args", hint: str = "the queue's owner can write it into the queue's config"
+) -> list[Problem]:
     """Secret references in what a submitter sent: they would be resolved with the agent's rights."""
     if is_reference(node):
-        hint = "the queue's owner can write it into the queue's config"
         return [Problem("a submitter cannot refer to the agent's secrets", where=where, hint=hint)]
     found: list[Problem] = []
     if isinstance(node, Mapping):
         for key, value in node.items():
-            found += secret_problems(value, f"{where}.{key}")
+            found += secret_problems(value, f"{where}.{key}", hint)
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
-            found += secret_problems(value, f"{where}[{i}]")
+            found += secret_problems(value, f"{where}[{i}]", hint)
     return found

@@ -22,10 +22,12 @@ from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
 from windlass.models.run import Run
 
-__all__ = ["OWN_DOCKERFILE", "PreparedContext", "context_digest", "make_context"]
+__all__ = ["OWN_DOCKERFILE", "UNASKED_DOCKERFILES", "PreparedContext", "context_digest", "make_context"]
 
 OWN_DOCKERFILE = "Dockerfile.windlass"
-"""A Dockerfile of this name at the root of the build context is used without being asked for."""
+"""The first name of a Dockerfile that is looked for at the root of the build context, and that of a generated one."""
+UNASKED_DOCKERFILES = (OWN_DOCKERFILE, "Dockerfile")
+_OURS = "windlass.txt"
 
 
 @frozen(kw_only=True)
@@ -37,12 +39,16 @@ class PreparedContext:
         dockerfile: Path of the Dockerfile relative to it.
         name: Image name, for images that are not pushed.
         generated: The Dockerfile was generated.
+        notes: What was chosen and why, a line each; for the build log.
+        requirements: Dependencies that a generated Dockerfile installs.
     """
 
     context: Path
     dockerfile: str
     name: str
     generated: bool = False
+    notes: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
 
 
 def make_context(
@@ -50,9 +56,12 @@ def make_context(
 ) -> PreparedContext:
     """Make the build context of a run.
 
-    The Dockerfile is, in this order: the one asked for at the launch, the job's, ``Dockerfile.windlass`` in the build
-    context, a generated one. Its path is relative to the build context, the build context's to the source.
-    ``.dockerignore`` (or ``<Dockerfile>.dockerignore``) is obeyed.
+    The Dockerfile is, in this order: the one asked for at the launch, the job's, ``Dockerfile.windlass`` and then
+    ``Dockerfile`` at the root of the build context, a generated one. Its path is relative to the build context, the
+    build context's to the source. ``.dockerignore`` (or ``<Dockerfile>.dockerignore``) is obeyed.
+
+    A Dockerfile of the user's own finds what brings windlass into the image in ``.windlass/`` if it copies from there:
+    ``windlass.txt`` (requirements) and ``wheels/`` (for versions that no index has).
 
     Args:
         run: With its spec.
@@ -82,34 +91,60 @@ def make_context(
             f"the build context has no file {dockerfile!r}", where="dockerfile",
             hint=f"It is relative to the build context{f' {wanted!r}' if wanted else ''}.",
         )  # fmt: skip
-    if not dockerfile and (root / OWN_DOCKERFILE).is_file():
-        dockerfile = OWN_DOCKERFILE
-    if dockerfile:
+    found = "" if dockerfile else next((file for file in UNASKED_DOCKERFILES if (root / file).is_file()), "")
+    if dockerfile or found:
+        dockerfile = dockerfile or found
+        note = f"Dockerfile: {dockerfile}, {'found in the build context' if found else 'as asked for'}"
         _copy(root, target, dockerfile)
-        return PreparedContext(context=target, dockerfile=dockerfile, name=name)
-    needs = find_requirements(root, spec.requirements)
+        text = (target / dockerfile).read_text(encoding="utf-8", errors="replace")
+        if f"{SUPPORT_FOLDER}/" in text:
+            _support_windlass(target / SUPPORT_FOLDER, cache_dir)
+        return PreparedContext(context=target, dockerfile=dockerfile, name=name, notes=(note,))
+    command = command_of(spec)[0]
+    needs = find_requirements(root, spec.requirements, command)
     base = base_image(spec, queue)
     ours, unreleased = job_requirements()
     plan = ImagePlan(
-        python=python_version(root, spec.source.python),
+        python=python_version(root, spec.source.python, command),
         base_image=base.ref,
         accelerator=base.accelerator,
         requirements=bool(needs.lines),
         requirements_need_code=needs.needs_code,
         windlass=ours,
         wheels=unreleased,
-        command=command_of(spec)[0],
+        command=command,
     )
     _copy(root, target / CODE_FOLDER, "")
     _write_requirements(root, target / SUPPORT_FOLDER / "requirements", needs)
     if unreleased:
-        if cache_dir is None:
-            from windlass.settings import Settings
-
-            cache_dir = Settings.from_env().cache_dir
-        pack_wheels(target / SUPPORT_FOLDER / "wheels", cache_dir)
+        pack_wheels(target / SUPPORT_FOLDER / "wheels", _cache(cache_dir))
     (target / OWN_DOCKERFILE).write_text(generate(plan), encoding="utf-8")
-    return PreparedContext(context=target, dockerfile=OWN_DOCKERFILE, name=name, generated=True)
+    notes = (
+        f"Dockerfile: generated, for there is none in the build context; Python {plan.python}",
+        f"dependencies: {needs.origin or 'none'}",
+        *needs.notes,
+    )
+    return PreparedContext(
+        context=target, dockerfile=OWN_DOCKERFILE, name=name, generated=True, notes=notes, requirements=needs.lines
+    )
+
+
+def _cache(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    from windlass.settings import Settings
+
+    return Settings.from_env().cache_dir
+
+
+def _support_windlass(folder: Path, cache_dir: Path | None) -> None:
+    """What a user's own Dockerfile may install windlass from. The names do not depend on whether it is released."""
+    ours, unreleased = job_requirements()
+    wheels = folder / "wheels"
+    wheels.mkdir(parents=True, exist_ok=True)
+    if unreleased:
+        pack_wheels(wheels, _cache(cache_dir))
+    (folder / _OURS).write_text("".join(f"{line}\n" for line in ours), encoding="utf-8")
 
 
 def _image_name(spec: LaunchSpec, run: Run) -> str:

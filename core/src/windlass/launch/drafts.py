@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from windlass.errors import ConfigError, UsageError
+from windlass.launch.context import UNASKED_DOCKERFILES
 from windlass.launch.git import resolve_commit
 from windlass.launch.ignore import code_files
 from windlass.launch.images import parse_image
@@ -16,6 +17,7 @@ from windlass.launch.jobs import load_job, save_job
 from windlass.launch.names import code_name, default_job_name
 from windlass.launch.request import LaunchRequest, split_command
 from windlass.launch.safe import inside, relative_problem
+from windlass.launch.script import script_settings
 from windlass.launch.sources import code_artifact
 from windlass.launch.uris import UriKind, classify
 from windlass.models.job import JobSource, JobSpec, SourceKind
@@ -154,7 +156,10 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
             hint=f"The build context is {context}; the path is relative to it.",
         )  # fmt: skip
     entry, origin = _entry_point(request, script)
-    if origin == "default" and not (context / _DEFAULT_SCRIPT).is_file():
+    bare = origin == "default" and not (context / _DEFAULT_SCRIPT).is_file()
+    if bare and any((context / file).is_file() for file in UNASKED_DOCKERFILES):
+        entry, origin = (), "dockerfile"
+    elif bare:
         raise UsageError(
             f"no entry point is given, and there is no {_DEFAULT_SCRIPT}", where="--entry-point",
             hint='e.g. --entry-point "python train.py"',
@@ -165,6 +170,7 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
     source = JobSource(
         kind=SourceKind.CODE,
         entry_point=entry,
+        python=script_settings(request).python,
         build_context=request.build_context,
         dockerfile=request.dockerfile,
         base_image=request.base_image,

@@ -9,10 +9,12 @@ from attrs import field, frozen
 from windlass import wire
 from windlass.errors import ConfigError, MacroError, Problem
 from windlass.launch import macros, templates
-from windlass.launch.checks import closed_fields, env_problems, secret_problems
+from windlass.launch.checks import closed_fields, env_problems, secret_name_problems, secret_problems
 from windlass.launch.inputs import CONFIG_VARIABLE, FILES_VARIABLE, shards
+from windlass.launch.needs import SLOTS_KEY
 from windlass.launch.paths import merge
 from windlass.launch.policy import check_wishes, effective_policy
+from windlass.launch.secret_env import SECRETS_KEY, take_secrets
 from windlass.models.job import SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import Queue
@@ -30,6 +32,7 @@ __all__ = [
     "resource_name",
 ]
 
+VENV_CHOICES = ("auto", "always", "never")
 _ALIASES = {"local-container": "docker", "local-process": "process", "local": "docker", "gcp-vertex": "vertex"}
 BUILDER_KEY = "builder"
 """Key of a queue's config that speaks of the image's base and is not handed to the resource."""
@@ -62,6 +65,9 @@ class RunPlan:
         base_image: Base of a generated Dockerfile, empty: by Python version.
         accelerator: `base_image` comes from ``builder.accelerator``.
         policy: The effective policy; None in a limit means unlimited.
+        secrets: References of secret variables by name.
+        venv: Whether a runner without images gets an environment with the dependencies: ``auto`` when some are
+            missing beside the agent, ``always`` or ``never``.
     """
 
     resource: str
@@ -73,6 +79,8 @@ class RunPlan:
     base_image: str = ""
     accelerator: bool = False
     policy: LaunchPolicy = LaunchPolicy()
+    secrets: dict[str, str] = field(factory=dict)
+    venv: str = "auto"
 
 
 def plan_run(run: Run, queue: Queue, *, image: str = "") -> RunPlan:
@@ -90,7 +98,7 @@ def plan_run(run: Run, queue: Queue, *, image: str = "") -> RunPlan:
     if spec is None:
         raise ConfigError("the run has no launch spec", where=run.id, hint="It was not launched; nothing can run it.")
     problems = check_spec(spec, queue)
-    config = queue_config(queue)
+    config, secrets = take_secrets(queue_config(queue))
     values, wrong = templates.template_values(config, queue.templates, spec.template_values)
     problems += wrong
     if problems:
@@ -107,7 +115,8 @@ def plan_run(run: Run, queue: Queue, *, image: str = "") -> RunPlan:
         "author": run.author,
     }
     args = merge(templates.fill(config, values), spec.resource_args)
-    args.pop(BUILDER_KEY, None)
+    for key in (BUILDER_KEY, SLOTS_KEY):
+        args.pop(key, None)
     command, rest = command_of(spec)
     return RunPlan(
         resource=resource_name(queue.resource or spec.resource),
@@ -119,6 +128,8 @@ def plan_run(run: Run, queue: Queue, *, image: str = "") -> RunPlan:
         base_image=base.ref,
         accelerator=base.accelerator,
         policy=effective_policy(spec.policy, queue.policy),
+        secrets={**spec.secrets, **secrets},
+        venv=_venv(queue),
     )
 
 
@@ -137,6 +148,10 @@ def check_spec(spec: LaunchSpec, queue: Queue) -> list[Problem]:
     problems += closed_fields(spec.resource_args, spec.env, queue)
     problems += env_problems(spec.env)
     problems += secret_problems(spec.resource_args)
+    if SECRETS_KEY in spec.resource_args:
+        problems.append(Problem("this is for the queue's owner", where=f"$.resource_args.{SECRETS_KEY}"))
+    if spec.secrets:
+        problems += secret_name_problems(spec.secrets, take_secrets(queue_config(queue))[1], queue)
     problems += macros.unknown_macros(spec.resource_args, "$.resource_args")
     problems += check_wishes(spec.policy, queue)
     return problems
@@ -175,11 +190,21 @@ def base_image(spec: LaunchSpec, queue: Queue) -> BaseImage:
 
 def check_builder(queue: Queue) -> list[Problem]:
     """What does not fit in a queue's ``builder`` part."""
-    return [
+    problems = [
         Problem("expected an image reference", where=f"$.{BUILDER_KEY}.{key}", hint="e.g. python:3.12-slim")
         for key, ref in _builder_refs(queue).items()
         if ref is not None and not isinstance(ref, str)
     ]
+    if _venv(queue) not in VENV_CHOICES:
+        hint = f"one of {', '.join(VENV_CHOICES)}"
+        problems.append(Problem(f"unknown choice {_venv(queue)!r}", where=f"$.{BUILDER_KEY}.venv", hint=hint))
+    return problems
+
+
+def _venv(queue: Queue) -> str:
+    builder = queue_config(queue).get(BUILDER_KEY)
+    wanted = builder.get("venv", "auto") if isinstance(builder, Mapping) else "auto"
+    return {True: "always", False: "never"}.get(wanted, str(wanted)) if isinstance(wanted, bool) else str(wanted)
 
 
 def _builder_refs(queue: Queue) -> dict[str, JSON]:

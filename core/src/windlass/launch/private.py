@@ -25,7 +25,7 @@ def private_queue(run_id: str, entity: str, resource: str) -> Queue:
         entity=entity,
         name=f"{_PREFIX}{run_id}",
         resource=resource,
-        open_fields=("resource_args", "env"),
+        open_fields=("resource_args", "env", "secrets"),
         prioritized=True,
         policy_max=LaunchPolicy(
             retries={"infrastructure": _MANY, "preemption": _MANY, "out-of-memory": _MANY, "exit-code": _MANY},

@@ -107,6 +107,9 @@ class Overrides:
     build_context: str = option(default="", help="Sub-directory that is the build context.")
     base_image: str = option(default="", help="Base of a generated Dockerfile.")
     depends_on: tuple[str, ...] = option(default=(), help="Ids of runs that must finish first.")
+    secrets: dict[str, JSON] = option(
+        factory=dict, help="Secret variables by reference, {NAME: env/NAME}: for runs here, or those the queue has."
+    )
 
 
 def load_overrides(source: str | Path) -> Overrides:

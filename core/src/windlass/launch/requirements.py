@@ -6,15 +6,18 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from windlass.errors import ConfigError
+from windlass.launch.lockfiles import from_environment, from_poetry_lock, from_uv_lock
 from windlass.launch.safe import inside, read_text
+from windlass.launch.script import script_header
 
-__all__ = ["OLDEST_PYTHON", "Requirements", "find_requirements", "python_version"]
+__all__ = ["OLDEST_PYTHON", "Requirements", "find_requirements", "python_version", "unmet"]
 
 OLDEST_PYTHON = 11
 _NEWEST_PYTHON = 14
@@ -23,6 +26,8 @@ _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)")
 _LOCAL = re.compile(r"\s*(?:-e|--editable|\.|/|~|file:|[A-Za-z0-9_./-]+\.(?:whl|tar\.gz|zip)\s*$)")
 _OURS = re.compile(r"(?:dagster[-_.])?windlass(?:[-_.][a-z0-9-_.]+)?")
+_PIN = re.compile(r"(?<![=!<>~])==\s*([A-Za-z0-9][A-Za-z0-9.+!_-]*)(?!\S)")
+_LEAST = re.compile(r">=\s*(\d+(?:\.\d+)*)(?![\w.])")
 _CLAUSE = re.compile(r"\s*(>=|<=|==|!=|~=|>|<|===)\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(\.\*)?\s*")
 
 
@@ -31,28 +36,41 @@ class Requirements:
     """Dependencies of a source.
 
     Attributes:
-        origin: File they come from, ``job`` for a frozen list, or empty when there are none.
+        origin: File they come from, ``script`` for a header, ``job`` for a frozen list, or empty when there are none.
         lines: Requirements as pip reads them; Windlass itself is taken out, the image gets it anyway.
         includes: Further files that the lines refer to (``-r``, ``-c``), relative to the build context.
         needs_code: Some lines refer to the code itself, so they are installed after it was copied.
+        notes: What is worth saying in the build log.
     """
 
     origin: str = ""
     lines: tuple[str, ...] = ()
     includes: tuple[str, ...] = ()
     needs_code: bool = False
+    notes: tuple[str, ...] = ()
 
 
-def find_requirements(root: Path, frozen_list: Iterable[str] = ()) -> Requirements:
-    """Dependencies by ``requirements.txt``, else ``project.dependencies`` of ``pyproject.toml``, else the frozen list.
+def find_requirements(root: Path, frozen_list: Iterable[str] = (), command: Iterable[str] = ()) -> Requirements:
+    """Dependencies of a source. The first of these that is there decides:
+
+    the script's own header (PEP 723), ``requirements.txt``, ``uv.lock``, ``poetry.lock``, ``project.dependencies`` of
+    ``pyproject.toml``, ``environment.yml``, the job's frozen list.
 
     Args:
         root: The build context.
         frozen_list: Of the job.
+        command: The entry point, which may name a script with a header.
 
     Raises:
-        ConfigError: A file cannot be read, or refers to files outside of the build context.
+        ConfigError: A file cannot be read, refers to files outside of the build context, or needs a tool that is not
+            here.
     """
+    header = script_header(root, command)
+    if header is not None and header.dependencies is not None:
+        lines = list(header.dependencies)
+        return Requirements(
+            origin="script", lines=_without_ours(lines), needs_code=any(_LOCAL.match(line) for line in lines)
+        )
     text = read_text(root, "requirements.txt")
     if text is not None:
         lines = _logical_lines(text)
@@ -63,6 +81,14 @@ def find_requirements(root: Path, frozen_list: Iterable[str] = ()) -> Requiremen
             includes=includes,
             needs_code=any(_LOCAL.match(line) for line in lines),
         )
+    notes: tuple[str, ...] = ()
+    if (root / "uv.lock").is_file():
+        return Requirements(origin="uv.lock", lines=_without_ours(from_uv_lock(root)))
+    if (root / "poetry.lock").is_file():
+        locked = from_poetry_lock(root)
+        if locked is not None:
+            return Requirements(origin="poetry.lock", lines=_without_ours(locked))
+        notes = ("poetry.lock is not used, for poetry is not installed on the agent's machine",)
     project = _project(root)
     declared = project.get("dependencies")
     if declared is not None:
@@ -70,9 +96,44 @@ def find_requirements(root: Path, frozen_list: Iterable[str] = ()) -> Requiremen
             raise ConfigError(
                 "expected a list of texts", where="pyproject.toml ($.project.dependencies)", hint='["numpy>=2"]'
             )
-        return Requirements(origin="pyproject.toml", lines=_without_ours(declared))
+        return Requirements(origin="pyproject.toml", lines=_without_ours(declared), notes=notes)
+    for name in ("environment.yml", "environment.yaml"):
+        if (root / name).is_file():
+            return Requirements(origin=name, lines=_without_ours(from_environment(root, name)))
     lines = list(frozen_list)
     return Requirements(origin="job" if lines else "", lines=_without_ours(lines))
+
+
+def unmet(needs: Requirements, root: Path) -> tuple[str, ...]:
+    """Those requirements that are certainly not met beside this program: missing packages, and other pinned versions.
+
+    Markers, URLs and options are not judged; lines of included files are.
+    """
+    lines = list(needs.lines)
+    for name in needs.includes:
+        lines += _logical_lines(read_text(root, name) or "")
+    found = []
+    for line in _without_ours(lines):
+        name_match = _NAME.match(line)
+        if name_match is None or _LOCAL.match(line) or ";" in line or "@" in line:
+            continue
+        try:
+            have = metadata.version(name_match.group(1))
+        except metadata.PackageNotFoundError:
+            found.append(line)
+            continue
+        pin = _PIN.search(line)
+        if (pin is not None and pin.group(1) != have) or _older(have, line):
+            found.append(line)
+    return tuple(dict.fromkeys(found))
+
+
+def _older(have: str, line: str) -> bool:
+    least = _LEAST.search(line)
+    if least is None:
+        return False
+    numbers = [[int(part) for part in re.findall(r"\d+", text)[:4]] for text in (have, least.group(1))]
+    return numbers[0] < numbers[1]
 
 
 def _logical_lines(text: str) -> list[str]:
@@ -116,16 +177,20 @@ def _project(root: Path) -> dict[str, Any]:
     return project if isinstance(project, dict) else {}
 
 
-def python_version(root: Path, wanted: str = "") -> str:
+def python_version(root: Path, wanted: str = "", command: Iterable[str] = ()) -> str:
     """The Python version ``3.N`` of a source.
 
-    From `wanted`, ``runtime.txt``, ``.python-version``, ``requires-python`` (this program's version if it fits, else
+    From `wanted`, the ``requires-python`` of the header of the script that `command` starts, ``runtime.txt``,
+    ``.python-version``, ``requires-python`` of the project (for specifiers: this program's version if it fits, else
     the newest that does), else this program's.
 
     Raises:
         ConfigError: The version cannot be read, or is one that Windlass does not run on.
     """
     version, where = wanted, "python"
+    header = None if version else script_header(root, command)
+    if header is not None and header.requires_python:
+        return _best(header.requires_python, "the script's requires-python")
     for name in ("runtime.txt", ".python-version"):
         if not version and (text := read_text(root, name)) is not None:
             version, where = next((line.strip() for line in text.splitlines() if line.strip()), ""), name
@@ -137,11 +202,14 @@ def python_version(root: Path, wanted: str = "") -> str:
     requires = _project(root).get("requires-python", "")
     if not requires:
         return _supported(sys.version_info.minor, "python")
-    where = "pyproject.toml ($.project.requires-python)"
+    return _best(str(requires), "pyproject.toml ($.project.requires-python)")
+
+
+def _best(requires: str, where: str) -> str:
     own = sys.version_info.minor
     candidates = [own, *(m for m in range(_NEWEST_PYTHON, OLDEST_PYTHON - 1, -1) if m != own)]
     for minor in candidates:
-        if minor >= OLDEST_PYTHON and _fits(minor, str(requires), where):
+        if minor >= OLDEST_PYTHON and _fits(minor, requires, where):
             return f"3.{minor}"
     raise ConfigError(
         f"no Python from 3.{OLDEST_PYTHON} to 3.{_NEWEST_PYTHON} fits {requires!r}", where=where,

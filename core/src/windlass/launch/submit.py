@@ -1,7 +1,7 @@
 """From a request to a queue item: everything is resolved and checked first, then stored, the queue item last.
 
-Values are merged in this order, later ones win: job < queue < overrides file (``-c``) < flags. Mappings are merged key
-by key, everything else is replaced. `ResolvedLaunch.origins` says where each value came from.
+Values are merged in this order, later ones win: job < queue < script header < overrides file (``-c``) < flags.
+Mappings are merged key by key, everything else is replaced. `ResolvedLaunch.origins` says where each value came from.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from windlass.launch.request import (
     parse_sets,
     parse_variables,
 )
+from windlass.launch.script import script_settings, with_script
+from windlass.launch.secret_env import secret_references
 from windlass.models.job import SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec, Priority
 from windlass.models.queue import NewItem, Queue, QueueRef
@@ -113,7 +115,8 @@ class _Resolver:
     """Collects values, their origins and all problems of one request."""
 
     def __init__(self, request: LaunchRequest, app: App, store: MetadataStore, engine: ArtifactEngine) -> None:
-        self.request = request
+        self.request = with_script(request)
+        self.header = script_settings(request)
         self.app = app
         self.store = store
         self.engine = engine
@@ -191,6 +194,7 @@ class _Resolver:
         config = self._layers("run_config", over.run_config, request.run_config, sets)
         files = self._layers("files", over.files, request.files)
         env = self._layers("env", over.env, request.env)
+        secrets = self._try(lambda: secret_references(self._layers("secrets", over.secrets), "$.secrets"), {})
         template = self._layers("template_values", over.template_values, values)
         wanted = [_unwrapped(part, queue) for part in (over.resource_args, flag_args)]
         resource_args = self._layers("resource_args", *wanted)
@@ -223,8 +227,9 @@ class _Resolver:
             build_context=self._one("build_context", over.build_context, request.build_context if from_job else ""),
             base_image=self._one("base_image", over.base_image, request.base_image if from_job else ""),
             requirements=draft.spec.requirements,
-            policy=self._policy(over.policy, request.policy),
-            depends_on=self._dependencies((*over.depends_on, *request.depends_on)),
+            policy=self._policy(self.header.policy, over.policy, request.policy),
+            depends_on=self._dependencies((*self.header.depends_on, *over.depends_on, *request.depends_on)),
+            secrets=secrets,
         )
 
     def _entry_flag(self) -> tuple[str, ...]:
@@ -243,7 +248,7 @@ class _Resolver:
 
     def _policy(self, *layers: LaunchPolicy) -> LaunchPolicy:
         merged: dict[str, Any] = {}
-        for origin, layer in zip(("overrides file", "flag"), layers, strict=True):
+        for origin, layer in zip(("script", "overrides file", "flag"), layers, strict=True):
             for a in attrs.fields(LaunchPolicy):
                 value = getattr(layer, a.name)
                 if value not in (None, (), {}):
@@ -303,7 +308,8 @@ class _Resolver:
 
     def _layers(self, name: str, over: Mapping[str, JSON], *flags: Mapping[str, JSON]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for origin, layer in (("overrides file", over), *(("flag", flag) for flag in flags)):
+        header = getattr(self.header, name)
+        for origin, layer in (("script", header), ("overrides file", over), *(("flag", flag) for flag in flags)):
             for path, _ in leaves(layer):
                 self._origin(f"{name}.{dotted(path)}", origin)
             result = merge(result, layer)
@@ -313,9 +319,10 @@ class _Resolver:
         if flag:
             self._origin(name, "flag")
             return flag
-        if over:
-            self._origin(name, "overrides file")
-        return over
+        header: T = getattr(self.header, name)
+        if over or header:
+            self._origin(name, "overrides file" if over else "script")
+        return over or header
 
     def _queue_origins(self, queue: Queue, given: Mapping[str, JSON], args: Mapping[str, JSON]) -> None:
         for name in templates.fields(queue_config(queue)):

@@ -88,7 +88,10 @@ def _wheel(dist: metadata.Distribution, cache_dir: Path) -> Path | None:
     if not files:
         return None
     name = re.sub(r"[-_.]+", "_", dist.metadata["Name"])
-    info = f"{name}-{dist.version}.dist-info"
+    # Installers keep the spelling that the wheel had (PyYAML, pyyaml), which need not be that of the name.
+    folders = (path.partition("/")[0] for path, _ in files)
+    info = next((folder for folder in folders if folder.endswith(".dist-info")), f"{name}-{dist.version}.dist-info")
+    name = info.removesuffix(f"-{dist.version}.dist-info")
     wheel_text, tag = _wheel_file(dist)
     key = hashlib.sha256()
     hashes = {}

@@ -72,6 +72,7 @@ class LaunchSpec:
         requirements: The job's frozen dependencies, for a generated image whose source names none.
         policy: Wishes within the queue's bounds.
         depends_on: Ids of runs that must finish first.
+        secrets: References of secret variables (``{NAME: env/NAME}``), as far as the queue allows them.
     """
 
     source: JobSource
@@ -90,3 +91,4 @@ class LaunchSpec:
     requirements: tuple[str, ...] = ()
     policy: LaunchPolicy = LaunchPolicy()
     depends_on: tuple[str, ...] = ()
+    secrets: dict[str, str] = field(factory=dict)

@@ -1,0 +1,184 @@
+"""Python environments for runners without images: made once for a list of requirements, and kept in the cache."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from blake3 import blake3
+
+from windlass.errors import BuildError, ConfigError
+from windlass.launch.buildlog import TailLog, build_error
+from windlass.launch.lockfiles import program
+from windlass.launch.requirements import Requirements, find_requirements, python_version, unmet
+from windlass.launch.safe import read_text
+from windlass.launch.wheels import job_requirements, pack_wheels
+
+if TYPE_CHECKING:
+    from windlass.builders import BuildLog
+    from windlass.models.launch import LaunchSpec
+
+__all__ = ["JobEnvironment", "plan_environment"]
+
+_DONE = ".windlass-complete"
+_TIMEOUT = 3600.0
+
+
+@frozen(kw_only=True)
+class JobEnvironment:
+    """The Python environment that a job needs.
+
+    Attributes:
+        root: Directory with the code.
+        needs: Its dependencies.
+        python: ``3.N``.
+        notes: What was chosen and why, a line each.
+        wanted: False when the job runs with what is installed beside the agent.
+    """
+
+    root: Path
+    needs: Requirements
+    python: str
+    notes: tuple[str, ...] = ()
+    wanted: bool = True
+
+    def make(self, cache_dir: Path, log: BuildLog) -> Path:
+        """Make the environment, or take the one that was made for the same requirements.
+
+        Args:
+            cache_dir: It lies below ``venvs``.
+            log: Takes the installer's output.
+
+        Returns:
+            Directory of the environment.
+
+        Raises:
+            BuildError: A package cannot be installed; names it.
+            ConfigError: There is no such Python here.
+        """
+        tail = TailLog(log)
+        folder = cache_dir / "venvs" / self._key()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{folder}.lock", "a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / _DONE).exists():
+                tail.line(f"the environment {folder.name} exists, nothing is installed")
+                return folder
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                self._install(folder, cache_dir, tail)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            (folder / _DONE).touch()
+        return folder
+
+    def _key(self) -> str:
+        texts = [self.python, sys.executable, *job_requirements()[0], *self.needs.lines]
+        for name in self.needs.includes:
+            texts += [name, read_text(self.root, name) or ""]
+        if self.needs.needs_code:
+            texts.append(str(self.root))  # the attempt's own directory: such an environment is not shared
+        return blake3("\0".join(texts).encode()).hexdigest()[:32]
+
+    def _install(self, folder: Path, cache_dir: Path, log: TailLog) -> None:
+        ours, unreleased = job_requirements()
+        find = []
+        if unreleased:
+            wheels = folder.with_suffix(".wheels")
+            shutil.rmtree(wheels, ignore_errors=True)
+            pack_wheels(wheels, cache_dir)
+            find = ["--find-links", str(wheels)]
+        list_file = self.root / f".windlass-requirements-{folder.name[:8]}.txt"
+        list_file.write_text("".join(f"{line}\n" for line in (*self.needs.lines, *ours)), encoding="utf-8")
+        uv = program("uv")
+        python = str(folder / "bin" / "python")
+        try:
+            if uv:
+                quiet = ["--no-config", "--no-progress", "--color", "never"]
+                _run([uv, "venv", "--quiet", *quiet, "--python", self._interpreter(uv), str(folder)], self.root, log)
+                install = [uv, "pip", "install", *quiet, "--python", python]
+            else:
+                _run([self._interpreter(""), "-m", "venv", str(folder)], self.root, log)
+                install = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+            _run([*install, *find, "-r", str(list_file)], self.root, log)
+        finally:
+            list_file.unlink(missing_ok=True)
+            if find:
+                shutil.rmtree(find[1], ignore_errors=True)
+
+    def _interpreter(self, uv: str) -> str:
+        if self.python == f"3.{sys.version_info.minor}":
+            return sys.executable
+        found = shutil.which(f"python{self.python}")
+        if not found and not uv:
+            raise ConfigError(
+                f"there is no Python {self.python} on the agent's machine", where="python",
+                hint=f"Install python{self.python} or uv there, or put the job on a docker queue.",
+            )  # fmt: skip
+        return found or self.python
+
+
+def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironment:
+    """Find out whether a job needs an environment of its own.
+
+    Args:
+        spec: With the entry point.
+        root: Directory with the code.
+        choice: ``always``, ``never``, or ``auto``: when a script's header lists dependencies, or some of the code's
+            are not installed beside the agent.
+
+    Raises:
+        ConfigError: See `find_requirements` and `python_version`.
+    """
+    from windlass.launch.plan import command_of
+
+    command = command_of(spec)[0]
+    needs = find_requirements(root, spec.requirements, command)
+    own = f"3.{sys.version_info.minor}"
+    missing = unmet(needs, root)
+    if choice == "never" or not needs.lines:
+        notes = _missing_notes(missing, needs, "builder.venv is 'never'") if needs.lines else ()
+        return JobEnvironment(root=root, needs=needs, python=own, notes=notes, wanted=False)
+    if choice == "auto" and not missing and needs.origin != "script":
+        return JobEnvironment(root=root, needs=needs, python=own, wanted=False)
+    if needs.origin == "job" and choice == "auto":
+        # The list of an automatic job holds whatever was installed where it was made, mostly not needed.
+        notes = _missing_notes(missing, needs, "set builder.venv to 'always' on the queue to install them")
+        return JobEnvironment(root=root, needs=needs, python=own, notes=notes, wanted=False)
+    python = python_version(root, spec.source.python, command)
+    notes = (f"dependencies: {needs.origin}, in an environment of their own; Python {python}", *needs.notes)
+    if missing and choice == "auto":
+        notes = (*notes, f"not installed beside the agent: {', '.join(missing[:20])}")
+    return JobEnvironment(root=root, needs=needs, python=python, notes=notes)
+
+
+def _missing_notes(missing: tuple[str, ...], needs: Requirements, why: str) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    return (f"WARNING: {needs.origin} asks for {', '.join(missing[:20])}; not installed beside the agent, and {why}",)
+
+
+def _run(command: list[str], cwd: Path, log: TailLog) -> None:
+    keep = re.compile(r"(?:PIP|UV)_(?:INDEX_URL|EXTRA_INDEX_URL|DEFAULT_INDEX|INDEX|CACHE_DIR|NO_INDEX|FIND_LINKS)"
+                      r"|PATH|HOME|LANG|TMPDIR|SSL_CERT_(?:FILE|DIR)|[A-Za-z]*_proxy|[A-Z]*_PROXY")  # fmt: skip
+    env = {name: value for name, value in os.environ.items() if keep.fullmatch(name)}
+    try:
+        with subprocess.Popen(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout is not None
+            while piece := os.read(process.stdout.fileno(), 65536):
+                log.write(piece)
+            code = process.wait(_TIMEOUT)
+    except OSError as error:
+        raise BuildError(f"{command[0]} cannot be started: {error.strerror}", retryable=False) from None
+    if code:
+        raise build_error(log.tail)
