@@ -1,0 +1,161 @@
+"""What time brings, schema upgrades with data in them, and what a dead process leaves to others."""
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from windlass.models.queue import Queue, QueueRef
+from windlass.models.run import RunFilter, RunState
+from windlass.models.schedule import TriggerEvent
+from windlass.plugins.app import App
+from windlass.settings import Settings
+from windlass_metastore_sql import schema
+from windlass_metastore_sql.store import SqlStore
+from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items
+from windlass_testkit.metastore_schedule import make_trigger, publish
+
+REF = QueueRef(entity="kit", name="q")
+
+
+def opened(home: Path, url: str = "") -> SqlStore:
+    store = App(Settings.from_env({"WINDLASS_HOME": str(home)})).open_store(url or None)
+    assert isinstance(store, SqlStore)
+    return store
+
+
+def many_agents_one_run(store: SqlStore, home: Path, url: str) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    make_trigger(store, REF, event=TriggerEvent.CRON, cron="@hourly", spec=SPEC)
+    with store._db.write() as tx:
+        tx.run("UPDATE triggers SET next_at = ?", store.now() - 7 * 3600)  # nobody was there for hours
+    others = [opened(home, url) for _ in range(4)]
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda s=s: found.extend(ids_of(claim(s, REF)))) for s in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found += ids_of(claim(store, REF))
+    (run,) = store.runs.list(RunFilter())
+    assert found == [run.id]
+    assert 0 < store.schedule.get_trigger("kit", "t").next_at - store.now() <= 3600
+    for other in others:
+        other.close()
+
+
+def test_a_missed_time_is_made_up_for_once(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    many_agents_one_run(store, tmp_path, "")
+    store.close()
+
+
+@pytest.mark.service("postgresql")
+def test_a_missed_time_is_made_up_for_once_on_postgresql(tmp_path: Path, postgresql_url: str) -> None:
+    store = opened(tmp_path, postgresql_url)
+    many_agents_one_run(store, tmp_path, postgresql_url)
+    store.close()
+
+
+def test_a_waiting_agent_wakes_when_a_trigger_is_due(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    make_trigger(store, REF, event=TriggerEvent.CRON, cron="@hourly", spec=SPEC)
+    with store._db.write() as tx:
+        tx.run("UPDATE triggers SET next_at = ?", store.now() + 0.4)
+    assert claim(store, REF) == []
+    began = time.monotonic()
+    assert store.queues.wait((REF,), 5.0)
+    assert 0.3 < time.monotonic() - began < 0.9
+    assert len(claim(store, REF)) == 1
+    store.close()
+
+
+def test_an_event_whose_process_died_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(tmp_path)
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    make_trigger(store, REF)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.artifacts, "_fire", lambda: None)  # killed right behind the commit
+        publish(store, 1)
+    assert store.runs.list(RunFilter()) == ()
+    successor = opened(tmp_path)
+    (found,) = claim(successor, REF)
+    assert found.run.config["data"] == "kit/p/data:v0"
+    assert claim(store, REF) == []
+    store.close()
+    successor.close()
+
+
+def test_an_older_file_is_upgraded_with_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first schema, with a waiting and a claimed run written by hand as its program did."""
+    path = tmp_path / "windlass.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    for statement in schema.statements(schema.VERSIONS[0], "sqlite"):
+        connection.execute(statement)
+    connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    connection.execute("INSERT INTO alembic_version VALUES (?)", (schema.VERSIONS[0],))
+    connection.execute("PRAGMA user_version=1")
+    connection.execute(
+        "INSERT INTO queues (id, entity, name, resource, created_at, updated_at) "
+        "VALUES (1, 'kit', 'q', 'process', 1, 1)"
+    )
+    for number, status in ((1, 1), (2, 0)):
+        connection.execute(
+            "INSERT INTO runs (id, entity, state, queue, created_at) VALUES (?, 'kit', ?, 'q', 1)",
+            (f"r{number}", "pending" if status else "queued"),
+        )
+        connection.execute(
+            "INSERT INTO items (run_id, queue_id, status, priority, rank, pos, author, lease_until) "
+            "VALUES (?, 1, ?, 2, 1, ?, 'ada', 9e12)",
+            (f"r{number}", status, number),
+        )
+    connection.close()
+    store = opened(tmp_path)
+    store.check()
+    assert ids_of(claim(store, REF, limit=9)) == ["r2"]
+    assert store.runs.get("r1").cost == 0.0
+    with store._db.read() as tx:
+        assert tx.rows("SELECT owner FROM items ORDER BY run_id") == [("kit",), ("kit",)]
+    store.queues.enqueue(items(REF, "r3"))
+    assert store.queues.get(REF).prices == {}
+    store.close()
+
+
+@pytest.mark.service("postgresql")
+def test_an_older_database_is_upgraded_with_what_is_in_it(tmp_path: Path, postgresql_url: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        for statement in schema.statements(schema.VERSIONS[0], "postgresql"):
+            connection.execute(statement)
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES (%s)", (schema.VERSIONS[0],))
+        connection.execute(
+            "INSERT INTO queues (entity, name, resource, created_at, updated_at) VALUES ('kit', 'q', 'process', 1, 1)"
+        )
+        connection.execute(
+            "INSERT INTO runs (id, entity, state, queue, created_at) "
+            "SELECT 'r' || n, 'kit', CASE WHEN n % 100 = 0 THEN 'queued' ELSE 'finished' END, 'q', n "
+            "FROM generate_series(1, 2000) n"
+        )
+        connection.execute(
+            "INSERT INTO items (run_id, queue_id, status, priority, rank, pos, author) "
+            "SELECT id, 1, 0, 2, created_at, seq, 'ada' FROM runs WHERE state = 'queued'"
+        )
+    from windlass.errors import StoreError
+
+    with pytest.raises(StoreError):
+        opened(tmp_path, postgresql_url)  # somebody must decide to upgrade a database that others use
+    from windlass_metastore_sql.config import SqlConfig
+    from windlass_metastore_sql.postgres import PostgresDatabase
+
+    database = PostgresDatabase(postgresql_url, SqlConfig(url=postgresql_url))
+    database.migrate()
+    database.close()
+    store = opened(tmp_path, postgresql_url)
+    assert len(claim(store, REF, limit=100)) == 20
+    assert len(store.runs.list(RunFilter(states=(RunState.FINISHED,), limit=5000))) == 1980
+    store.close()

@@ -1,0 +1,291 @@
+"""The contract of metadata stores: what holds a run back, triggers, budgets, and waiting that ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from windlass.errors import ConflictError, NotFoundError, RunNotFoundError, UsageError
+from windlass.metastore import MetadataStore
+from windlass.models.artifact import ArtifactVersion, NewVersion, VersionUpdate
+from windlass.models.launch import LaunchPolicy
+from windlass.models.queue import Agent, QueueLimits, QueueRef
+from windlass.models.run import RunFilter, RunState, RunUpdate
+from windlass.models.schedule import Budget, BudgetUnit, Trigger, TriggerEvent
+from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items, make_queue, take
+
+
+def codes(store: MetadataStore, run_id: str) -> set[str]:
+    """Why a run is not running."""
+    return {reason.code for reason in store.queues.explain(run_id).reasons}
+
+
+def make_trigger(store: MetadataStore, ref: QueueRef, **values: Any) -> Trigger:
+    """A trigger for a test."""
+    spec = evolve(SPEC, run_config={"data": "{{artifact}}", "keep": "{{other}}", "nested": [{"v": "{{version}}"}]})
+    given: dict[str, Any] = {"event": TriggerEvent.VERSION, "spec": spec, "author": "ada", "project": "contract"}
+    return store.schedule.create_trigger(Trigger(**{"entity": "kit", "name": "t", "queue": ref, **given, **values}))
+
+
+def publish(store: MetadataStore, number: int, name: str = "data", **values: Any) -> ArtifactVersion:
+    """A version with content of that number."""
+    given: dict[str, Any] = {"entity": "kit", "project": "p", "type": "dataset", **values}
+    digest = f"blake3:{number:064x}"
+    return store.artifacts.commit(NewVersion(name=name, digest=digest, manifest=digest, **given)).version
+
+
+def made(store: MetadataStore) -> list[str]:
+    """Ids of the runs there are, oldest first."""
+    return [run.id for run in reversed(store.runs.list(RunFilter(limit=1000)))]
+
+
+class ScheduleTests:
+    """Tests of `QueueStore.explain` and `ScheduleStore`."""
+
+    # -- why is it not running yet ----------------------------------------------------------------------------
+
+    def test_a_run_that_waits_says_for_what(self, store: MetadataStore) -> None:
+        ref = make_queue(store, limits=QueueLimits(concurrency=1, per_user=1))
+        store.queues.enqueue(items(ref, "r1", "r2", "r3", author="ada"))
+        assert {"agent-absent", "behind-others"} <= codes(store, "r2")
+        store.agents.register(Agent(id="a", queues=(ref,), max_jobs=1))
+        assert codes(store, "r1") == {"next"}
+        assert [store.queues.explain(f"r{n}").position for n in (1, 2, 3)] == [1, 2, 3]
+        lease = take(store, ref)
+        store.agents.heartbeat("a", "running", ["r1"])
+        assert codes(store, "r1") == {"phase"}
+        assert {"concurrency-limit", "user-limit", "agents-busy"} <= codes(store, "r2")
+        store.queues.release(lease, 60.0, RunUpdate(), next_attempt=True)
+        store.agents.heartbeat("a", "polling", ())
+        assert codes(store, "r1") == {"back-off"}
+        waiting = store.queues.explain("r1")
+        assert waiting.starts_in is None or waiting.starts_in > 50
+        store.queues.update(evolve(store.queues.get(ref), paused=True))
+        assert "queue-paused" in codes(store, "r2")
+        assert store.queues.explain("r2").starts_in is None
+        with pytest.raises(RunNotFoundError):
+            store.queues.explain("nothing")
+
+    def test_a_dependency_is_named(self, store: MetadataStore) -> None:
+        ref = make_queue(store)
+        store.queues.enqueue(items(ref, "first"))
+        store.queues.enqueue(items(ref, "second", depends_on=("first",)))
+        (reason,) = [r for r in store.queues.explain("second").reasons if r.code == "dependency"]
+        assert reason.context["runs"] == ["first"]
+        assert store.queues.explain("second").position == 0
+
+    def test_the_start_is_foretold_from_like_runs(self, store: MetadataStore) -> None:
+        ref = make_queue(store)
+        store.agents.register(Agent(id="a", queues=(ref,), max_jobs=1))
+        store.queues.enqueue(items(ref, "done"))
+        lease = take(store, ref)
+        time.sleep(0.3)
+        store.runs.update("done", RunUpdate(state=RunState.FINISHED), fence=lease.fence)
+        assert store.queues.explain("done").reasons == ()
+        store.queues.enqueue(items(ref, "at-work", "r1", "r2"))
+        take(store, ref)
+        first, second = store.queues.explain("r1"), store.queues.explain("r2")
+        assert first.history == 1
+        assert first.takes is not None
+        assert 0.25 < first.takes < 30
+        assert first.starts_in is not None
+        assert second.starts_in is not None
+        assert first.starts_in <= first.takes
+        assert second.starts_in == pytest.approx(first.starts_in + first.takes, abs=0.2)
+
+    # -- triggers ---------------------------------------------------------------------------------------------
+
+    def test_a_new_version_makes_one_run(self, store: MetadataStore, other: MetadataStore) -> None:
+        ref = make_queue(store)
+        trigger = make_trigger(store, ref, artifact_name="da*", artifact_type="dataset")
+        assert store.schedule.triggers("kit") == (trigger,)
+        publish(store, 1)
+        publish(store, 1)  # the same content is no new version
+        publish(other, 2, name="else")
+        publish(other, 3, name="day", type="model")
+        publish(other, 4, name="data", entity="foreign")
+        (run_id,) = made(store)
+        run = store.runs.get(run_id)
+        assert (run.state, run.queue, run.author, run.project) == (RunState.QUEUED, "q", "ada", "contract")
+        assert run.config == {"data": "kit/p/data:v0", "keep": "{{other}}", "nested": [{"v": "v0"}]}
+        assert run.spec is not None
+        assert run.spec.run_config == run.config
+        known = store.schedule.get_trigger("kit", "t")
+        assert (known.fired, known.last_run, known.error) == (1, run_id, "")
+        publish(other, 5)
+        assert len(made(store)) == 2
+
+    def test_a_moved_alias_makes_one_run(self, store: MetadataStore) -> None:
+        ref = make_queue(store)
+        spec = evolve(SPEC, args=("--data", "{{artifact}}", "{{alias}}"))
+        make_trigger(store, ref, event=TriggerEvent.ALIAS, alias="prod*", spec=spec)
+        first, second = publish(store, 1), publish(store, 2)
+        assert made(store) == []
+        for _ in range(2):  # it points there already the second time
+            store.artifacts.update(first.id, VersionUpdate(add_aliases=("prod",)))
+        assert len(made(store)) == 1
+        store.artifacts.update(second.id, VersionUpdate(add_aliases=("prod", "other")))
+        store.artifacts.update(first.id, VersionUpdate(add_aliases=("prod",)))
+        publish(store, 3, aliases=("prod-eu",))
+        runs = [store.runs.get(run_id) for run_id in made(store)]
+        assert [run.spec.args[1:] for run in runs if run.spec] == [
+            ("kit/p/data:v0", "prod"),
+            ("kit/p/data:v1", "prod"),
+            ("kit/p/data:v0", "prod"),
+            ("kit/p/data:v2", "prod-eu"),
+        ]
+
+    def test_events_in_a_crowd_make_one_run_each(self, store: MetadataStore, other: MetadataStore) -> None:
+        ref = make_queue(store)
+        make_trigger(store, ref)
+        make_trigger(store, ref, name="too")
+        stop = threading.Event()
+
+        def look(at: MetadataStore) -> None:
+            while not stop.is_set():
+                claim(at, ref, agent="x", limit=0)
+                at.queues.claim(_request(ref))
+
+        agents = [threading.Thread(target=look, args=(at,)) for at in (store, other)]
+        writers = [
+            threading.Thread(target=lambda at=at, base=base: [publish(at, base + n, f"c{base}") for n in range(10)])
+            for at, base in ((store, 100), (other, 200))
+        ]
+        for thread in (*agents, *writers):
+            thread.start()
+        for thread in writers:
+            thread.join()
+        stop.set()
+        for thread in agents:
+            thread.join()
+        store.queues.claim(_request(ref))
+        assert len(made(store)) == 40
+        assert {t.fired for t in store.schedule.triggers("kit")} == {20}
+
+    def test_a_schedule_makes_one_run_each_time(self, store: MetadataStore, other: MetadataStore) -> None:
+        ref = make_queue(store)
+        with pytest.raises(UsageError):
+            make_trigger(store, ref, event=TriggerEvent.CRON, cron="61 * * * *")
+        with pytest.raises(UsageError):
+            make_trigger(store, ref, event=TriggerEvent.CRON, cron="@daily", timezone="Nowhere/Town")
+        spec = evolve(SPEC, run_config={"at": "{{scheduled_at}}"})
+        trigger = make_trigger(store, ref, event=TriggerEvent.CRON, cron="*/5 * * * *", spec=spec)
+        assert 0 < trigger.next_at - store.now() <= 300
+        assert trigger.next_at % 300 == 0
+        assert claim(store, ref) == []
+
+    def test_a_paused_trigger_makes_nothing(self, store: MetadataStore) -> None:
+        ref = make_queue(store)
+        make_trigger(store, ref)
+        make_trigger(store, ref, name="clock", event=TriggerEvent.CRON, cron="@hourly", spec=SPEC)
+        assert store.schedule.pause_trigger("kit", "t", True).paused
+        assert store.schedule.pause_trigger("kit", "clock", True).next_at == 0
+        publish(store, 1)
+        assert made(store) == []
+        store.schedule.pause_trigger("kit", "t", False)
+        assert store.schedule.pause_trigger("kit", "clock", False).next_at > store.now()
+        assert made(store) == [], "what happened meanwhile is not made up for"
+        publish(store, 2)
+        assert len(made(store)) == 1
+
+    def test_triggers_are_checked_and_found(self, store: MetadataStore) -> None:
+        ref = make_queue(store)
+        make_trigger(store, ref)
+        with pytest.raises(ConflictError):
+            make_trigger(store, ref)
+        with pytest.raises(NotFoundError):
+            make_trigger(store, QueueRef(entity="kit", name="none"), name="u")
+        with pytest.raises(UsageError):
+            make_trigger(store, ref, name="no name")
+        with pytest.raises(UsageError):
+            make_trigger(store, ref, name="u", event=TriggerEvent.CRON, cron="@daily")  # means nothing: {{artifact}}
+        with pytest.raises(NotFoundError) as caught:
+            store.schedule.get_trigger("kit", "u")
+        assert "t" in caught.value.hint
+        store.schedule.delete_trigger("kit", "t")
+        with pytest.raises(NotFoundError):
+            store.schedule.delete_trigger("kit", "t")
+        publish(store, 1)
+        assert made(store) == []
+
+    def test_a_trigger_without_its_queue_tells_and_harms_nobody(self, store: MetadataStore) -> None:
+        ref = make_queue(store)
+        make_trigger(store, ref)
+        store.queues.delete(ref)
+        assert publish(store, 1).version == 0
+        assert "queue" in store.schedule.get_trigger("kit", "t").error
+
+    # -- budgets ----------------------------------------------------------------------------------------------
+
+    def test_a_budget_holds_items_back(self, store: MetadataStore) -> None:
+        ref = make_queue(store, prices={"hour": 3600.0, "gpu": 7200.0}, config={"gpu": 2})
+        store.queues.enqueue(items(ref, "r1", "r2", author="ada"))
+        store.queues.enqueue(items(ref, "r3", author="bob"))
+        store.schedule.set_budget(Budget(entity="kit", user="ada", unit=BudgetUnit.MONEY, limit=0.5))
+        lease = take(store, ref)
+        store.runs.update("r1", RunUpdate(state=RunState.RUNNING), fence=lease.fence)
+        time.sleep(0.2)
+        assert ids_of(claim(store, ref)) == ["r3"], "what ada's run at work has cost counts already"
+        ended = store.runs.update("r1", RunUpdate(state=RunState.FINISHED), fence=lease.fence)
+        assert 0.9 < ended.cost < 100  # 5 a second
+        assert store.runs.get("r1").cost == ended.cost
+        (budget,) = store.schedule.budgets("kit")
+        assert budget.used == pytest.approx(ended.cost, rel=0.01)
+        assert claim(store, ref, limit=9) == []
+        assert "budget" in codes(store, "r2")
+        assert store.queues.explain("r2").starts_in is None
+        store.schedule.set_budget(Budget(entity="kit", user="ada", unit=BudgetUnit.MONEY, limit=1e6))
+        assert ids_of(claim(store, ref)) == ["r2"]
+
+    def test_a_budget_of_hours_for_everybody(self, store: MetadataStore) -> None:
+        ref = make_queue(store, fair_share=True)
+        store.queues.enqueue(items(ref, "r1", author="ada"))
+        store.queues.enqueue(items(ref, "r2", author="bob"))
+        assert store.schedule.set_budget(Budget(entity="kit", limit=0.0)).used == 0.0
+        assert claim(store, ref, limit=5) == []
+        assert store.schedule.set_budget(Budget(entity="kit", limit=-1.0)).limit < 0
+        assert store.schedule.budgets("kit") == ()
+        assert len(claim(store, ref, limit=5)) == 2
+        with pytest.raises(UsageError):
+            make_queue(store, "free", prices={"hour": -1.0})
+
+    def test_each_attempt_is_billed(self, store: MetadataStore) -> None:
+        ref = make_queue(store, prices={"hour": 3600.0})
+        store.queues.enqueue(items(ref, "r"))
+        costs = []
+        for last in (False, True):
+            lease = take(store, ref)
+            store.runs.update("r", RunUpdate(state=RunState.RUNNING), fence=lease.fence)
+            time.sleep(0.1)
+            if last:
+                costs.append(store.runs.update("r", RunUpdate(state=RunState.FAILED), fence=lease.fence).cost)
+            else:
+                costs.append(store.queues.release(lease, 0.0, RunUpdate(), next_attempt=True).cost)
+        assert 0.05 < costs[0] < costs[1]
+
+    # -- waiting ends -----------------------------------------------------------------------------------------
+
+    def test_an_item_that_waits_too_long_is_killed(self, store: MetadataStore) -> None:
+        ref = make_queue(store, policy=LaunchPolicy(queue_timeout=0.1))
+        own = [evolve(item, spec=evolve(SPEC, policy=LaunchPolicy(deadline=0.1))) for item in items(ref, "late")]
+        patient = [
+            evolve(i, spec=evolve(SPEC, policy=LaunchPolicy(queue_timeout=600.0))) for i in items(ref, "patient")
+        ]
+        store.queues.enqueue([*items(ref, "r"), *own, *patient])
+        time.sleep(0.3)
+        assert ids_of(claim(store, ref, limit=9)) == ["patient"]
+        for run_id, code in (("r", "queue-timeout"), ("late", "deadline")):
+            run = store.runs.get(run_id)
+            assert run.reason is not None
+            assert (run.state, run.reason.code) in ((RunState.KILLED, code), (RunState.KILLED, "queue-timeout"))
+        assert store.queues.status(ref).queued == 0
+
+
+def _request(ref: QueueRef) -> Any:
+    from windlass.models.queue import ClaimRequest
+
+    return ClaimRequest(agent="x", queues=(ref,))
