@@ -1,4 +1,4 @@
-"""``windlass artifact``: put, get, list, show, remove."""
+"""``windlass artifact``: put, get, list, show."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from windlass_cli import shapes
 from windlass_cli.options import json_option, limit_option
 from windlass_cli.output import ago, facts, note, print_json, size, table
+from windlass_cli.progress import Progress
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
 
@@ -32,15 +33,24 @@ def artifact() -> None:
 @click.option("--metadata", default="", help="JSON object, or the path of a YAML or JSON file.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Of a directory, only these files. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Of a directory, not these files. May be repeated.")
+@click.option("--incremental", is_flag=True, help="On top of what the latest version holds.")
+@click.option("--ttl", default="", metavar="TIME", help="Life time of the version: 12h, 30d …. Default: for ever.")
+@click.option("--max-objects", type=click.IntRange(min=1), metavar="N", help="Of a URI, more objects are an error.")
+@click.option("--no-checksum", is_flag=True, help="Of a URI, record the address only; changes go unnoticed.")
 @click.option("--id", "run_id", default="", metavar="RUN_ID", help="Record it as an output of that run.")
 @json_option
 @pass_state
 def put(
     state: State, path: str, name: str, type_: str, description: str, aliases: tuple[str, ...], tags: tuple[str, ...],
-    metadata: str, include: tuple[str, ...], exclude: tuple[str, ...], run_id: str, as_json: bool,
+    metadata: str, include: tuple[str, ...], exclude: tuple[str, ...], incremental: bool, ttl: str,
+    max_objects: int | None, no_checksum: bool, run_id: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Store the file, directory or URI PATH as a version; a URI is tracked by reference."""
+    """Store the file, directory or URI PATH as a version; a URI is tracked by reference.
+
+    What the collection's latest version holds already makes no new version.
+    """
     from windlass.artifacts.artifact import Artifact
+    from windlass.artifacts.names import MAX_OBJECTS
     from windlass.errors import UsageError
 
     is_uri = _URI.match(path) is not None
@@ -54,18 +64,35 @@ def put(
     if run_id:
         owner = state.store.runs.get(run_id)
         entity, project = owner.entity, owner.project
-    made = Artifact(base, type_, description or None, _metadata(metadata))
+    made = Artifact(base, type_, description or None, _metadata(metadata), incremental=incremental)
+    made.ttl_seconds = _seconds(ttl)
+    made.app = state.app
     if is_uri:
-        made.add_reference(path)
+        made.add_reference(path, checksum=not no_checksum, max_objects=max_objects or MAX_OBJECTS)
     elif os.path.isdir(path):
         made.add_dir(path, **_patterns(include, exclude))
     else:
         made.add_file(path)
-    stored = state.engine.log(made, entity=entity, project=project, run=run_id, aliases=aliases, tags=tags)
+    with Progress("stored", made.size) as progress:
+        stored = state.engine.log(
+            made, entity=entity, project=project, run=run_id, aliases=aliases, tags=tags, done=progress
+        )
     if as_json:
         print_json(shapes.artifact(stored.info))
     else:
         click.echo(f"{stored.info.path}  {size(stored.info.size)} in {stored.info.entries} files  {stored.info.digest}")
+
+
+def _seconds(text: str) -> float | None:
+    """Seconds from ``90``, ``12h``, ``30d`` …; None for nothing."""
+    if not text:
+        return None
+    from windlass.errors import UsageError
+
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdw]?)", text.strip().lower())
+    if match is None or not float(match[1]):
+        raise UsageError(f"'{text}' is not a life time", where="--ttl", hint="e.g. 12h, 30d or 8w.")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2]]
 
 
 def _patterns(include: tuple[str, ...], exclude: tuple[str, ...]) -> dict[str, Any]:
@@ -98,16 +125,39 @@ def _split(state: State, path: str, where: str) -> tuple[str, str]:
 @click.argument("path")
 @click.option("--root", default="", metavar="DIR", help="Where to. Default: WINDLASS_ARTIFACT_DIR/<name>:<version>.")
 @click.option("-t", "--type", "type_", default="", help="Fail if it has another type.")
+@click.option("--path-prefix", default="", metavar="FOLDER", help="Only what is at or below this path in it.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Only these entries. May be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Not these entries. May be repeated.")
+@click.option("--checkout", is_flag=True, help="Also delete what is in DIR and not in the version.")
+@click.option("--allow-missing", is_flag=True, help="Go on when the target of a reference is gone.")
+@click.option("--link", type=click.Choice(["auto", "hard", "copy"]), help="Share content with the cache, or copy it.")
 @json_option
 @pass_state
-def get(state: State, path: str, root: str, type_: str, as_json: bool) -> None:
+def get(
+    state: State, path: str, root: str, type_: str, path_prefix: str, include: tuple[str, ...],
+    exclude: tuple[str, ...], checkout: bool, allow_missing: bool, link: str | None, as_json: bool,
+) -> None:  # fmt: skip
     """Download the version PATH ([[entity/]project/]name[:alias|:v3|@digest]); every byte is verified."""
-    found = state.engine.get(path, type=type_, entity=state.settings.entity, project=state.settings.project)
-    folder = os.path.abspath(str(found.download(root=root or None)))
+    from windlass.errors import UsageError
+
+    if checkout and (path_prefix or include or exclude):
+        raise UsageError("a checkout is of the whole version", where="--checkout", hint="Leave the filters out.")
+    engine = state.engine
+    found = engine.get(path, type=type_, entity=state.settings.entity, project=state.settings.project)
+    folder = os.path.abspath(root) if root else found.default_root()
+    with Progress("got", 0 if path_prefix or include or exclude else found.size) as progress:
+        missing = engine.download(
+            found.manifest, folder, prefix=path_prefix, include=include, exclude=exclude, allow_missing=allow_missing,
+            link=link or "", done=progress,
+        )  # fmt: skip
+    if checkout:
+        engine.delete_extras(found.manifest, folder)
     if as_json:
-        print_json(shapes.artifact(found.info) | {"root": folder})
-    else:
-        click.echo(folder)
+        print_json(shapes.artifact(found.info) | {"root": folder, "missing": [entry.path for entry in missing]})
+        return
+    for entry in missing:
+        note(f"missing: {entry.path} ({entry.ref})")
+    click.echo(folder)
 
 
 @click.command()
@@ -149,24 +199,15 @@ def show(state: State, path: str, as_json: bool) -> None:
     shape = shapes.artifact(found.info)
     entries = list(found.entries())
     if as_json:
-        files = [{"path": e.path, "size": e.size, "digest": e.digest} for e in entries]
-        print_json(shape | {"files": files})
+        files = [{"path": e.path, "size": e.size, "digest": e.digest, "ref": e.ref or None} for e in entries]
+        print_json(shape | {"files": files, "signatures": list(found.info.signatures)})
         return
     for key in ("name", "version", "entity", "project", "id"):
         shape.pop(key)
     shape["aliases"], shape["tags"] = ", ".join(shape["aliases"]), ", ".join(shape["tags"])
     shape["size"] = size(shape["size"])
+    shape["signed by"] = ", ".join(str(s.get("key", "?")) for s in found.info.signatures if isinstance(s, dict))
     facts(shape)
     click.echo()
-    table(("path", "size", "digest"), [(e.path, size(e.size), e.digest) for e in entries], empty="It has no entries.")
-
-
-@click.command()
-@click.argument("path")
-@click.option("--force", is_flag=True, help="Even if it has aliases beside latest.")
-@pass_state
-def rm(state: State, path: str, force: bool) -> None:
-    """Delete the version PATH. It can be restored until garbage collection removes its bytes."""
-    found = state.engine.get(path, entity=state.settings.entity, project=state.settings.project)
-    state.store.artifacts.delete(found.info.id, force)
-    note(f"Deleted {found.info.path}.")
+    rows = [(e.path, size(e.size) if e.size >= 0 else "-", e.ref or e.digest) for e in entries]
+    table(("path", "size", "digest or address"), rows, empty="It has no entries.")

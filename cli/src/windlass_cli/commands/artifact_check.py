@@ -1,20 +1,26 @@
-"""``windlass artifact``: compare, verify, lineage, cache."""
+"""``windlass artifact``: compare, verify, lineage."""
 
 from __future__ import annotations
 
-import tempfile
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from windlass_cli import shapes
 from windlass_cli.options import json_option
-from windlass_cli.output import print_json, size, table
+from windlass_cli.output import note, print_json, size, table
+from windlass_cli.progress import Progress
 from windlass_cli.state import State, pass_state
 
 if TYPE_CHECKING:
-    from windlass.artifacts.cache import Cache
-    from windlass.models.run import Run
+    from windlass.artifacts.artifact import Artifact
+    from windlass.artifacts.lineage import LineageNode
+
+
+def find(state: State, path: str) -> Artifact:
+    """The version that a word on the command line names."""
+    return state.engine.get(path, entity=state.settings.entity, project=state.settings.project)
 
 
 @click.command()
@@ -24,10 +30,7 @@ if TYPE_CHECKING:
 @pass_state
 def diff(state: State, old: str, new: str, as_json: bool) -> None:
     """Compare the versions OLD and NEW: which entries were added, removed or changed."""
-    before, after = (
-        {e.path: e for e in state.engine.get(p, entity=state.settings.entity, project=state.settings.project).entries()}
-        for p in (old, new)
-    )
+    before, after = ({entry.path: entry for entry in find(state, path).entries()} for path in (old, new))
     added = sorted(after.keys() - before.keys())
     removed = sorted(before.keys() - after.keys())
     changed = sorted(path for path in after.keys() & before.keys() if after[path].digest != before[path].digest)
@@ -44,110 +47,91 @@ def diff(state: State, old: str, new: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("path")
+@click.option("--root", default="", metavar="DIR", help="Compare this directory with the version, not the store.")
+@click.option("--signed", is_flag=True, help="Fail unless a key that trust.yaml names has signed it.")
 @json_option
-@pass_state
-def verify(state: State, path: str, as_json: bool) -> None:
-    """Read every byte of the version PATH and compare it with its digest."""
-    found = state.engine.get(path, entity=state.settings.entity, project=state.settings.project)
-    with tempfile.TemporaryDirectory(prefix="windlass-verify-") as folder:
-        found.download(root=folder)
-    if as_json:
-        print_json({"path": found.info.path, "ok": True, "entries": found.info.entries, "size": found.info.size})
+@click.pass_context
+def verify(context: click.Context, path: str, root: str, signed: bool, as_json: bool) -> None:
+    """Read every byte of the version PATH and compare it with its digest; check its signatures, too.
+
+    All that is damaged is named. Nothing is written.
+    """
+    from windlass.trust.policy import load_policy, signer_of
+
+    state = context.find_object(State)
+    assert state is not None
+    found = find(state, path)
+    key = signer_of(found.info, load_policy(state.settings.home), required=signed)
+    problems: list[str] = []
+    if root:
+        state.engine.verify(found.manifest, os.path.abspath(root))
     else:
-        click.echo(f"{found.info.path}: {found.info.entries} entries, {size(found.info.size)}, all as recorded")
+        found.check_manifest()
+        with Progress("read", found.size) as progress:
+            problems = [str(error) for error in state.engine.damages(found.manifest, done=progress)]
+    signer = key.name or key.id if key else ""
+    if as_json:
+        facts = {"path": found.info.path, "ok": not problems, "entries": found.info.entries, "size": found.info.size}
+        print_json(facts | {"problems": problems, "signed_by": signer or None})
+    elif not problems:
+        by = f", signed by {signer}" if signer else ""
+        click.echo(f"{found.info.path}: {found.info.entries} entries, {size(found.info.size)}, all as recorded{by}")
+    if problems:
+        for problem in problems:
+            note(problem)
+        note(f"{found.info.path}: {len(problems)} of {found.info.entries} entries are damaged.")
+        context.exit(1)
 
 
 @click.command()
 @click.argument("path")
+@click.option("--depth", default=20, show_default=True, help="Steps to go; a run and an artifact are one each.")
+@click.option("--openlineage", is_flag=True, help="Print OpenLineage run events, one JSON document a line.")
 @json_option
 @pass_state
-def lineage(state: State, path: str, as_json: bool) -> None:
-    """Show which runs made and used the version PATH."""
-    found = state.engine.get(path, entity=state.settings.entity, project=state.settings.project)
-    edges = state.store.artifacts.edges(version_id=found.info.id)
-    if as_json:
-        print_json([shapes.edge(edge, found.info) for edge in edges])
+def lineage(state: State, path: str, depth: int, openlineage: bool, as_json: bool) -> None:
+    """Show what the version PATH was made from, and what was made from it."""
+    from windlass.artifacts.lineage import lineage_tree, openlineage_events
+
+    found = find(state, path).info
+    up, down = (lineage_tree(state.store, found, direction=way, depth=depth) for way in ("up", "down"))
+    if openlineage:
+        import json
+
+        seen: set[str] = set()
+        for event in (*openlineage_events(state.store, up), *openlineage_events(state.store, down)):
+            if event["run"]["runId"] not in seen:
+                seen.add(event["run"]["runId"])
+                click.echo(json.dumps(event))
         return
-    words = {"output": "made by", "input": "used by"}
-    table(
-        ("", "run", "state", "job"),
-        [
-            (words[edge.kind.value], edge.run, run.state if run else "deleted", run.job if run else "")
-            for edge, run in ((edge, _run(state, edge.run)) for edge in edges)
-        ],
-        empty=f"No run made or used {found.info.path}.",
-    )
-
-
-def _run(state: State, run_id: str) -> Run | None:
-    from windlass.errors import RunNotFoundError
-
-    try:
-        return state.store.runs.get(run_id)
-    except RunNotFoundError:
-        return None
-
-
-@click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--undelete", default=7.0, show_default=True, metavar="DAYS", help="Deleted versions are kept so long.")
-@json_option
-@pass_state
-def gc(state: State, dry_run: bool, undelete: float, as_json: bool) -> None:
-    """Remove the bytes that no version needs; uploads may go on meanwhile."""
-    import attrs
-
-    from windlass.artifacts.gc import collect_garbage
-
-    report = collect_garbage(state.store, dry_run=dry_run, undelete=undelete * 86400)
     if as_json:
-        print_json(attrs.asdict(report))
+        edges = state.store.artifacts.edges(version_id=found.id)
+        shape = {"path": found.path, "edges": [shapes.edge(edge, found) for edge in edges]}
+        print_json(shape | {"up": _plain(up), "down": _plain(down)})
         return
-    verb = "Would remove" if dry_run else "Removed"
-    click.echo(f"{verb} {size(report.freed_bytes)} in {report.freed_blobs} blobs; {report.live_blobs} are needed.")
+    click.echo(f"{found.path}  {found.type}")
+    if not up.children and not down.children:
+        note(f"No run made or used {found.path}.")
+    _branches(up, "", {"run": "made by", "artifact": "from"}, more=bool(down.children))
+    _branches(down, "", {"run": "used by", "artifact": "gave"}, more=False)
 
 
-@click.group()
-def cache() -> None:
-    """The local cache: size and clean-up."""
+def _plain(node: LineageNode) -> dict[str, Any]:
+    return {
+        "kind": node.kind,
+        "id": node.id,
+        "name": node.name,
+        "type": node.type,
+        "repeated": node.repeated,
+        "children": [_plain(child) for child in node.children],
+    }
 
 
-def _cache(state: State) -> Cache:
-    return state.engine.cache
-
-
-@cache.command()
-@json_option
-@pass_state
-def info(state: State, as_json: bool) -> None:
-    """Show where the cache is and how large."""
-    found = _cache(state).info()
-    if as_json:
-        print_json(
-            {
-                "path": found.folder,
-                "size": found.bytes,
-                "files": found.objects,
-                "limit": found.limit,
-                "in_use": found.leased,
-            }
-        )
-    else:
-        click.echo(f"{found.folder}: {size(found.bytes)} of {size(found.limit)} in {found.objects} files")
-
-
-@cache.command()
-@click.argument("target", default="0", metavar="SIZE")
-@json_option
-@pass_state
-def cleanup(state: State, target: str, as_json: bool) -> None:
-    """Remove what was used least lately until at most SIZE is left (10GB, 500MB …; 0 for everything)."""
-    from windlass.artifacts.cache import parse_size
-
-    limit = parse_size(target)
-    found = _cache(state)
-    removed, left = found.clean(limit), found.info().bytes
-    if as_json:
-        print_json({"removed": removed, "size": left})
-    else:
-        click.echo(f"Removed {size(removed)}; {size(left)} left.")
+def _branches(node: LineageNode, indent: str, words: dict[str, str], *, more: bool) -> None:
+    """Print what hangs below a node. `more`: other branches of it follow."""
+    for index, child in enumerate(node.children):
+        last = index == len(node.children) - 1 and not more
+        again = "  (see above)" if child.repeated and child.kind == "artifact" else ""
+        name = child.id if child.kind == "run" and child.name == child.id else child.name
+        click.echo(f"{indent}{'└─' if last else '├─'} {words[child.kind]} {name}  {child.type}{again}")
+        _branches(child, indent + ("   " if last else "│  "), words, more=False)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from windlass.artifacts.building import ArtifactBuilding
+from windlass.artifacts.digest import algorithm_of, artifact_digest
 from windlass.artifacts.entry import ArtifactEntry
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.metadata import clean_metadata
 from windlass.artifacts.names import check_alias, check_tag
-from windlass.errors import UsageError
+from windlass.errors import IntegrityError, UsageError
 from windlass.models.artifact import EdgeKind, VersionUpdate
 
 __all__ = ["Artifact"]
@@ -129,6 +130,15 @@ class Artifact(ArtifactBuilding):
         """
         target = os.path.abspath(os.fspath(root)) if root is not None else self.default_root()
         self._logged_engine().verify(self.manifest, target)
+
+    def check_manifest(self) -> None:
+        """Prove that the manifest is the one that the (signed) artifact digest stands for. Raises `IntegrityError`."""
+        pairs = ((entry.path, entry.digest) for entry in self.manifest)
+        found = artifact_digest(pairs, algorithm_of(self.digest))
+        if found != self.digest:
+            raise IntegrityError(
+                f"the manifest is not that of the artifact: expected {self.digest}, found {found}", where=self.path
+            )
 
     # -- labels and life
 

@@ -172,7 +172,7 @@ class ArtifactBuilding(ArtifactFacts):
     def _app(self) -> App:
         if self._engine is not None:
             return self._engine.app
-        return default_app()
+        return self.app or default_app()
 
     def new_draft(self) -> Self:
         """A new artifact with all entries of this version, to be changed and logged as the next version."""

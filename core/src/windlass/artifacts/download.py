@@ -117,8 +117,17 @@ class Downloader:
         self._threads = threads
         self._reflinks = True  # until the file system says that it has none
 
-    def run(self, entries: Iterable[Entry], target: Target, *, allow_missing: bool = False) -> list[Entry]:
+    def run(
+        self,
+        entries: Iterable[Entry],
+        target: Target,
+        *,
+        allow_missing: bool = False,
+        done: Callable[[int], None] = lambda _: None,
+    ) -> list[Entry]:
         """Write all entries; returns the references that were missing (with `allow_missing`).
+
+        `done` is told the bytes of each batch that is begun; it is called from the caller's thread.
 
         The first failure stops the rest and is raised; files that were finished stay, others are not there.
         """
@@ -130,9 +139,10 @@ class Downloader:
                     pairs = [(entry, target.place(entry.path)) for entry in batch]
                     places = [pair for pair in pairs if not self._is_there(*pair, target.root)]
                     running.add(pool.submit(self._batch, places, allow_missing))
+                    done(sum(max(entry.size, 0) for entry in batch))
                     if len(running) >= 4 * self._threads:
-                        done, running = wait(running, return_when=FIRST_COMPLETED)
-                        for future in done:
+                        over, running = wait(running, return_when=FIRST_COMPLETED)
+                        for future in over:
                             missing += future.result()
                 for future in running:
                     missing += future.result()
@@ -228,6 +238,16 @@ def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
     Raises:
         IntegrityError: Size or digest is not the recorded one; names the entry, expected and found.
     """
+
+    def write(view: memoryview) -> None:
+        while view:
+            view = view[os.write(handle, view) :]
+
+    prove_stream(stream, entry, write)
+
+
+def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], None] = lambda _: None) -> None:
+    """Read an entry's stream to its end, hand all of it to `sink`, and prove it. Raises as `copy_verified`."""
     algorithm = entry.digest.partition(":")[0]
     checked = hasher(algorithm) if algorithm in ALGORITHMS else None
     buffer = memoryview(bytearray(min(max(entry.size, 0) + 1, _BLOCK) if entry.size >= 0 else _BLOCK))
@@ -236,8 +256,7 @@ def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
         view = buffer[:count]
         if checked is not None:
             checked.update(view)
-        while view:
-            view = view[os.write(handle, view) :]
+        sink(view)
         size += count
     _prove(entry, size, f"{algorithm}:{checked.hexdigest()}" if checked is not None else entry.digest)
 

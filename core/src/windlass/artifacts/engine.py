@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class ArtifactEngine(ArtifactReading):
         attempt: int | None = None,
         aliases: Sequence[str] = (),
         tags: Sequence[str] = (),
+        done: Callable[[int], None] = lambda _: None,
     ) -> Artifact:
         """Store an artifact and make it a version: bytes first, then the manifest, then one commit.
 
@@ -57,6 +58,7 @@ class ArtifactEngine(ArtifactReading):
             attempt: Attempt of that run.
             aliases: Beside ``latest``.
             tags: Labels of the version.
+            done: Told the bytes of each file that was read and stored.
 
         Returns:
             The same artifact, now with version, digest and so on.
@@ -78,7 +80,7 @@ class ArtifactEngine(ArtifactReading):
         draft.check_paths()
         cache = self._stat_cache()
         with UploadSession(self.store.artifacts, owner=run or f"{entity}/{project}/{artifact.name}") as session:
-            entries, digest, same = self._settle(draft, cache, ref, session)
+            entries, digest, same = self._settle(draft, cache, ref, session, done)
             if same is not None:
                 manifest, size = same.manifest, same.size
             else:
@@ -224,7 +226,12 @@ class ArtifactEngine(ArtifactReading):
         return StatCache(Path(self.settings.cache_dir) / "stat", scope)
 
     def _settle(
-        self, draft: Draft, cache: StatCache, ref: ArtifactRef, session: UploadSession
+        self,
+        draft: Draft,
+        cache: StatCache,
+        ref: ArtifactRef,
+        session: UploadSession,
+        done: Callable[[int], None] = lambda _: None,
     ) -> tuple[list[Entry], str, ArtifactVersion | None]:
         """Turn all items into entries, storing what is not stored; entries by path, digest, a version that has it."""
         entries: dict[str, Entry] = {}
@@ -248,7 +255,7 @@ class ArtifactEngine(ArtifactReading):
         if unread:
             unread.sort(key=lambda source: source.path)
             uploader = Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref))
-            for entry in uploader.store(unread):
+            for entry in uploader.store(unread, done):
                 entries[entry.path] = entry
         digest = self._digest(entries.values())
         return [entries[path] for path in sorted(entries)], digest, self._version_with(ref, digest)

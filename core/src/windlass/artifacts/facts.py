@@ -15,6 +15,7 @@ from windlass.errors import UsageError
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
     from windlass.models.artifact import ArtifactVersion
+    from windlass.plugins.app import App
 
 __all__ = ["ArtifactFacts"]
 
@@ -28,6 +29,9 @@ class ArtifactFacts:
         description: Free text, Markdown.
         metadata: JSON object with at most 100 keys.
         incremental: The new version holds all of the latest version plus what is added here.
+
+    Attributes:
+        app: Finds storages and serializers before the artifact is logged. None: what is installed, unconfigured.
 
     Raises:
         UsageError: The name or type is not valid, or reserved.
@@ -56,6 +60,7 @@ class ArtifactFacts:
         self._entity = self._project = ""
         self.draft = Draft()
         self._engine: ArtifactEngine | None = None
+        self.app: App | None = None
         self._version: ArtifactVersion | None = None
         self._manifest: Manifest | None = None
 

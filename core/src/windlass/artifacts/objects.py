@@ -13,9 +13,8 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from windlass.artifacts.digest import algorithm_of, artifact_digest
 from windlass.artifacts.media import Media, MediaReader, MediaWriter, media_class
-from windlass.errors import IntegrityError, PluginError, SerializationError, UsageError
+from windlass.errors import PluginError, SerializationError, UsageError
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
@@ -149,12 +148,7 @@ def _check_may_load(
         allow_code = os.environ.get("WINDLASS_ALLOW_CODE", "").lower() in ("1", "true", "yes", "all")
     policy = load_policy(engine.settings.home)
     check_may_load(artifact.info, plugin, policy=policy, own_entity=engine.settings.entity, allow=allow_code)
-    expected = artifact.digest
-    found = artifact_digest(((entry.path, entry.digest) for entry in artifact.manifest), algorithm_of(expected))
-    if found != expected:
-        raise IntegrityError(
-            f"the manifest is not that of the artifact: expected {expected}, found {found}", where=artifact.path
-        )
+    artifact.check_manifest()
 
 
 def _warn_of_versions(path: str, record: Mapping[str, Any], present: Mapping[str, str], *, code: bool) -> None:

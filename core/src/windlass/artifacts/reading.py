@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windlass.artifacts.cache import Cache, parse_size
 from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
-from windlass.artifacts.download import Downloader, Target, copy_verified, prove
+from windlass.artifacts.download import Downloader, Target, copy_verified, prove, prove_stream
 from windlass.artifacts.files import walk
 from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.patterns import Patterns
 from windlass.artifacts.reader import open_entry
 from windlass.artifacts.statcache import StatCache
-from windlass.errors import IntegrityError
+from windlass.errors import IntegrityError, StorageError
 from windlass.models.artifact import ArtifactVersion
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class ArtifactReading:
         exclude: Sequence[str] = (),
         allow_missing: bool = False,
         link: str = "",
+        done: Callable[[int], None] = lambda _: None,
     ) -> list[Entry]:
         """Write entries to a folder, every byte verified; returns the references that were missing.
 
@@ -73,12 +74,13 @@ class ArtifactReading:
             exclude: Lines as in ``.gitignore``.
             allow_missing: Go on when the target of a reference is gone.
             link: ``auto``, ``hard`` or ``copy``. Default ``WINDLASS_ARTIFACT_LINK``, else ``auto``.
+            done: Told how many more bytes are under way.
         """
         chosen: Iterable[Entry] = entries.iterate(prefix)
         if include or exclude:
             patterns = Patterns(include, exclude)
             chosen = (entry for entry in chosen if patterns.takes(entry.path))
-        return self._downloader(link).run(chosen, Target(root), allow_missing=allow_missing)
+        return self._downloader(link).run(chosen, Target(root), allow_missing=allow_missing, done=done)
 
     def download_entry(self, entry: Entry, root: str) -> str:
         """Write one entry below a folder and return its path there."""
@@ -151,6 +153,38 @@ class ArtifactReading:
             raise IntegrityError(
                 f"the folder is not what was recorded; {'; '.join(parts)}", where=root, context=dict(problems)
             )
+
+    def damages(self, manifest: Manifest, *, done: Callable[[int], None] = lambda _: None) -> Iterator[IntegrityError]:
+        """Read all that a manifest names, where it is stored, and yield what is gone or not what was recorded.
+
+        Nothing is written. A pack is read once, and kept in memory while its files are compared.
+
+        Args:
+            manifest: What to prove.
+            done: Told the bytes of each entry that was read.
+        """
+        held, pack = "", b""
+        for entry in manifest:
+            try:
+                if not entry.ref and len(entry.parts) == 1:
+                    blob, offset, length = entry.parts[0]
+                    if blob != held:
+                        with self.blobs.open(blob) as stream:
+                            held, pack = blob, stream.read()
+                    data = pack[offset : offset + length]
+                    prove(entry, len(data), data)
+                else:
+                    with open_entry(entry, self.blobs, self.app.storage_for) as stream:
+                        prove_stream(stream, entry)
+            except StorageError as error:
+                yield (
+                    error
+                    if isinstance(error, IntegrityError)
+                    else IntegrityError(
+                        f"'{entry.path}' cannot be read: {error.message}", where=error.where, hint=error.hint
+                    )
+                )
+            done(max(entry.size, 0))
 
     def interchange_digest(self, manifest: Manifest) -> str:
         """The MD5 manifest digest that other tools compute; reads all content that is stored."""

@@ -40,14 +40,11 @@ def make_artifact(
             where="log_artifact()",
             hint='Pass name="model".',
         )
-    if app is None:
-        from windlass.plugins.app import App
-
-        app = App()
-    from windlass.artifacts.objects import add_object, qualified_name
+    from windlass.artifacts.objects import qualified_name
 
     artifact = Artifact(name, type=type or "object", metadata={"python_type": qualified_name(given.__class__)})
-    path = add_object(app, artifact.draft, given, name, serializer=serializer, parameters=parameters)
+    artifact.app = app
+    path = artifact.add(given, name, serializer=serializer, parameters=parameters)
     record = cast("Mapping[str, Any]", (artifact.draft.items[path].extra or {})["object"])
     if record["kind"] == "python":
         artifact.metadata |= {"serializer": record["serializer"], **record["versions"]}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from windlass.plugins.types import SerializerPlugin
     from windlass.trust.keys import VerifyKey
 
-__all__ = ["Permit", "TrustConfig", "TrustedKey", "check_may_load", "load_policy", "policy_path"]
+__all__ = ["Permit", "TrustConfig", "TrustedKey", "check_may_load", "load_policy", "policy_path", "signer_of"]
 
 
 @frozen(kw_only=True)
@@ -128,7 +128,7 @@ def check_may_load(
     """
     if not serializer.executes_code:
         return Permit(reason="data-only")
-    signer = _signer(version, policy)
+    signer = signer_of(version, policy)
     if signer is not None:
         return Permit(reason="signed", key=signer.name or signer.id)
     facts = {"entity": version.entity, "serializer": serializer.name, "signatures": len(version.signatures)}
@@ -137,7 +137,7 @@ def check_may_load(
             f"the policy requires a signature before '{serializer.name}' may run the code in this artifact, "
             "and it has none of a trusted key",
             where=version.path,
-            hint="Have its maker sign it (windlass.trust.signing.sign), and list the public key under trusted-keys in "
+            hint="Have its maker sign it (windlass artifact sign), and list the public key under trusted-keys in "
             "trust.yaml.",
             context=facts,
         )
@@ -158,8 +158,31 @@ def check_may_load(
     )
 
 
+def signer_of(version: ArtifactVersion, policy: TrustConfig, *, required: bool = False) -> VerifyKey | None:
+    """The trusted key that has signed a version, if one has.
+
+    Args:
+        version: What is signed.
+        policy: Names the trusted keys.
+        required: None is an error.
+
+    Raises:
+        AccessError: No trusted key has signed it, and one is required.
+        IntegrityError: A signature of a trusted key is broken, or is for another artifact.
+    """
+    signer = _signer(version, policy)
+    if signer is None and required:
+        raise AccessError(
+            "it has no valid signature of a trusted key",
+            where=version.path,
+            hint="Have its maker sign it (windlass artifact sign), and list the public key under trusted-keys in "
+            "trust.yaml.",
+            context={"signatures": len(version.signatures), "trusted_keys": len(policy.trusted_keys)},
+        )
+    return signer
+
+
 def _signer(version: ArtifactVersion, policy: TrustConfig) -> VerifyKey | None:
-    """The trusted key that has signed a version, if one has."""
     from windlass.trust.signing import KIND, is_signature, verify
     from windlass.trust.statement import Subject
 

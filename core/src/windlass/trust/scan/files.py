@@ -10,7 +10,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -54,11 +54,16 @@ def scan_path(
     for item, name in zip(files, names, strict=True):
         with item.open("rb") as file:
             found += scan_file(file, name, serializer=serializer, allow=allow, limit=limit)
+    return report_of(str(path), found, files=len(files))
+
+
+def report_of(target: str, found: Sequence[ScannedPickle], *, files: int) -> ScanReport:
+    """The report on a target of which so many files were looked into."""
     version = fickling_version()
     return ScanReport(
-        target=str(path),
+        target=target,
         verdict=worst(pickle.verdict for pickle in found),
-        files=len(files),
+        files=files,
         scanners=("windlass", f"fickling {version}") if version else ("windlass",),
         pickles=tuple(found),
     )

@@ -1,0 +1,226 @@
+"""``windlass artifact``, as people type it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass_cli.main import run
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def windlass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WINDLASS_ENTITY", "ann")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("WINDLASS_PROJECT", "WINDLASS_BASE_URL", "WINDLASS_CACHE_DIR", "WINDLASS_ALLOW_CODE"):
+        monkeypatch.delenv(name, raising=False)
+    work = tmp_path / "work"
+    (work / "data" / "sub").mkdir(parents=True)
+    (work / "data" / "a.txt").write_text("one")
+    (work / "data" / "sub" / "b.txt").write_text("two")
+    monkeypatch.chdir(work)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(["artifact", *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def parsed(result: tuple[int, str, str]) -> Any:
+    code, out, err = result
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_put_and_get(windlass: Call, tmp_path: Path) -> None:
+    code, out, err = windlass("put", "--name", "demo/data", "--type", "dataset", "data")
+    assert (code, err) == (0, "")  # silent in pipes
+    assert out.startswith("ann/demo/data:v0  6 B in 2 files  blake3:")
+    again = parsed(windlass("put", "-n", "demo/data", "data", "-a", "best", "--json"))
+    assert (again["version"], again["aliases"]) == ("v0", ["best", "latest"])
+    root = tmp_path / "out"
+    assert windlass("get", "demo/data:best", "--root", str(root)) == (0, f"{root}\n", "")
+    assert (root / "sub" / "b.txt").read_text() == "two"
+    (root / "extra").touch()
+    assert windlass("get", "demo/data", "--root", str(root), "--checkout")[0] == 0
+    assert not (root / "extra").exists()
+    part = tmp_path / "part"
+    assert windlass("get", "demo/data", "--root", str(part), "--path-prefix", "sub")[0] == 0
+    assert [p.name for p in part.rglob("*.txt")] == ["b.txt"]
+    assert windlass("get", "demo/data", "--checkout", "--include", "*")[0] == 2
+
+
+def test_what_a_version_says(windlass: Call) -> None:
+    Path("facts.yaml").write_text("rows: 3\n")
+    made = parsed(
+        windlass(
+            "put", "data", "-n", "demo/data", "-d", "for people", "--metadata", "facts.yaml", "--tag", "x", "--ttl",
+            "2d", "--json",
+        )
+    )  # fmt: skip
+    assert (made["description"], made["metadata"], made["tags"]) == ("for people", {"rows": 3}, ["x"])
+    assert made["ttl_seconds"] == 172800
+    shown = parsed(windlass("show", "demo/data", "--json"))
+    assert [file["path"] for file in shown["files"]] == ["a.txt", "sub/b.txt"]
+    assert "for people" in windlass("show", "demo/data")[1]
+    assert windlass("put", "data", "--ttl", "soon")[0] == 2
+
+
+def test_incremental(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data")
+    Path("c.txt").write_text("three")
+    assert parsed(windlass("put", "c.txt", "-n", "demo/data", "--incremental", "--json"))["entries"] == 3
+    assert parsed(windlass("diff", "demo/data:v0", "demo/data:v1", "--json")) == {
+        "added": ["c.txt"],
+        "removed": [],
+        "changed": [],
+    }
+
+
+def test_references(windlass: Call, tmp_path: Path) -> None:
+    folder = (tmp_path / "work" / "data").as_uri()
+    made = parsed(windlass("put", folder, "-n", "demo/refs", "--json"))
+    assert made["entries"] == 2
+    assert parsed(windlass("put", folder, "-n", "demo/refs", "--json"))["version"] == "v0"
+    shown = parsed(windlass("show", "demo/refs", "--json"))
+    assert shown["files"][0]["ref"] == f"{folder}/a.txt"
+    code, _, err = windlass("put", folder, "-n", "demo/refs", "--max-objects", "1")
+    assert code == 2
+    assert "max_objects=10" in err
+    Path("data/a.txt").unlink()
+    root = str(tmp_path / "out")
+    assert windlass("get", "demo/refs", "--root", root)[0] != 0
+    code, out, err = windlass("get", "demo/refs", "--root", root, "--allow-missing")
+    assert (code, out) == (0, f"{root}\n")
+    assert err == f"missing: a.txt ({folder}/a.txt)\n"
+
+
+def test_verify_names_all_damage(windlass: Call, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        Path("data", f"{name}.bin").write_bytes(name.encode() * 200_000)
+    windlass("put", "data", "-n", "demo/data")
+    code, out, _ = windlass("verify", "demo/data")
+    assert (code, "5 entries" in out) == (0, True)
+    whole = [p for p in (tmp_path / "home" / "blobs").rglob("*") if p.is_file() and p.stat().st_size == 200_000]
+    for blob in whole[:2]:
+        blob.chmod(0o644)
+        blob.write_bytes(blob.read_bytes()[:-1] + b"!")
+    whole[2].unlink()
+    code, out, err = windlass("verify", "demo/data")
+    assert (code, out) == (1, "")
+    assert all(f"'{name}.bin'" in err for name in ("a", "b", "c"))
+    assert "3 of 5 entries are damaged" in err
+    code, out, _ = windlass("verify", "demo/data", "--json")
+    assert (code, json.loads(out)["ok"], len(json.loads(out)["problems"])) == (1, False, 3)
+
+
+def test_verify_a_directory(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data")
+    assert windlass("verify", "demo/data", "--root", "data")[0] == 0
+    Path("data/a.txt").write_text("two")
+    code, _, err = windlass("verify", "demo/data", "--root", "data")
+    assert code != 0
+    assert "different: 'a.txt'" in err
+
+
+def test_rm_restore_and_gc(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data")
+    Path("data/a.txt").write_text("changed")
+    windlass("put", "data", "-n", "demo/data", "-a", "best")
+    assert windlass("rm", "demo/data:best")[0] != 0  # it has an alias
+    assert windlass("rm", "demo/data:v0", "demo/data:best", "--force") == (
+        0,
+        "",
+        "Deleted ann/demo/data:v0.\nDeleted ann/demo/data:v1.\n",
+    )
+    assert [item["version"] for item in parsed(windlass("ls", "demo", "--deleted", "--json"))] == ["v1", "v0"]
+    assert windlass("restore", "demo/data:v1")[1] == "Restored ann/demo/data:v1.\n"
+    code, _, err = windlass("restore", "demo/data:v7")
+    assert code != 0
+    assert "Deleted versions of it: v0" in err
+    dry = parsed(windlass("gc", "--dry-run", "--undelete", "0", "--grace", "-1", "--json"))
+    assert (dry["dry_run"], dry["freed_blobs"]) == (True, 1)  # the pack still holds b.txt
+    assert windlass("gc", "--undelete", "0", "--grace", "-1")[0] == 0
+    assert windlass("restore", "demo/data:v0")[0] != 0
+    assert windlass("verify", "demo/data:v1")[0] == 0
+
+
+def test_lineage(windlass: Call) -> None:
+    import windlass as sdk
+
+    windlass("put", "data", "-n", "demo/data")
+    with sdk.init(project="demo", name="train") as trained:
+        trained.use_artifact("data:v0")
+        trained.log_artifact("data/a.txt", name="model", type="model")
+    code, out, _ = windlass("lineage", "demo/model")
+    assert code == 0
+    lines = [line.split("  ")[0] for line in out.splitlines()]
+    assert lines[0] == "ann/demo/model:v0"
+    assert "made by train" in out
+    assert "from ann/demo/data:v0" in out
+    tree = parsed(windlass("lineage", "demo/data", "--json"))
+    assert tree["down"]["children"][0]["children"][0]["name"] == "ann/demo/model:v0"
+    assert [edge["kind"] for edge in tree["edges"]] == ["input"]
+    events = [json.loads(line) for line in windlass("lineage", "demo/model", "--openlineage")[1].splitlines()]
+    assert [(e["inputs"][0]["name"], e["outputs"][0]["name"]) for e in events] == [("data", "model")]
+
+
+def test_sign_and_verify(windlass: Call, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    key = str(tmp_path / "keys" / "mine.pem")
+    code, out, _ = windlass("keygen", key)
+    assert code == 0
+    assert windlass("keygen", key)[0] != 0  # never overwritten
+    windlass("put", "data", "-n", "demo/data")
+    code, _, err = windlass("verify", "demo/data", "--signed")
+    assert code != 0
+    assert "no valid signature" in err
+    assert windlass("sign", "demo/data", "--key", key)[0] == 0
+    assert windlass("verify", "demo/data", "--signed")[0] != 0  # nobody trusts the key yet
+    (tmp_path / "home" / "trust.yaml").write_text(out[out.index("trusted-keys:") :])
+    assert "signed by ann" in windlass("verify", "demo/data", "--signed")[1]
+    windlass("sign", "demo/data", "--key", key)
+    assert len(parsed(windlass("show", "demo/data", "--json"))["signatures"]) == 1
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        import os
+
+        return os.system, ("true",)
+
+
+def test_scan(windlass: Call) -> None:
+    Path("data/bad.pkl").write_bytes(pickle.dumps(Evil()))
+    windlass("put", "data", "-n", "demo/data")
+    for target in ("data", "demo/data"):
+        code, out, _ = windlass("scan", target)
+        assert code == 1
+        assert "dangerous" in out
+        assert "bad.pkl" in out
+    code, out, _ = windlass("scan", "demo/data", "--json")
+    assert (code, json.loads(out)["verdict"]) == (1, "dangerous")
+    Path("data/bad.pkl").write_bytes(pickle.dumps([1]))
+    assert windlass("scan", "data")[0] == 0
+
+
+@pytest.mark.parametrize("word", ["clean", "cleanup"])
+def test_cache(windlass: Call, tmp_path: Path, word: str) -> None:
+    Path("data/large").write_bytes(bytes(200_000))
+    windlass("put", "data", "-n", "demo/data")
+    windlass("get", "demo/data", "--root", str(tmp_path / "out"), "--link", "hard")
+    found = parsed(windlass("cache", "info", "--json"))
+    assert (found["files"], found["size"]) == (3, 200_006)
+    assert parsed(windlass("cache", word, "100", "--json"))["size"] <= 100
+    assert (tmp_path / "out" / "large").stat().st_size == 200_000
