@@ -21,19 +21,14 @@ from windlass.errors import UsageError
 
 __all__ = ["artifact_name", "asset_base", "decode", "dimensions", "partition_names", "readable_names"]
 
-_PLAIN = re.compile(r"[A-Za-z0-9_\-]")
+_OTHER = re.compile(r"[^A-Za-z0-9_\-]|-(?=_)")
 _ESCAPE = re.compile(r"((?:-_[0-9A-F]{2})+)")
 _MANY_DIMENSIONS = 4  # all orders of more dimensions are too many to try
 
 
 def encode(part: str) -> str:
     """One part of an asset key or partition key."""
-    safe = part.replace("-_", "\0_")  # a literal escape mark
-    return "".join(c if _PLAIN.fullmatch(c) else "".join(f"-_{b:02X}" for b in _bytes(c)) for c in safe)
-
-
-def _bytes(character: str) -> bytes:
-    return b"-" if character == "\0" else character.encode()
+    return _OTHER.sub(lambda found: "".join(f"-_{byte:02X}" for byte in found[0].encode()), part)
 
 
 def _decode_part(text: str) -> str:

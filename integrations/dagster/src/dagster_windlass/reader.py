@@ -64,7 +64,7 @@ class Reader:
         self._skip_missing = skip_missing
         self._allow_code = allow_code
         self._asset = context.asset_key.to_user_string() if context.has_asset_key else ""
-        self._where = f"input {context.name or '?'}" + (f" ({self._asset})" if self._asset else "")
+        self._where = f"input {context.name if context.has_input_name else 'outside a run'}" + (f" ({self._asset})" if self._asset else "")
         upstream = context.upstream_output
         self._upstream: Mapping[str, Any] = (upstream.definition_metadata if upstream is not None else None) or {}
         self._config = self._configuration()
