@@ -24,6 +24,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "artifact": (f"{_C}.artifact:artifact", "Artifacts: put, get, list, compare, verify."),
         "agent": (f"{_C}.agent:agent", "Agents at work."),
         "plugins": (f"{_C}.plugins:plugins", "Installed plugins, their settings, and whether they work."),
+        "store": (f"{_C}.store:store", "Where the bytes of a store are; copies of stores."),
         "server": (f"{_C}.server:server", "Serve the API over HTTP."),
         "login": (f"{_C}.login:login", "Keep the address and key of a server."),
         "doctor": (f"{_C}.doctor:doctor", "Find out what works here and what does not."),
@@ -69,6 +70,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "agent": {
         "list": (f"{_C}.agent:list_", "List agents."),
         "drain": (f"{_C}.agent:drain", "Ask an agent to end when its runs are over."),
+    },
+    "store": {
+        "blobs": (f"{_C}.store_blobs:blobs", "Show or change where the bytes of artifacts are kept."),
     },
     "plugins": {
         "list": (f"{_C}.plugins:list_", "List installed plugins; imports none of them."),

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from windlass.errors import UnsupportedError
 
-__all__ = ["BlobInfo", "BlobStore"]
+__all__ = ["BlobInfo", "BlobPlace", "BlobStore"]
 
 
 @frozen(kw_only=True)
@@ -85,5 +85,29 @@ class BlobStore(ABC):
         """Path on this host of a blob that may be hard-linked or reflinked, or None."""
         return None
 
+    def presign(self, digest: str, expires: float) -> str:
+        """A URL that gives the blob to whoever holds it, for `expires` seconds; empty when the store has none.
+
+        Called by the server, so that bytes need not pass through it. It may lead to nothing (a retired blob): then
+        ask `open`.
+        """
+        return ""
+
     def close(self) -> None:
         """Give back connections. May be repeated."""
+
+
+class BlobPlace(ABC):
+    """What a metadata store offers beside, when it records where its blobs are (`windlass store blobs`)."""
+
+    @abstractmethod
+    def blob_root(self) -> str:
+        """URI of the folder with the blobs, without ``/`` at its end."""
+
+    @abstractmethod
+    def move_blob_root(self, before: str, after: str) -> None:
+        """Record another folder. Moves nothing.
+
+        Raises:
+            ConflictError: The recorded one is not `before`.
+        """

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from windlass.artifacts.digest import ALGORITHMS, algorithm_of, digest_of, hash_file
 from windlass.blobs import BlobInfo, BlobStore
-from windlass.errors import IntegrityError, ObjectNotFoundError
+from windlass.errors import AccessError, IntegrityError, ObjectNotFoundError, UnsupportedError
 from windlass.storage import ObjectRef, Storage
 
 __all__ = ["StorageBlobStore"]
@@ -114,8 +114,7 @@ class StorageBlobStore(BlobStore):
 
     def retire(self, digests: Iterable[str]) -> None:
         """Move blobs below ``trash/``."""
-        for digest in digests:
-            self._move(self.uri(digest), self._aside(digest))
+        self._move((self.uri(digest), self._aside(digest)) for digest in digests)
 
     def retired(self) -> Iterator[BlobInfo]:
         """Blobs below ``trash/``."""
@@ -123,33 +122,50 @@ class StorageBlobStore(BlobStore):
 
     def restore(self, digests: Iterable[str]) -> None:
         """Move blobs back; one that was stored again meanwhile stays as it is."""
-        for digest in digests:
-            self._move(self._aside(digest), self.uri(digest))
+        self._move((self._aside(digest), self.uri(digest)) for digest in digests)
 
     def purge(self, digests: Iterable[str]) -> None:
         """Delete retired blobs."""
         self._storage.delete([self._aside(digest) for digest in digests])
 
-    def _move(self, source: str, target: str) -> None:
-        path, place = self._storage.local_path(source), self._storage.local_path(target)
-        if path is not None and place is not None:
+    def _move(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Move objects: files by renaming, others by copies and one deletion; those that are gone are passed over."""
+        copies = []
+        for source, target in pairs:
+            path, place = self._storage.local_path(source), self._storage.local_path(target)
+            if path is None or place is None:
+                copies.append((source, target))
+                continue
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, place)
-            return
+        if copies:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                copied = [source for source in pool.map(self._copy, *zip(*copies, strict=True)) if source]
+            self._storage.delete(copied)
+
+    def _copy(self, source: str, target: str) -> str:
+        """The source if it is there."""
         with tempfile.NamedTemporaryFile(prefix="windlass-") as file:
             try:
                 with self._storage.open(ObjectRef(uri=source)) as stream:
                     shutil.copyfileobj(stream, file, 1 << 20)
             except ObjectNotFoundError:
-                return
+                return ""
             file.flush()
             self._storage.put(target, file.name, if_absent=True)
-        self._storage.delete([source])
+        return source
 
     def local_path(self, digest: str) -> str | None:
         """Path of a blob on this host, if it is a file."""
         return self._storage.local_path(self.uri(digest))
+
+    def presign(self, digest: str, expires: float) -> str:
+        """A URL of the storage's, if it can make one with its credentials."""
+        try:
+            return self._storage.presign(self.uri(digest), "GET", expires)
+        except (UnsupportedError, AccessError):
+            return ""
 
     def close(self) -> None:
         """The storage belongs to whoever made it."""

@@ -1,0 +1,40 @@
+"""``windlass store``."""
+
+from __future__ import annotations
+
+import click
+
+from windlass_cli.options import json_option
+from windlass_cli.output import note, print_json
+from windlass_cli.state import State, pass_state
+from windlass_cli.tree import lazy_group
+
+
+@lazy_group("store")
+def store() -> None:
+    """Metadata stores as a whole."""
+
+
+@click.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@json_option
+@pass_state
+def copy(state: State, source: str, target: str, as_json: bool) -> None:
+    """Copy everything from the store FROM into the empty store TO (sqlite:///… or postgresql://…).
+
+    Stop agents and servers first: what they write meanwhile is not copied. FROM stays as it is.
+    """
+    old, new = state.app.open_store(source), None
+    try:
+        new = state.app.open_store(target)
+        counts = old.copy_to(new)
+    finally:
+        for opened in (old, new):
+            if opened is not None:
+                opened.close()
+    if as_json:
+        print_json(counts)
+    else:
+        rows = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        note(f"Copied {rows or 'an empty store'}.")
