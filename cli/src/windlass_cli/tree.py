@@ -24,6 +24,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "artifact": (f"{_C}.artifact:artifact", "Artifacts: put, get, list, compare, verify."),
         "agent": (f"{_C}.agent:agent", "Agents at work."),
         "plugins": (f"{_C}.plugins:plugins", "Installed plugins, their settings, and whether they work."),
+        "trigger": (f"{_C}.trigger:trigger", "Start jobs when artifacts change, or by the clock."),
+        "budget": (f"{_C}.budget:budget", "What runs may use in a month, and what they cost."),
+        "access": (f"{_C}.access:access", "Users, API keys and roles."),
         "store": (f"{_C}.store:store", "Where the bytes of a store are; copies of stores."),
         "server": (f"{_C}.server:server", "Serve the API over HTTP."),
         "login": (f"{_C}.login:login", "Keep the address and key of a server."),
@@ -71,8 +74,42 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "list": (f"{_C}.agent:list_", "List agents."),
         "drain": (f"{_C}.agent:drain", "Ask an agent to end when its runs are over."),
     },
+    "trigger": {
+        "create": (f"{_C}.trigger:create", "Create a trigger."),
+        "list": (f"{_C}.trigger:list_", "List triggers."),
+        "show": (f"{_C}.trigger:show", "Show a trigger."),
+        "pause": (f"{_C}.trigger:pause", "Let a trigger start nothing."),
+        "resume": (f"{_C}.trigger:resume", "Let a trigger go on from now."),
+        "delete": (f"{_C}.trigger:delete", "Delete a trigger."),
+    },
+    "budget": {
+        "set": (f"{_C}.budget:set_", "Set what runs may use in a month."),
+        "list": (f"{_C}.budget:list_", "List budgets and what was used."),
+        "remove": (f"{_C}.budget:remove", "Remove a budget."),
+        "prices": (f"{_C}.budget:prices", "Show or set what runs of a queue cost."),
+    },
+    "access": {
+        "user": (f"{_C}.access:user", "Users and service accounts."),
+        "key": (f"{_C}.access:key", "API keys."),
+        "member": (f"{_C}.access:member", "Roles in an entity."),
+    },
+    "access user": {
+        "create": (f"{_C}.access:user_create", "Add a user or service account."),
+        "list": (f"{_C}.access:user_list", "List users."),
+    },
+    "access key": {
+        "create": (f"{_C}.access:key_create", "Make an API key; shown once."),
+        "list": (f"{_C}.access:key_list", "List API keys."),
+        "revoke": (f"{_C}.access:key_revoke", "Make an API key useless."),
+    },
+    "access member": {
+        "set": (f"{_C}.access:member_set", "Give a user a role."),
+        "list": (f"{_C}.access:member_list", "List who has which role."),
+        "remove": (f"{_C}.access:member_remove", "Take a role away."),
+    },
     "store": {
         "blobs": (f"{_C}.store_blobs:blobs", "Show or change where the bytes of artifacts are kept."),
+        "copy": (f"{_C}.store:copy", "Copy a store into an empty one."),
     },
     "plugins": {
         "list": (f"{_C}.plugins:list_", "List installed plugins; imports none of them."),

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from windlass.blobs import BlobStore
+from windlass.errors import UsageError
 from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User
 from windlass.models.artifact import (
     ArtifactFilter,
@@ -447,6 +448,19 @@ class MetadataStore(ABC):
 
     def check(self) -> None:
         """Find out whether the store answers and its schema fits. Raises `WindlassError` with advice."""
+
+    def copy_to(self, target: MetadataStore) -> dict[str, int]:
+        """Copy everything into an empty store; returns how many rows of each kind. No agent may be at work.
+
+        Raises:
+            UsageError: These two cannot be copied.
+            ConflictError: The target is not empty.
+        """
+        raise UsageError(
+            f"a {type(self).__name__} cannot be copied into a {type(target).__name__}",
+            where="store copy",
+            hint="Name two databases: sqlite:///… and postgresql://…",
+        )
 
     @abstractmethod
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from windlass_cli import shapes
+from windlass_cli import shapes, waiting
 from windlass_cli.options import entity_option, json_option
 from windlass_cli.output import ago, facts, note, print_json, table
 from windlass_cli.state import State, pass_state
@@ -14,6 +14,9 @@ from windlass_cli.tree import lazy_group
 
 if TYPE_CHECKING:
     from windlass.models.queue import Queue
+
+_WAITING = 10
+"""Waiting runs that are explained."""
 
 
 @lazy_group("queue")
@@ -126,22 +129,38 @@ def show(state: State, name: str, entity: str, as_json: bool) -> None:
 
     found = _get(state, name, entity)
     shape = shapes.queue(found, state.store.queues.status(QueueRef(entity=found.entity, name=found.name)))
+    shape["waiting"] = _waiting(state, found)
     if as_json:
         print_json(shape)
         return
     status = shape.pop("status")
+    shape["waiting"] = "\n".join(
+        f"{run['id']}: {'; '.join(reason['message'] for reason in run['reasons'])}" for run in shape["waiting"]
+    )
     shape["state"] = _state(found)
     del shape["paused"]
     shape["items"] = f"{status['queued']} queued, {status['pending']} pending, {status['running']} running"
     shape["agents"] = status["agents"]
     shape["templates"] = {name: _set(variable) for name, variable in shape["templates"].items()}
-    for key in ("config", "templates", "policy", "policy_max", "limits"):
+    for key in ("config", "prices", "templates", "policy", "policy_max", "limits"):
         values = {k: v for k, v in (shape[key] or {}).items() if v is not None}
         shape[key] = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip() if values else ""
     shape["open_fields"] = ", ".join(shape["open_fields"])
     shape["prioritized"] = "yes" if shape["prioritized"] else ""
     shape["fair_share"] = "yes" if shape["fair_share"] else ""
     facts(shape)
+
+
+def _waiting(state: State, queue: Queue) -> list[dict[str, Any]]:
+    """Why the first of the waiting runs are not running yet."""
+    from windlass.models.run import RunFilter, RunState
+
+    found = state.store.runs.list(
+        RunFilter(entity=queue.entity, queue=queue.name, states=(RunState.QUEUED,), limit=1000)
+    )
+    first = [(run.id, state.store.queues.explain(run.id)) for run in found[-_WAITING:]]
+    first.sort(key=lambda pair: pair[1].position or 10**9)
+    return [{"id": run_id, **(waiting.shape(why) or {})} for run_id, why in first]
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from windlass_cli import shapes
+from windlass_cli import shapes, waiting
 from windlass_cli.options import entity_option, json_option, limit_option
 from windlass_cli.output import ago, facts, note, print_json, seconds, size, table
 from windlass_cli.state import State, pass_state
@@ -67,8 +67,9 @@ def list_(
 def show(state: State, run_id: str, as_json: bool) -> None:
     """Show the run RUN_ID."""
     found = state.store.runs.get(run_id)
+    why = waiting.explained(state.store, found)
     if as_json:
-        print_json(shapes.run(found) | {"artifacts": _artifacts(state, run_id)})
+        print_json(shapes.run(found) | {"artifacts": _artifacts(state, run_id), "waiting": waiting.shape(why)})
         return
     shape = shapes.run(found)
     reason = found.reason
@@ -82,6 +83,7 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             "reason": f"{reason.code}: {reason.message}" + (f"\nhint: {reason.hint}" if reason.hint else "")
             if reason
             else "",
+            "waits for": waiting.told(why),
             "exit code": found.exit_code,
             "project": f"{found.entity}/{found.project}",
             "job": found.job,
@@ -97,6 +99,7 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             "steps": ", ".join(f"{name} {seconds(value)}" for name, value in found.timings.items()),
             "memory": size(usage.max_rss) if usage and usage.max_rss else "",
             "cpu": seconds(usage.cpu_seconds) if usage and usage.cpu_seconds is not None else "",
+            "cost": f"{found.cost:.2f}" if found.cost else "",
             "config": _lines(shape["config"]),
             "summary": _lines(shape["summary"]),
             "artifacts": "\n".join(f"{item['kind']} {item['artifact']}" for item in _artifacts(state, run_id)),

@@ -159,3 +159,46 @@ def test_an_older_database_is_upgraded_with_what_is_in_it(tmp_path: Path, postgr
     assert len(claim(store, REF, limit=100)) == 20
     assert len(store.runs.list(RunFilter(states=(RunState.FINISHED,), limit=5000))) == 1980
     store.close()
+
+
+@pytest.mark.service("postgresql")
+def test_a_file_is_copied_to_postgresql_and_back(tmp_path: Path, postgresql_url: str) -> None:
+    from windlass.errors import ConflictError
+    from windlass.models.access import User
+    from windlass.models.run import LogLine, MetricRow
+    from windlass_metastore_sql.copying import _TABLES
+
+    store = opened(tmp_path / "a")
+    store.queues.create(Queue(entity="kit", name="q", resource="process", prices={"hour": 2.0}))
+    store.access.create_user(User(name="ada"))
+    secret = store.access.create_key("ada").secret
+    make_trigger(store, REF)
+    publish(store, 1)
+    store.queues.enqueue(items(REF, *(f"r{n:04}" for n in range(1200))))
+    (found,) = claim(store, REF)
+    store.runs.append_log(found.run.id, [LogLine(data=b"\xff\x00")], "s", "", "1")
+    store.runs.log_metrics(found.run.id, [MetricRow(step=n, time=1.0, values={"a": n}) for n in range(700)])
+    digest = "blake3:" + __import__("blake3").blake3(b"bytes").hexdigest()
+    store.blobs.put(digest, b"bytes")
+    with store._db.read() as tx:
+        there = {name for (name,) in tx.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert there - {"facts", "alembic_version", "sqlite_sequence"} == set(_TABLES)
+
+    middle = opened(tmp_path / "b", f"{postgresql_url}?blobs={(tmp_path / 'b' / 'blobs').as_uri()}")
+    counts = store.copy_to(middle)
+    assert (counts["runs"], counts["metrics"], counts["blobs"]) == (1201, 700, 1)
+    with pytest.raises(ConflictError):
+        store.copy_to(middle)
+    back = opened(tmp_path / "c")
+    middle.copy_to(back)
+    for copy in (middle, back):
+        assert copy.runs.list(RunFilter(limit=5000)) == store.runs.list(RunFilter(limit=5000))
+        assert copy.access.authenticate(secret).name == "ada"
+        assert copy.runs.read_log(found.run.id).lines[0].data == b"\xff\x00"
+        with copy.blobs.open(digest) as stream:
+            assert stream.read() == b"bytes"
+        assert ids_of(claim(copy, REF)) == ["r0000"]
+        publish(copy, 2)
+        assert copy.schedule.get_trigger("kit", "t").fired == 2
+        copy.close()
+    store.close()

@@ -1,0 +1,50 @@
+"""Why a run is not running yet, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from windlass_cli.output import seconds
+
+if TYPE_CHECKING:
+    from windlass.metastore import MetadataStore
+    from windlass.models.queue import Waiting
+    from windlass.models.run import Run
+
+__all__ = ["explained", "shape", "told"]
+
+
+def explained(store: MetadataStore, run: Run) -> Waiting | None:
+    """What a run waits for; None when it runs or is over."""
+    from windlass.models.run import RunState
+
+    return store.queues.explain(run.id) if run.state in (RunState.QUEUED, RunState.PENDING) else None
+
+
+def shape(value: Waiting | None) -> dict[str, Any] | None:
+    """The JSON of it. Times are in seconds."""
+    if value is None:
+        return None
+    from windlass import wire
+
+    return {
+        "position": value.position or None,
+        "reasons": wire.to_plain(value.reasons),
+        "starts_in": value.starts_in,
+        "takes": value.takes,
+        "history": value.history,
+    }
+
+
+def told(value: Waiting | None) -> str:
+    """A few lines for people."""
+    if value is None:
+        return ""
+    lines = [f"number {value.position} in the line"] if value.position else []
+    lines += [reason.message + (f"\n  {reason.hint}" if reason.hint else "") for reason in value.reasons]
+    if value.starts_in is not None and value.takes is not None:
+        lines.append(
+            f"expected to start in about {seconds(value.starts_in)}; like runs took {seconds(value.takes)} "
+            f"(median of {value.history})"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""Triggers, budgets, access and copies by the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass_cli.main import run as windlass
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WINDLASS_ENTITY", "team")
+    monkeypatch.delenv("WINDLASS_BASE_URL", raising=False)
+    monkeypatch.delenv("WINDLASS_API_KEY", raising=False)
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "t.py").write_text("print(1)\n")
+    monkeypatch.chdir(source)
+
+    def command(*words: str, code: int = 0) -> Any:
+        found = windlass(list(words))
+        out, err = capsys.readouterr()
+        assert found == code, err
+        return json.loads(out) if "--json" in words and not code else out + err
+
+    command("queue", "create", "q", "-r", "process")
+    return command
+
+
+def test_a_trigger_starts_a_run_that_says_why_it_waits(call: Any) -> None:
+    made = call("trigger", "create", "onv", "--on-version", "--type", "dataset", "-q", "q", "-u", ".", "-E",
+                "python t.py", "--set", "data='{{artifact}}'", "--json")  # fmt: skip
+    assert (made["event"], made["queue"], made["fired"]) == ("version", "team/q", 0)
+    call("artifact", "put", "t.py", "-n", "data", "--type", "dataset")
+    (run,) = call("run", "list", "--json")
+    assert run["config"] == {"data": "team/uncategorized/data:v0"}
+    shown = call("run", "show", run["id"], "--json")
+    assert shown["waiting"]["position"] == 1
+    assert [reason["code"] for reason in shown["waiting"]["reasons"]] == ["agent-absent"]
+    assert "no agent takes items" in call("run", "show", run["id"])
+    assert [item["id"] for item in call("queue", "show", "q", "--json")["waiting"]] == [run["id"]]
+    assert call("trigger", "show", "onv", "--json")["last_run"] == run["id"]
+    call("trigger", "pause", "onv")
+    call("trigger", "resume", "onv")
+    call("trigger", "delete", "onv")
+    assert call("trigger", "list", "--json") == []
+
+
+def test_wrong_triggers_are_refused(call: Any) -> None:
+    common = ("-q", "q", "-u", ".", "-E", "python t.py")
+    assert "name one event" in call("trigger", "create", "x", *common, code=2)
+    assert "5" in call("trigger", "create", "x", "--cron", "* * *", *common, code=2)
+    assert "nothing to run" in call("trigger", "create", "x", "--cron", "@daily", "-q", "q", code=2)
+    assert call("artifact", "ls", "--json") == [], "no code was stored for them"
+
+
+def test_budgets_and_prices(call: Any) -> None:
+    call("budget", "set", "0", "--unit", "money")
+    assert call("budget", "prices", "q", "hour=1.5", "gpu=2", "--json") == {"hour": 1.5, "gpu": 2.0}
+    assert call("budget", "list", "--json") == [
+        {"entity": "team", "user": "", "unit": "money", "limit": 0.0, "used": 0.0}
+    ]
+    call("launch", "-u", ".", "-E", "python t.py", "-q", "q")
+    (waiting,) = call("queue", "show", "q", "--json")["waiting"]
+    assert "budget" in [reason["code"] for reason in waiting["reasons"]]
+    call("budget", "remove", "--unit", "money")
+    assert call("budget", "list", "--json") == []
+    assert "gpu" in call("queue", "show", "q")
+
+
+def test_users_keys_and_roles(call: Any) -> None:
+    call("access", "user", "create", "ada")
+    call("access", "user", "create", "robot", "--service")
+    assert [user["name"] for user in call("access", "user", "list", "--json")] == ["ada", "robot"]
+    made = call("access", "key", "create", "ada", "--description", "laptop", "--json")
+    assert made["key"].startswith("wlk_")
+    (listed,) = call("access", "key", "list", "ada", "--json")
+    assert listed["id"] == made["id"]
+    assert made["key"] not in json.dumps(listed)
+    call("access", "key", "revoke", made["id"])
+    assert call("access", "key", "list", "ada", "--json") == []
+    call("access", "member", "set", "ada", "submitter")
+    assert call("access", "member", "list", "--json") == [{"entity": "team", "user": "ada", "role": "submitter"}]
+    call("access", "member", "remove", "ada")
+    assert call("access", "member", "list", "--json") == []
+
+
+def test_a_store_is_copied(call: Any, tmp_path: Path) -> None:
+    old, new = (f"sqlite:///{tmp_path}/{name}.db" for name in ("home/windlass", "home/copy"))
+    assert call("store", "copy", old, new, "--json")["queues"] == 1
+    assert "not empty" in call("store", "copy", old, new, code=1)
