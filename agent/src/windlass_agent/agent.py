@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import windlass
 from windlass.errors import NotFoundError, PluginError, UsageError, WindlassError
-from windlass.ids import new_id
+from windlass.ids import attempt_id, new_id
 from windlass.launch.plan import resource_name
 from windlass.models.job import SourceKind
 from windlass.models.queue import Agent as AgentRow
@@ -29,7 +29,9 @@ from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.jobapi import JobAccess
 from windlass_agent.services import Services, store_clock
+from windlass_agent.slots import Slots
 from windlass_agent.sweep import sweep
+from windlass_agent.turns import Turns
 from windlass_agent.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _log = logging.getLogger(__name__)
 _BATCH = 16
 _THREADS = 8
 _SWEEP_EVERY = 600.0
+_SAY_EVERY = 60.0
 
 
 class Agent:
@@ -66,7 +69,9 @@ class Agent:
         self._store = store
         self._faults = faults or Faults()
         self._entity = config.entity or app.settings.entity
-        self._queues = [QueueRef(entity=self._entity, name=name) for name in dict.fromkeys(config.queues)]
+        refs = [QueueRef(entity=self._entity, name=name) for name in dict.fromkeys(config.queues)]
+        self._turns = Turns(refs, config.weights)
+        self._slots = Slots(config.slots)
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
@@ -74,6 +79,7 @@ class Agent:
         self._draining = False
         self._ended = threading.Event()
         self._state = ""
+        self._said_at = 0.0
 
     # -- for callers ------------------------------------------------------------------------------------------
 
@@ -99,7 +105,8 @@ class Agent:
                 backends=backends,
                 claims=Claims(self._store.queues, self.id, lease, self._renewed),
                 access=JobAccess(self._app, self._store),
-                host=socket.gethostname(),
+                slots=self._slots,
+                host=self._config.host or socket.gethostname(),
                 now=store_clock(self._store),
                 faults=self._faults,
             )
@@ -132,7 +139,7 @@ class Agent:
         self._watcher.start()
         for target, name in ((self._listen, "bell"), (self._sweep, "sweep")):
             threading.Thread(target=target, name=f"windlass-{name}", daemon=True).start()
-        names = ", ".join(ref.name for ref in self._queues)
+        names = ", ".join(ref.name for ref in self._turns.queues)
         _log.info("agent %s takes items of %s from %s", self.id, self._entity, names)
         try:
             self._loop()
@@ -178,9 +185,11 @@ class Agent:
         request = ClaimRequest(
             agent=self.id,
             host=self._services.host,
-            queues=tuple(self._queues),
-            limit=min(free, _BATCH),
+            queues=self._turns.order(),
+            # One by one where each item changes whose turn it is, or what is left for the next.
+            limit=1 if self._slots or len(self._turns.queues) > 1 else min(free, _BATCH),
             lease_seconds=self._services.claims.lease_seconds,
+            capacity=self._slots.free(),
         )
         asked_at = clock()
         claims = self._store.queues.claim(request)
@@ -188,11 +197,12 @@ class Agent:
             attempt = Attempt(self._services, claim, held, self._watcher, self._later, self._done)
             with self._lock:
                 self._attempts[claim.run.id] = attempt
+            name = attempt_id(claim.run.id, claim.run.attempt)
+            self._slots.take(claim.run, claim.queue, self._services.work / name)
+            self._turns.served(QueueRef(entity=claim.queue.entity, name=claim.queue.name))
             (self._builds if self._must_build(claim) else self._starts).submit(attempt.start)
         if claims:
             self._say("running")
-            served = {claim.queue.name for claim in claims}
-            self._queues.sort(key=lambda ref: ref.name in served)  # who was served goes to the end of the line
         return bool(claims)
 
     def _free(self) -> int:
@@ -209,11 +219,12 @@ class Agent:
 
     def _is_over(self) -> bool:
         if self._attempts:
+            self._say("running")
             return False
         if self._draining:
             return True
         self._say("polling")
-        return self._config.drain and all(self._is_empty(ref) for ref in self._queues)
+        return self._config.drain and all(self._is_empty(ref) for ref in self._turns.queues)
 
     def _is_empty(self, ref: QueueRef) -> bool:
         try:
@@ -247,6 +258,7 @@ class Agent:
         with self._lock:
             if self._attempts.get(attempt.run_id) is attempt:
                 del self._attempts[attempt.run_id]
+                self._slots.give_back(attempt.run_id)
         self._wake.put(None)
 
     def _renewed(self, answer: Renewal, lost: Sequence[Held]) -> None:
@@ -264,7 +276,7 @@ class Agent:
 
     def _listen(self) -> None:
         """Sleep on the store's bell; each ring means a look at queue and stops."""
-        refs = tuple(self._queues)
+        refs = self._turns.queues
         while not self._ended.is_set():
             try:
                 rang = self._store.queues.wait(refs, 30.0)
@@ -301,19 +313,26 @@ class Agent:
                 host=self._services.host,
                 pid=os.getpid(),
                 version=windlass.__version__,
-                queues=tuple(self._queues),
+                queues=self._turns.queues,
                 max_jobs=self._config.max_jobs,
             )
         )
 
     def _say(self, state: str) -> None:
-        """Tell the store what the agent does; not important enough to fail."""
+        """Tell the store what the agent does, when that changed or was long ago; not important enough to fail."""
         state = "draining" if self._draining and state != "stopped" else state
-        if state == self._state:
+        if state == self._state and time.monotonic() - self._said_at < _SAY_EVERY:
             return
         try:
-            self._store.agents.heartbeat(self.id, state, tuple(self._attempts))
-            self._state = state
+            try:
+                self._store.agents.heartbeat(self.id, state, tuple(self._attempts))
+            except NotFoundError:
+                if state == "stopped":
+                    return
+                _log.warning("somebody removed this agent from the store; it registers again")
+                self._register()
+                self._store.agents.heartbeat(self.id, state, tuple(self._attempts))
+            self._state, self._said_at = state, time.monotonic()
         except WindlassError as error:
             _log.debug("the agent's state was not stored: %s", error)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from windlass.errors import FencedError, RunnerError, StoreUnavailableError, WindlassError
+from windlass.errors import FencedError, StoreUnavailableError, WindlassError
 from windlass.ids import attempt_id
 from windlass.launch.policy import next_retry, retries_used
 from windlass.models.reason import Reason
@@ -26,7 +26,7 @@ from windlass.models.run import ResourceUsage, RunHandle, RunPhase, RunState, Ru
 from windlass.runners import Runner, RunnerState, RunStatus
 from windlass_agent import limits, outcome
 from windlass_agent.faults import Point
-from windlass_agent.logs import Pump
+from windlass_agent.logs import Output, Pump
 from windlass_agent.record import Record
 from windlass_agent.submission import Submission
 
@@ -41,7 +41,6 @@ __all__ = ["Attempt"]
 
 _log = logging.getLogger(__name__)
 _STOP_AGAIN = 10.0
-_REST_LIMIT = 60.0
 
 
 class Attempt:
@@ -73,9 +72,7 @@ class Attempt:
         self._done = done
         self._submission: Submission | None = None
         self._handle: RunHandle | None = None
-        self._pump: Pump | None = None
-        self._pump_at = 0.0
-        self._pump_every = 0.0
+        self._output: Output | None = None
         self._idle: limits.IdleWatch | None = None
         self._usage: ResourceUsage | None = None
         self._stop: Reason | None = None
@@ -122,6 +119,7 @@ class Attempt:
         """Have it stopped as soon as that can be done. The first reason stays."""
         if self._stop is None:
             self._stop = reason
+            self._interrupt()
             self._watcher.look()
 
     def give_up(self) -> None:
@@ -133,12 +131,14 @@ class Attempt:
     def lost(self) -> None:
         """A renewal said that the claim holds no longer. While the end is being reported that is to be expected."""
         if not self._reporting:
+            self._interrupt()
             self.give_up()
 
     def hand_over(self) -> None:
         """Give the run back as it stands; who claims it next goes on with it."""
         self._watcher.remove(self)
         self.held.lost.set()  # whatever is under way in other threads ends at its next step
+        self._interrupt()
         try:
             self._services.store.queues.release(self.held.lease, 0.0, RunUpdate(), next_attempt=False)
         except WindlassError as error:
@@ -164,7 +164,14 @@ class Attempt:
             return
         if self._end_early(limits.before_start(self._policy, run, self._services.now())):
             return
-        spec = self._submission.prepare()
+        try:
+            spec = self._submission.prepare()
+        except (FencedError, StoreUnavailableError):
+            raise
+        except WindlassError:
+            if not self._end_early(None):  # a stop interrupts the build
+                raise
+            return
         if self._end_early(None):
             return
         self._watch(self._submission.submit(spec), fresh=run.fence == 1)
@@ -193,7 +200,7 @@ class Attempt:
 
     def _watch(self, handle: RunHandle, *, fresh: bool) -> None:
         runner = self.runner
-        self._pump = Pump(
+        pump = Pump(
             self._services.store.runs,
             self.run_id,
             handle.id,
@@ -202,7 +209,8 @@ class Attempt:
             self._services.faults,
         )
         if fresh:
-            self._pump.start_fresh()
+            pump.start_fresh()
+        self._output = Output(pump, self.held)
         self._handle = handle
         self._idle = limits.IdleWatch(self._policy)
         self._born = time.monotonic()
@@ -224,18 +232,10 @@ class Attempt:
             self._watcher.remove(self)
             self._later(lambda: self._attempted(lambda: self._end(status)))
             return
-        self._carry_output()
+        if self._output is not None:
+            self._output.carry()
         self._note_progress(status)
         self._enforce(status)
-
-    def _carry_output(self) -> None:
-        now = time.monotonic()
-        if now < self._pump_at or self._pump is None:
-            return
-        fresh = self._pump.run()
-        slower = min(max(self._pump_every * 1.5, 0.05), 1.0)
-        self._pump_every = 0.2 if fresh else slower
-        self._pump_at = now + self._pump_every
 
     def _note_progress(self, status: RunStatus) -> None:
         run = self._record.run
@@ -268,21 +268,9 @@ class Attempt:
 
     def _end(self, status: RunStatus) -> None:
         self._services.faults.hit(Point.ENDED, self.run_id)
-        self._carry_rest()
+        if self._output is not None:
+            self._output.finish(self._record.insist, self._services.aborted)
         self._conclude(status)
-
-    def _carry_rest(self) -> None:
-        """Store all output that is left. A backend that cannot be asked gets a minute to come back."""
-        limit = time.monotonic() + _REST_LIMIT
-        while self._pump is not None:
-            try:
-                if not self._record.insist(self._pump.run):
-                    return
-            except RunnerError as error:
-                if time.monotonic() > limit or self._services.aborted.is_set():
-                    _log.warning("%s: the end of its output is lost: %s", self.run_id, error)
-                    return
-                self.held.lost.wait(1.0)
 
     def _conclude(self, status: RunStatus) -> None:
         """Store how the attempt ended, then remove what it left."""
@@ -301,8 +289,8 @@ class Attempt:
         """End a run that was not submitted, because it was stopped or passed a limit."""
         if passed is None and self._stop is None:
             return False
-        state = RunState.FAILED if passed is not None else RunState.KILLED
-        self._report(state, RunUpdate(reason=passed or self._stop, timings=self._planned.queued()))
+        reason = passed or self._stop
+        self._report(RunState.KILLED, RunUpdate(reason=reason, timings=self._planned.queued()))
         self._clean()
         return True
 
@@ -361,6 +349,10 @@ class Attempt:
         except Exception:
             _log.exception("%s could not be reported as failed; its lease will end", self.run_id)
             self._leave()
+
+    def _interrupt(self) -> None:
+        if self._submission is not None and self._handle is None:
+            self._later(self._submission.interrupt)  # ending a build may take seconds
 
     def _leave(self) -> None:
         if not self._over:

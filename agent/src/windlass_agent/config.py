@@ -16,6 +16,7 @@ from windlass.config.document import Document
 from windlass.config.document import load as load_document
 from windlass.errors import ConfigError, Problem
 from windlass.launch.secret_env import secret_references
+from windlass_agent.slots import parse_slots
 
 __all__ = ["AgentConfig", "default_path", "load"]
 
@@ -39,8 +40,22 @@ class AgentConfig:
 
     entity: str = option(default="", help="Owner of the queues. Default: the settings' entity.")
     queues: tuple[str, ...] = option(default=(), help="Queues to take items from, tried in turn.")
-    max_jobs: int = option(default=1, minimum=-1, help="Runs at the same time; -1 is unlimited.")
+    weights: dict[str, float] = option(
+        factory=dict, help="Shares of the queues, by name; 1 for those not named, so that all take turns."
+    )
+    max_jobs: int = option(
+        default=1, minimum=-1, help="Runs at the same time; -1 is unlimited, which is the default with `slots`."
+    )
+    slots: dict[str, Any] = option(
+        factory=dict,
+        help="What runs may use together: `cpu` (cores), `memory` (e.g. 32GiB), `gpu` (a number or indices).",
+    )
     name: str = option(default="", help="Name of this agent in `windlass agent list`. Default: the host name.")
+    host: str = option(
+        default="",
+        help="Name of this machine, by which agents on it know each other's runs. Default: the host name. "
+        "Set it where that changes, as in containers that share a home.",
+    )
     environment: dict[str, Any] | None = option(default=None, help="Cloud credentials: `type` and the plugin's keys.")
     registry: dict[str, Any] | None = option(default=None, help="Container registry: `type` and the plugin's keys.")
     builder: dict[str, Any] | None = option(
@@ -99,7 +114,11 @@ def load(
     document = load_document(path) if path is not None else _default_document(env)
     data = _aliases(document)
     config = structure(data, AgentConfig, document=document)
-    config = evolve(config, **{**_from_env(env), **_given(flags or {})})
+    given = {**_from_env(env), **_given(flags or {})}
+    config = evolve(config, **given)
+    if config.slots and "max_jobs" not in given and not _says(data, "max_jobs"):
+        config = evolve(config, max_jobs=-1)
+    _check_shares(config, document)
     if config.max_jobs < -1:
         raise ConfigError(f"must be at least -1, got {config.max_jobs}", where="max_jobs", hint="-1 is unlimited.")
     for key in ("environment", "registry", "builder"):
@@ -114,6 +133,21 @@ def load(
             secret_references({"token": access.token}, document.place(f"$.git.{host}"))
     object.__setattr__(config, "document", document)
     return config
+
+
+def _says(data: Any, key: str) -> bool:
+    return isinstance(data, dict) and (key in data or key.replace("_", "-") in data)
+
+
+def _check_shares(config: AgentConfig, document: Document) -> None:
+    parse_slots(config.slots, document.place("$.slots") if config.slots else "$.slots")
+    problems = [
+        Problem(f"a share must be greater than 0, got {weight!r}", where=document.place(f"$.weights.{name}"))
+        for name, weight in config.weights.items()
+        if not 0 < weight < float("inf")
+    ]
+    if problems:
+        raise ConfigError("the weights do not fit", problems=problems)
 
 
 def _default_document(env: Mapping[str, str]) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -11,17 +12,21 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from windlass.errors import RunNotFoundError
+from windlass.errors import BuildError, RunnerError, RunNotFoundError
 from windlass.models.run import LogLine
 from windlass_agent.faults import Faults, Point
 
 if TYPE_CHECKING:
     from windlass.metastore import RunStore
+    from windlass_agent.claims import Held
 
-__all__ = ["BuildOutput", "Pump"]
+__all__ = ["BuildOutput", "Output", "Pump"]
 
+_log = logging.getLogger(__name__)
 _LINES = 1000
 _BYTES = 256 * 1024
+_TURN = 0.05
+_REST_LIMIT = 60.0
 
 
 class Pump:
@@ -66,9 +71,15 @@ class Pump:
             self._cursor = self._store.log_cursor(self._run_id, self._source)
         return self._cursor
 
-    def run(self) -> int:
-        """Store what is there now; returns the number of bytes. The source may be gone: that is the end of it."""
+    def run(self, seconds: float | None = None) -> int:
+        """Store what is there now; returns the number of bytes. The source may be gone: that is the end of it.
+
+        Args:
+            seconds: Stop after so long and leave the rest to the next call. None: go on to the end, which never comes
+                while the source grows faster than it is stored.
+        """
         total = 0
+        until = None if seconds is None else time.monotonic() + seconds
         try:
             for lines in _chunks(self._read(self.cursor)):
                 self._faults.hit(Point.LOG_READ, self._run_id)
@@ -81,9 +92,49 @@ class Pump:
                     return total or 1
                 self._cursor = after
                 total += sum(len(line.data) for line in lines)
+                if until is not None and time.monotonic() > until:
+                    break
         except RunNotFoundError:
             pass
         return total
+
+
+class Output:
+    """The output of one attempt: carried a little at a time while it runs, and all of it at its end.
+
+    Args:
+        pump: Carries it.
+        held: The claim's lease.
+    """
+
+    def __init__(self, pump: Pump, held: Held) -> None:
+        self._pump = pump
+        self._held = held
+        self._at = 0.0
+        self._every = 0.0
+
+    def carry(self) -> None:
+        """Store what is new, if it is time for that; one that writes without end gets its turn and no more."""
+        now = time.monotonic()
+        if now < self._at:
+            return
+        fresh = self._pump.run(_TURN)
+        slower = min(max(self._every * 1.5, 0.05), 1.0)
+        self._every = 0.2 if fresh else slower
+        self._at = time.monotonic() + self._every
+
+    def finish(self, insist: Callable[[Callable[[], int]], int], aborted: threading.Event) -> None:
+        """Store all output that is left. A backend that cannot be asked gets a minute to come back."""
+        limit = time.monotonic() + _REST_LIMIT
+        while True:
+            try:
+                if not insist(self._pump.run):
+                    return
+            except RunnerError as error:
+                if time.monotonic() > limit or aborted.is_set():
+                    _log.warning("%s: the end of its output is lost: %s", self._held.run_id, error)
+                    return
+                self._held.lost.wait(1.0)
 
 
 def _chunks(lines: Iterable[LogLine]) -> Iterator[list[LogLine]]:
@@ -114,9 +165,16 @@ class BuildOutput:
         self._lock = threading.Lock()
         self._file = path.open("wb", buffering=0)
         self._base = 0
+        self._refused = False
+
+    def refuse(self) -> None:
+        """Take nothing more: the next piece of output raises in the builder, and that ends the build."""
+        self._refused = True
 
     def write(self, data: bytes) -> None:
         """Take a piece of output."""
+        if self._refused:
+            raise BuildError("the build was interrupted")
         with self._lock:
             if not self._file.closed:
                 self._file.write(data)

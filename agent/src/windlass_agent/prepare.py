@@ -99,6 +99,16 @@ class Preparation:
         self._timings: dict[str, float] = {}
         self._entered = 0.0
         self._step = ""
+        self._output: BuildOutput | None = None
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """End a build that is under way, or about to begin. Called by any thread."""
+        self._interrupted = True
+        if self._output is not None:
+            self._output.refuse()
+            if self._services.backends.capabilities(self._resource).needs_image:
+                self._services.backends.builder().cancel(self._run.id)
 
     def run(self) -> Prepared:
         """Fetch and build what is needed.
@@ -220,6 +230,9 @@ class Preparation:
         pump = Pump(self._services.store.runs, self._run.id, source, output.read, self._run.fence)
         output.start_at(pump.cursor)
         self._watcher.carry(self._run.id, pump)
+        self._output = output
+        if self._interrupted:
+            output.refuse()
         try:
             return work(output)
         finally:
@@ -244,4 +257,5 @@ class Preparation:
 
 
 def _say(output: BuildOutput, notes: tuple[str, ...]) -> None:
-    output.write("".join(f"{note}\n" for note in notes).encode())
+    if notes:
+        output.write("".join(f"{note}\n" for note in notes).encode())

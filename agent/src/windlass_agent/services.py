@@ -17,6 +17,7 @@ from windlass_agent.backends import Backends
 from windlass_agent.claims import Claims, Held
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
+from windlass_agent.slots import Slots
 
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
@@ -47,6 +48,7 @@ class Services:
     backends: Backends
     claims: Claims
     access: JobAccess
+    slots: Slots
     host: str
     now: Callable[[], float]
     faults: Faults

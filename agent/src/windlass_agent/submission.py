@@ -48,6 +48,8 @@ class Submission:
         self._watcher = watcher
         self.plan: RunPlan = plan_run(record.run, queue, image=record.run.image)
         self.submitted_at = record.run.started_at or record.run.claimed_at
+        self._preparation: Preparation | None = None
+        self._interrupted = False
 
     @property
     def runner(self) -> Runner:
@@ -90,7 +92,7 @@ class Submission:
         ready = self._record.insist(self._fetch_and_build)
         self.plan = plan_run(run, self._queue, image=ready.image)
         spec = self._spec(ready)
-        attempt_folder(services, run, self.plan.resource)
+        services.slots.note(run.id, attempt_folder(services, run, self.plan.resource))
         self._record.update(
             RunUpdate(
                 phase=RunPhase.STARTING,
@@ -101,6 +103,15 @@ class Submission:
         )
         services.faults.hit(Point.STARTING, run.id)
         return spec
+
+    def interrupt(self) -> None:
+        """End what `prepare` does soon: it raises. Called by any thread."""
+        self._interrupted = True
+        try:
+            if self._preparation is not None:
+                self._preparation.interrupt()
+        except WindlassError as error:
+            _log.warning("%s: the build goes on for now: %s", self.name, error)
 
     def submit(self, spec: RunSpec) -> RunHandle:
         """Start it. The claim is made sure of right before, so that a stale agent starts nothing."""
@@ -132,7 +143,7 @@ class Submission:
 
     def _fetch_and_build(self) -> Prepared:
         self._services.faults.hit(Point.BUILDING, self._record.id)
-        return Preparation(
+        self._preparation = Preparation(
             self._services,
             self._record.claimed,
             self._queue,
@@ -140,7 +151,10 @@ class Submission:
             lambda phase: self._record.update(RunUpdate(phase=phase)),
             self._watcher,
             self.plan.venv,
-        ).run()
+        )
+        if self._interrupted:
+            self._preparation.interrupt()
+        return self._preparation.run()
 
     def _secrets(self) -> dict[str, str]:
         """Secret variables: those that this agent gives to all jobs, and those of the queue."""
@@ -169,5 +183,6 @@ class Submission:
             secret_env={**self._secrets(), "WINDLASS_API_KEY": api.token},
             resource_args=plan.resource_args,
             mounts=mounts,
+            gpus=services.slots.gpus(run.id),
             stop_grace=plan.policy.stop_grace or 10.0,
         )

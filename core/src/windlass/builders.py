@@ -101,6 +101,13 @@ class Builder(ABC):
             UnsupportedError: This builder does not build.
         """
 
+    def cancel(self, run_id: str) -> None:
+        """End the build for that run soon; its `build` raises `BuildError`. Does nothing when none is under way.
+
+        Called from another thread when the run was stopped or belongs to another agent. May be repeated. A builder
+        that cannot end what it began does nothing: its next piece of output is refused, and that ends it then.
+        """
+
     def check(self) -> None:
         """Find out whether builds would work (engine reachable …). Raises `WindlassError` with advice."""
 

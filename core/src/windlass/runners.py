@@ -110,6 +110,8 @@ class RunSpec:
         secret_env: Secret values; handed over through the runner's secret mechanism, never through argv or labels.
         resource_args: Queue config and overrides, templates and macros resolved, in the runner's own words.
         mounts: Paths of this host that the code must see.
+        gpus: Indices of the host's GPUs that were reserved for it, which it may use and no others; None: the agent
+            does not count GPUs, so the resource arguments alone decide.
         stop_grace: Seconds between SIGTERM and SIGKILL.
     """
 
@@ -130,6 +132,7 @@ class RunSpec:
     secret_env: Mapping[str, str] = field(factory=dict, repr=False)
     resource_args: Mapping[str, JSON] = field(factory=dict)
     mounts: tuple[Mount, ...] = ()
+    gpus: tuple[str, ...] | None = None
     stop_grace: float = 10.0
 
 

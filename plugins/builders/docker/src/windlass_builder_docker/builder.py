@@ -35,7 +35,7 @@ class DockerBuilder(Builder):
     def __init__(self, config: DockerBuilderConfig) -> None:
         self._config = config
         self._engine = Engine(config.docker_host)
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: dict[subprocess.Popen[bytes], str] = {}
         self._lock = threading.Lock()
         self._closed = False
         destination = config.destination or config.uri
@@ -56,6 +56,13 @@ class DockerBuilder(Builder):
         for process in running:
             _end(process)
         self._engine.close()
+
+    def cancel(self, run_id: str) -> None:
+        """End the docker program that builds for that run."""
+        with self._lock:
+            running = [process for process, whose in self._running.items() if whose == run_id]
+        for process in running:
+            _end(process)
 
     def build(self, spec: BuildSpec, log: BuildLog) -> BuiltImage:
         """See `windlass.builders.Builder.build`."""
@@ -143,7 +150,7 @@ class DockerBuilder(Builder):
             start_new_session=True,
         )
         with self._lock:
-            self._running.add(process)
+            self._running[process] = spec.run_id
         try:
             assert process.stdout is not None
             with process.stdout as output:
@@ -153,9 +160,9 @@ class DockerBuilder(Builder):
         finally:
             _end(process)
             with self._lock:
-                self._running.discard(process)
+                self._running.pop(process, None)
         if code:
-            if self._closed:
+            if self._closed or code < 0:
                 raise BuildError("the build was cancelled", where=ref, retryable=True)
             raise build_error(log.tail)
 

@@ -65,7 +65,9 @@ def container_options(spec: RunSpec, args: DockerArgs, allowed: tuple[str, ...],
             options[key] = _checked(name, lambda v=value: v if str(v) == "-1" else parse_bytes(v))
     if args.cpus is not None:
         options["nano_cpus"] = _checked("cpus", lambda: int(float(args.cpus or 0) * 1e9))
-    if args.gpus is not None:
+    if spec.gpus:
+        options["device_requests"] = [DeviceRequest(device_ids=list(spec.gpus), capabilities=[["gpu"]])]
+    elif args.gpus is not None:
         options["device_requests"] = [_checked("gpus", lambda: _gpus(str(args.gpus)))]
     if args.ulimit:
         options["ulimits"] = [_checked("ulimit", lambda text=text: _ulimit(text)) for text in args.ulimit]

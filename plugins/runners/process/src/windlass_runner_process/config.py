@@ -36,6 +36,11 @@ class ProcessArgs:
     cpus: float | None = option(
         default=None, minimum=0.01, help="Processor cores; the job is bound to as many, rounded up."
     )
+    gpus: int | str | None = option(
+        default=None,
+        help="GPUs: a number, or `device=0,1`. An agent with `slots` chooses them, so that no two jobs share one; the "
+        "job sees them in CUDA_VISIBLE_DEVICES.",
+    )
     memory: str = option(
         default="",
         pattern=r"\d+(\.\d+)?\s*([kKmMgGtT]i?)?[bB]?",

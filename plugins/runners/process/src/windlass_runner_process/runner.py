@@ -200,6 +200,8 @@ class ProcessRunner(Runner):
         # The first `python` on the path is the agent's, so that jobs find the packages installed beside it.
         env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env.get("PATH", os.defpath)])
         env |= env_entries(args.env, self._config.allow_env, os.environ)
+        if (gpus := _gpus(spec, args)) is not None:
+            env["CUDA_VISIBLE_DEVICES"] = gpus
         return {**env, **spec.env, **spec.secret_env}
 
     def _status(self, handle: RunHandle) -> RunStatus:
@@ -224,6 +226,20 @@ class ProcessRunner(Runner):
             usage = usage_of(job)
             self._usage[attempt_id] = (now, usage)
         return usage
+
+
+def _gpus(spec: RunSpec, args: ProcessArgs) -> str | None:
+    """Value of CUDA_VISIBLE_DEVICES; None leaves the agent's. An empty one hides all devices."""
+    if spec.gpus is not None:
+        return ",".join(spec.gpus)
+    text = "" if args.gpus is None else str(args.gpus)
+    if text in ("", "all"):
+        return None
+    if text.isdigit():
+        return ",".join(map(str, range(int(text))))
+    if not re.fullmatch(r"device=[\w-]+(,[\w-]+)*", text):
+        raise ConfigError(f"{text!r} names no GPUs", where="$.resource_args.gpus", hint="Write 2, all or device=0,1.")
+    return text.removeprefix("device=")
 
 
 def _lost(folder: Folder, rebooted: bool) -> RunStatus:

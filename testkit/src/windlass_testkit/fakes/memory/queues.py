@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from windlass.errors import ConflictError, NotFoundError, UsageError
+from windlass.launch.needs import fits
 from windlass.metastore import QueueStore
 from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal, Waiting
 from windlass.models.reason import Reason
@@ -126,7 +127,7 @@ class MemoryQueues(QueueStore):
                 for ref in request.queues:
                     queue = self._world.queues.get(ref)
                     while queue is not None and len(claims) < request.limit:
-                        run_id = self._expired(ref, request, now) if takeover else self._waiting(queue, now)
+                        run_id = self._expired(ref, request, now) if takeover else self._waiting(queue, request, now)
                         if run_id is None:
                             break
                         claims.append(self._take(run_id, queue, request, now, takeover))
@@ -190,7 +191,7 @@ class MemoryQueues(QueueStore):
                 found.append((item.lease_until, run_id))
         return min(found)[1] if found else None
 
-    def _waiting(self, queue: Queue, now: float) -> str | None:
+    def _waiting(self, queue: Queue, request: ClaimRequest, now: float) -> str | None:
         if queue.paused:
             return None
         ref = QueueRef(entity=queue.entity, name=queue.name)
@@ -203,6 +204,7 @@ class MemoryQueues(QueueStore):
             run = self._world.runs[run_id]
             full = queue.limits.per_user is not None and busy.count(run.author) >= queue.limits.per_user
             free = not full and not exhausted(self._world, run, now)
+            free = free and (run.spec is None or fits(request.capacity, queue, run.spec))
             if not item.claimed and run.not_before <= now and free and self._ready(run):
                 turn = busy.count(run.author) if queue.fair_share else 0
                 urgency = run.priority if queue.prioritized else 0
