@@ -96,17 +96,19 @@ def _place(where: str, document: Document) -> str:
 
 def _resource_problems(queue: Queue, app: App, document: Document) -> list[Problem]:
     """What the runner says about the config, fields with templates apart: their values come later."""
+    from windlass.launch.needs import SLOTS_KEY, check_needs
     from windlass.launch.plan import BUILDER_KEY, check_builder, queue_config, resource_name
     from windlass.launch.secret_env import take_secrets
 
     runner = app.runners.get(resource_name(queue.resource))
-    problems = check_builder(queue)
+    problems = [*check_builder(queue), *check_needs(queue)]
     if runner.resource_args is None:
         return problems
     config = queue_config(queue)
     prefix = "$" if config == queue.config else f"$.{next(iter(queue.config), '')}"
     config, _ = take_secrets(config)
-    config.pop(BUILDER_KEY, None)  # for the builder, not for the resource
+    for key in (BUILDER_KEY, SLOTS_KEY):  # for builder and agent, not for the resource
+        config.pop(key, None)
     try:
         structure(_without_templates(config), runner.resource_args, where=prefix, document=document)
     except ConfigError as error:
