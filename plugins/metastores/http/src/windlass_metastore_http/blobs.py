@@ -13,6 +13,7 @@ from windlass import wire
 from windlass.blobs import BlobInfo, BlobStore
 from windlass.errors import IntegrityError, StoreUnavailableError
 from windlass_metastore_http.connection import Connection, raise_for
+from windlass_metastore_http.direct import Direct
 
 _PIECE = 1 << 20
 _BATCH = 20000
@@ -27,6 +28,7 @@ class HttpBlobStore(BlobStore):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._direct = Direct()
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         """See `BlobStore.missing`."""
@@ -53,7 +55,7 @@ class HttpBlobStore(BlobStore):
         """See `BlobStore.open`. A broken connection is taken up again where it broke."""
         if length == 0:
             return io.BytesIO()
-        stream = _Stream(self._connection, digest, start, length)
+        stream = _Stream(self._connection, self._direct, digest, start, length)
         stream.connect()
         return cast("BinaryIO", io.BufferedReader(stream, _PIECE))
 
@@ -75,6 +77,10 @@ class HttpBlobStore(BlobStore):
             for line in answer.iter_lines():
                 yield wire.decode(line, BlobInfo)
 
+    def close(self) -> None:
+        """See `BlobStore.close`."""
+        self._direct.close()
+
 
 def _file(path: str) -> Iterator[bytes]:
     with open(path, "rb") as file:
@@ -85,11 +91,12 @@ def _file(path: str) -> Iterator[bytes]:
 class _Stream(io.RawIOBase):
     """A blob being read. When all of it is read, its digest is checked at the end."""
 
-    def __init__(self, connection: Connection, digest: str, start: int, length: int) -> None:
+    def __init__(self, connection: Connection, direct: Direct, digest: str, start: int, length: int) -> None:
         from windlass.artifacts.digest import algorithm_of, hasher
 
         super().__init__()
         self._connection = connection
+        self._direct = direct
         self._digest = digest
         self._next = start
         self._left = length
@@ -106,13 +113,19 @@ class _Stream(io.RawIOBase):
         headers = {"Accept-Encoding": "identity"}
         if self._next or self._left >= 0:
             headers["Range"] = f"bytes={self._next}-{self._next + self._left - 1 if self._left >= 0 else ''}"
-        client = self._connection.client
-        answer = client.send(client.build_request("GET", f"/api/v1/blobs/{self._digest}", headers=headers), stream=True)
+        answer = self._ask({**headers, **self._direct.headers})
+        if answer.status_code == 307:
+            answer.close()
+            answer = self._direct.get(answer.headers.get("location", ""), headers) or self._ask(headers)
         if answer.status_code >= 300:
             body = answer.read()
             raise_for(answer.status_code, body, answer.headers.get("content-type", ""), self._connection.url)
         self._answer = answer
         self._pieces = answer.iter_raw(_PIECE)
+
+    def _ask(self, headers: dict[str, str]) -> httpx2.Response:
+        client = self._connection.client
+        return client.send(client.build_request("GET", f"/api/v1/blobs/{self._digest}", headers=headers), stream=True)
 
     def readable(self) -> bool:
         """Yes."""

@@ -170,4 +170,5 @@ class HttpStore(MetadataStore):
 
     def close(self) -> None:
         """Close connections. May be repeated."""
+        self.blobs.close()
         self._connection.close()

@@ -1,0 +1,116 @@
+"""Blobs of a server that keeps them in S3: with the server's keys, by URLs without keys, or through the server."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import pytest
+
+from windlass.artifacts.digest import digest_of
+from windlass.errors import AccessError, IntegrityError, ObjectNotFoundError
+from windlass.models.access import Principal
+from windlass_testkit.servers import free_port
+from windlass_testkit.simulators.aws import aws_env, moto_server, s3_bucket  # noqa: F401
+
+pytestmark = pytest.mark.service("moto")
+ADMIN = Principal(kind="user", name="admin", admin=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_utcnow_complaints():
+    with warnings.catch_warnings():  # botocore calls datetime.utcnow() on Python versions that deprecate it
+        warnings.filterwarnings("ignore", message="datetime.datetime.utcnow", category=DeprecationWarning)
+        yield
+
+
+@pytest.fixture
+def root(store, s3_bucket):  # noqa: F811
+    store.move_blob_root(store.blob_root(), f"s3://{s3_bucket.name}/blobs")
+    return store.blob_root()
+
+
+@pytest.fixture
+def through_server(store, root, monkeypatch):
+    """Digests that were read through the server."""
+    read, original = [], store.blobs.open
+    monkeypatch.setattr(store.blobs, "open", lambda *a: read.append(a[0]) or original(*a))
+    return read
+
+
+@pytest.fixture
+def client(serve, connect, through_server):
+    return connect(serve(anonymous=ADMIN))
+
+
+def _put(client, size=300_000):
+    data = os.urandom(size)
+    digest = digest_of(data, "blake3")
+    client.blobs.put(digest, data)
+    return digest, data
+
+
+def test_bytes_come_straight_from_the_storage(client, through_server):
+    digest, data = _put(client)
+    assert client.blobs.missing([digest]) == set()
+    assert client.blobs.open(digest).read() == data
+    for start, length in [(0, 10), (5, 100_000), (299_990, 10), (299_990, -1), (299_990, 100), (7, 0)]:
+        end = None if length < 0 else start + length
+        assert client.blobs.open(digest, start, length).read() == data[start:end]
+    assert through_server == []
+
+
+def test_a_url_carries_no_token_and_no_key(client, store, monkeypatch):
+    digest, _ = _put(client)
+    from windlass_metastore_http.direct import Direct
+
+    urls, original = [], Direct.get
+    monkeypatch.setattr(
+        Direct, "get", lambda self, url, headers: urls.append((url, headers)) or original(self, url, headers)
+    )
+    client.blobs.open(digest).read()
+    ((url, headers),) = urls
+    assert "testing-secret" not in url
+    assert "authorization" not in {name.lower() for name in headers}
+    assert "Expires=900" in url
+
+
+def test_an_unreachable_storage_is_asked_once_and_then_the_server(client, store, through_server, monkeypatch):
+    digest, data = _put(client)
+    asked = []
+    nowhere = f"http://127.0.0.1:{free_port()}/x"
+    monkeypatch.setattr(store.blobs, "presign", lambda *a: asked.append(a) or nowhere)
+    for _ in range(3):
+        assert client.blobs.open(digest, 10, 20).read() == data[10:30]
+    assert len(asked) == 1
+    assert through_server == [digest] * 3
+
+
+def test_what_the_storage_has_no_more_is_asked_of_the_server(client, store, through_server):
+    digest, data = _put(client)
+    store.blobs.retire([digest])
+    assert client.blobs.open(digest).read() == data
+    assert through_server == [digest]
+    with pytest.raises(ObjectNotFoundError):
+        client.blobs.open("blake3:" + "0" * 64)
+
+
+def test_other_bytes_in_the_storage_are_not_delivered(client, s3_bucket):  # noqa: F811
+    digest, data = _put(client)
+    (stored,) = s3_bucket.objects.all()
+    stored.put(Body=bytes([data[0] ^ 1]) + data[1:])
+    with pytest.raises(IntegrityError, match="other bytes"):
+        client.blobs.open(digest).read()
+
+
+def test_nobody_gets_a_url_without_a_key(client, serve, connect):
+    digest, _ = _put(client)
+    stranger = connect(serve())
+    with pytest.raises(AccessError):
+        stranger.blobs.open(digest)
+
+
+def test_a_file_store_answers_itself(serve, connect, store):
+    client = connect(serve(anonymous=ADMIN))
+    digest, data = _put(client)
+    assert client.blobs.open(digest).read() == data
