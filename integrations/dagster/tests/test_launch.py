@@ -214,3 +214,35 @@ def test_launch_job_asset(client: WindlassClient, agent: WorkingAgent, run: Any)
     assert event.metadata["windlass_artifact_version"].value == "v0"
     assert event.metadata["windlass_run_state"].value == "finished"
     assert event.tags["dagster/data_version"] == event.metadata["windlass_artifact_digest"].value
+
+
+PIPES = """
+from dagster_pipes import open_dagster_pipes
+with open_dagster_pipes() as pipes:
+    pipes.log.info("inside the job")
+    pipes.report_asset_materialization(metadata={"loss": pipes.get_extra("loss")}, data_version="1.2")
+"""
+
+
+def test_pipes(client: WindlassClient, agent: WorkingAgent, instance: Any) -> None:
+    from dagster_windlass import PipesWindlassClient
+
+    folder = code(PIPES)
+
+    @dg.asset
+    def model(context: dg.AssetExecutionContext, pipes: PipesWindlassClient):
+        return pipes.run(
+            context=context,
+            uri=str(folder),
+            entry_point=[sys.executable, "train.py"],
+            queue="my_dagster_queue",
+            extras={"loss": 0.5},
+        ).get_materialize_result()
+
+    resource = WindlassResource(entity="my_entity", project="my_project")
+    done = dg.materialize([model], resources={"pipes": PipesWindlassClient(resource)}, instance=instance)
+    (event,) = done.asset_materializations_for_node("model")
+    assert event.metadata["loss"].value == 0.5
+    assert event.metadata["windlass_run_state"].value == "finished"
+    assert event.tags["dagster/data_version"] == "1.2"
+    assert any("inside the job" in entry.user_message for entry in instance.all_logs(done.run_id))

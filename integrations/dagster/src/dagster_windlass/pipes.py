@@ -1,0 +1,92 @@
+"""Dagster Pipes over Windlass queues: the job reports logs, metadata and checks while it runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.resource_annotation import TreatAsResourceParam
+
+from dagster_windlass.client import WindlassClient
+from dagster_windlass.launch.ops import LAUNCH_SCHEMA, launch_request
+from dagster_windlass.launch.waiting import launch
+from dagster_windlass.errors import WindlassLaunchError
+from dagster_windlass.resources import WindlassResource
+
+try:
+    from dagster import PipesClientCompletedInvocation
+except ImportError:  # Dagster 1.11
+    from dagster._core.pipes.client import PipesClientCompletedInvocation
+
+__all__ = ["PipesWindlassClient"]
+
+
+class PipesWindlassClient(dg.PipesClient, TreatAsResourceParam):
+    """Runs jobs on Windlass queues under the Pipes protocol; the code needs only ``dagster-pipes``.
+
+    Messages go through a file by default, so agent and Dagster share a disk; pass a `message_reader` over a bucket (and
+    write with its counterpart in the job) when they do not. The queue must open the environment variables
+    ``DAGSTER_PIPES_CONTEXT`` and ``DAGSTER_PIPES_MESSAGES`` to submitters (``open_fields: [env]``).
+
+    Example::
+
+        @dg.asset
+        def model(context: dg.AssetExecutionContext, pipes: PipesWindlassClient):
+            return pipes.run(
+                context=context, uri="train/", entry_point=["python", "train.py"], queue="gpu"
+            ).get_materialize_result()
+
+    Args:
+        windlass: The store.
+        context_injector: How the job gets its context. Default: environment variables.
+        message_reader: How its messages come back. Default: a temporary file.
+    """
+
+    def __init__(
+        self,
+        windlass: WindlassResource | WindlassClient | None = None,
+        context_injector: dg.PipesContextInjector | None = None,
+        message_reader: dg.PipesMessageReader | None = None,
+    ) -> None:
+        self._windlass = windlass or WindlassResource()
+        self._injector = context_injector or dg.PipesEnvContextInjector()
+        self._reader = message_reader or dg.PipesTempFileMessageReader()
+
+    @classmethod
+    def _is_dagster_maintained(cls) -> bool:
+        return False
+
+    def run(
+        self,
+        *,
+        context: dg.OpExecutionContext | dg.AssetExecutionContext,
+        extras: Mapping[str, Any] | None = None,
+        entry_point: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **config: Any,
+    ) -> PipesClientCompletedInvocation:
+        """Launch a job and wait for its end. When Dagster cancels, the run is stopped.
+
+        Args:
+            context: Of the op or asset.
+            extras: Values for the job's ``PipesContext.extras``.
+            entry_point: The command.
+            env: More environment variables.
+            timeout: Seconds to wait; then the run is stopped.
+            config: More keys as in the config of `run_launch_job`: ``uri``, ``queue``, ``resource_args`` …
+
+        Raises:
+            dagster.Failure: The run did not finish well.
+            WindlassLaunchError: A key in `config` does not exist.
+        """
+        unknown = sorted(set(config) - set(LAUNCH_SCHEMA))
+        if unknown:
+            raise WindlassLaunchError(f"there is no argument '{unknown[0]}'", code="bad-launch", where="run()")
+        client = self._windlass if isinstance(self._windlass, WindlassClient) else self._windlass.client()
+        with dg.open_pipes_session(
+            context=context, extras=dict(extras or {}), context_injector=self._injector, message_reader=self._reader
+        ) as session:
+            variables = {**(env or {}), **session.get_bootstrap_env_vars()}
+            request = launch_request(client, {**config, "entry_point": list(entry_point), "env": variables})
+            outcome = launch(client, request, context.log, timeout=timeout)
+        return PipesClientCompletedInvocation(session, metadata=outcome.metadata(client))

@@ -1,0 +1,146 @@
+"""Artifacts from outside: pinned, observed, followed; and checks."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+import windlass
+from dagster_windlass import (
+    WindlassResource,
+    artifact_asset_spec,
+    build_alias_check,
+    build_artifact_observation,
+    build_artifact_version_sensor,
+    build_integrity_check,
+    build_lineage_check,
+    build_signature_check,
+)
+
+STORE = WindlassResource(entity="my_entity", project="my_project")
+
+
+def log(value: Any, *aliases: str, name: str = "labels", project: str = "my_project") -> windlass.Artifact:
+    with windlass.init(project=project) as run:
+        return run.log_artifact(value, name=name, type="dataset", serializer="json", aliases=aliases)
+
+
+@dg.asset
+def reader(labels):
+    return labels.version
+
+
+@pytest.mark.parametrize(("which", "found"), [({}, "v2"), ({"alias": "approved"}, "v1"), ({"version": "v0"}, "v0")])
+def test_asset_spec(run: Any, which: dict[str, str], found: str) -> None:
+    log([0])
+    log([1], "approved")
+    log([2])
+    spec = artifact_asset_spec("labels", **which)
+    assert run(spec, reader, selection=[reader]).output_for_node("reader") == found
+
+
+def test_asset_spec_of_another_project(run: Any) -> None:
+    log([0], project="elsewhere")
+    spec = artifact_asset_spec("elsewhere/labels")
+    assert run(spec, reader, selection=[reader]).output_for_node("reader") == "v0"
+
+
+def test_observation(run: Any, instance: dg.DagsterInstance) -> None:
+    observed = build_artifact_observation("labels", alias="approved")
+    found = log([1], "approved")
+    log([2])
+    definitions = dg.Definitions(
+        assets=[observed],
+        resources={"windlass": STORE, "io_manager": dg.mem_io_manager},
+        jobs=[dg.define_asset_job("observe", selection=[observed])],
+    )
+    assert definitions.resolve_job_def("observe").execute_in_process(instance=instance).success
+    record = instance.fetch_observations(dg.AssetKey("labels"), limit=1).records[0].asset_observation
+    assert record.metadata["windlass_artifact_version"].value == "v0"
+    assert record.tags["dagster/data_version"] == found.digest
+
+
+def test_sensor_of_versions(instance: dg.DagsterInstance) -> None:
+    sensor = build_artifact_version_sensor("labels", target=dg.AssetSelection.assets("reader"))
+    definitions = dg.Definitions(assets=[reader, artifact_asset_spec("labels")], sensors=[sensor])
+
+    def tick(cursor: str | None) -> Any:
+        with dg.build_sensor_context(
+            instance=instance, cursor=cursor, resources={"windlass": STORE}, definitions=definitions
+        ) as context:
+            return sensor.evaluate_tick(context)
+
+    assert tick(None).skip_message
+    log([0])
+    log([1])
+    first = tick(None)
+    assert [r.run_key for r in first.run_requests] == [f"my_entity/my_project/labels:v{n}" for n in (0, 1)]
+    assert [e.asset_key.to_user_string() for e in first.asset_events] == ["labels", "labels"]
+    assert first.cursor == "1"
+    assert tick(first.cursor).skip_message
+    log([2])
+    assert [r.run_key for r in tick("1").run_requests] == ["my_entity/my_project/labels:v2"]
+
+
+def test_sensor_of_an_alias(instance: dg.DagsterInstance) -> None:
+    sensor = build_artifact_version_sensor("labels", alias="approved")
+    one = log([0], "approved")
+    log([1])
+
+    def tick(cursor: str | None) -> Any:
+        with dg.build_sensor_context(instance=instance, cursor=cursor, resources={"windlass": STORE}) as context:
+            return sensor.evaluate_tick(context)
+
+    first = tick(None)
+    assert first.asset_events[0].metadata["windlass_artifact_version"].value == "v0"
+    assert not first.run_requests
+    assert tick(first.cursor).skip_message
+    with windlass.Api(windlass.Settings(project="my_project")) as api:
+        api.artifact("labels:v1").add_aliases("approved")
+    assert tick(one.id).asset_events[0].metadata["windlass_artifact_version"].value == "v1"
+
+
+def test_sensor_with_partitions(instance: dg.DagsterInstance) -> None:
+    versions = dg.DynamicPartitionsDefinition(name="versions")
+    sensor = build_artifact_version_sensor("labels", dynamic_partitions=versions)
+    log([0])
+    with dg.build_sensor_context(instance=instance, resources={"windlass": STORE}) as context:
+        found = sensor.evaluate_tick(context)
+    assert instance.get_dynamic_partitions("versions") == ["v0"]
+    assert found.asset_events[0].partition == "v0"
+
+
+def test_checks(run: Any, home: Any, api: windlass.Api) -> None:
+    @dg.asset
+    def up():
+        return "x" * 5000
+
+    @dg.asset
+    def down(up):
+        return "y" * 5000
+
+    checks = [
+        build_integrity_check(down),
+        build_alias_check(down, "approved"),
+        build_lineage_check("down"),
+        build_signature_check("down", blocking=False),
+    ]
+
+    def results(**kwargs: Any) -> dict[str, tuple[bool, str]]:
+        done = run(up, down, *checks, resources={"windlass": STORE}, raise_on_error=False, **kwargs)
+        return {e.check_name: (e.passed, e.description or "") for e in done.get_asset_check_evaluations()}
+
+    found = results()
+    assert found["windlass_integrity"][0]
+    assert found["windlass_lineage"][0]
+    assert not found["windlass_alias_approved"][0]
+    assert not found["windlass_signature"][0]
+    assert "trust.yaml" in found["windlass_signature"][1]
+    api.artifact("down").add_aliases("approved")
+    for file in (home / "blobs").rglob("*"):
+        if file.is_file() and b"y" * 4000 in file.read_bytes():
+            file.chmod(0o644)
+            file.write_bytes(file.read_bytes().replace(b"y", b"z"))
+    found = results(selection=dg.AssetSelection.checks(*checks))
+    assert found["windlass_alias_approved"][0]
+    assert not found["windlass_integrity"][0]
