@@ -8,6 +8,7 @@ import secrets
 import stat
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import BinaryIO
@@ -49,7 +50,11 @@ class Target:
     def __init__(self, root: str) -> None:
         self.root = root
         self._folders: set[str] = {""}
-        os.makedirs(root, exist_ok=True)
+        try:
+            os.makedirs(root, exist_ok=True)
+        except OSError as error:
+            raise _translated(error, root) from error
+        self._folded: dict[str, str] | None = {} if folds_case(root) else None
 
     def place(self, path: str) -> str:
         """The path on disk for an entry, with its folders made.
@@ -58,6 +63,14 @@ class Target:
             UsageError: The path leads out of the folder, or through a link or a file.
         """
         check_entry_path(path)
+        if self._folded is not None:
+            first = self._folded.setdefault(unicodedata.normalize("NFC", path).casefold(), path)
+            if first != path:
+                raise UsageError(
+                    f"'{first}' and '{path}' are one name on this file system",
+                    where=self.root,
+                    hint="Download to a file system that tells upper from lower case, or leave one out (exclude).",
+                )
         folder, _, name = path.rpartition("/")
         if folder not in self._folders:
             self._make(folder)
@@ -82,7 +95,20 @@ class Target:
                 raise UsageError(
                     "a file is in the way of a folder", where=place, hint="Remove it, or download elsewhere."
                 ) from None
+        except OSError as error:
+            raise _translated(error, place) from error
         self._folders.add(folder)
+
+
+def folds_case(folder: str) -> bool:
+    """True when the file system that a folder is on takes ``A`` and ``a`` for one name."""
+    above, name = os.path.split(folder)
+    if name.swapcase() == name:
+        return bool(above.strip("/")) and folds_case(above)
+    try:
+        return os.path.samefile(folder, f"{above}/{name.swapcase()}")
+    except OSError:
+        return False
 
 
 class Downloader:
@@ -194,7 +220,10 @@ class Downloader:
     def _link(self, entry: Entry, place: str) -> bool:
         if entry.digest.partition(":")[0] not in ALGORITHMS:
             return False
-        source = self.cached(entry, lease=False)
+        try:
+            source = self.cached(entry, lease=False)
+        except NoSpaceError:  # the cache may be on another disk than the target
+            return False
         try:
             if self._reflinks and clone(source, place):
                 return True

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from windlass.artifacts.digest import artifact_digest
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry, Manifest, Part, write_manifest
@@ -14,7 +16,7 @@ from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
 from windlass.artifacts.statcache import StatCache
 from windlass.artifacts.upload import Uploader
-from windlass.errors import ArtifactNotFoundError, IntegrityError, UsageError
+from windlass.errors import ArtifactNotFoundError, ConflictError, FencedError, IntegrityError, UsageError
 from windlass.models.artifact import ArtifactRef, ArtifactVersion, DistributedPart, NewVersion
 from windlass.plugins.events import ArtifactCommitted
 
@@ -79,33 +81,47 @@ class ArtifactEngine(ArtifactReading):
             self._add_latest(draft, ref)
         draft.check_paths()
         cache = self._stat_cache()
-        with UploadSession(self.store.artifacts, owner=run or f"{entity}/{project}/{artifact.name}") as session:
-            entries, digest, same = self._settle(draft, cache, ref, session, done)
-            if same is not None:
-                manifest, size = same.manifest, same.size
-            else:
-                manifest = write_manifest(entries, self.blobs.put, self.algorithm)
-                size = sum(entry.size for entry in entries if entry.size > 0)
-            committed = self.store.artifacts.commit(
-                NewVersion(
-                    entity=entity,
-                    project=project,
-                    name=artifact.name,
-                    type=artifact.type,
-                    digest=digest,
-                    manifest=manifest,
-                    size=size,
-                    entries=len(draft.items),
-                    aliases=wanted,
-                    tags=labels,
-                    description=artifact.description or "",
-                    metadata=artifact.metadata,
-                    ttl_seconds=artifact.ttl_seconds,
-                    run=run,
-                    attempt=attempt,
-                    upload=session.id,
-                )
-            )
+        new = NewVersion(
+            entity=entity,
+            project=project,
+            name=artifact.name,
+            type=artifact.type,
+            digest="",
+            manifest="",
+            aliases=wanted,
+            tags=labels,
+            description=artifact.description or "",
+            metadata=artifact.metadata,
+            ttl_seconds=artifact.ttl_seconds,
+            run=run,
+            attempt=attempt,
+        )
+        for last in (False, True):
+            with UploadSession(self.store.artifacts, owner=run or str(ref)) as session:
+                entries, digest, same = self._settle(draft, cache, ref, session, done)
+                if same is not None:
+                    manifest, size = same.manifest, same.size
+                else:
+                    manifest = write_manifest(entries, self.blobs.put, self.algorithm)
+                    size = sum(entry.size for entry in entries if entry.size > 0)
+                try:
+                    committed = self.store.artifacts.commit(
+                        evolve(
+                            new,
+                            digest=digest,
+                            manifest=manifest,
+                            size=size,
+                            entries=len(draft.items),
+                            upload=session.id,
+                        )
+                    )
+                    break
+                except FencedError:
+                    raise
+                except ConflictError:
+                    # The session has ended: the machine slept, or its clock jumped. Look again which blobs are there.
+                    if last or not session.id:
+                        raise
         cache.save()
         artifact.bind(self, committed.version)
         if committed.created:
