@@ -43,16 +43,19 @@ class Engine:
     def client(self) -> docker.DockerClient:
         """The SDK's client, made when it is first needed."""
         if self._client is None:
+            where = self._host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
             try:
+                if where.startswith("unix://"):
+                    os.stat(where.removeprefix("unix://"))  # the SDK leaks a socket when there is nothing
                 self._client = (
                     docker.DockerClient(base_url=self._host, timeout=_TIMEOUT)
                     if self._host
                     else docker.from_env(timeout=_TIMEOUT)
                 )
-            except DockerException as error:
+            except (DockerException, OSError) as error:
                 raise BuildError(
                     f"the Docker engine cannot be reached: {error}",
-                    where=self._host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
+                    where=where,
                     hint="Start it, check the socket's permissions, or set builder.docker-host.",
                     retryable=True,
                 ) from None

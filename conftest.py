@@ -1,0 +1,9 @@
+"""What holds for the tests of all members."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code; hangs are caught by pytest-timeout.
+settings.register_profile("windlass", deadline=None)
+settings.load_profile("windlass")
