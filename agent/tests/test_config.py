@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
+from windlass.artifacts.fsspec_storage import FsspecStorage
+from windlass.config import option
+from windlass.environments import Environment
 from windlass.errors import ConfigError
+from windlass.plugins.app import App
+from windlass.plugins.types import EnvironmentPlugin, StoragePlugin
+from windlass.settings import Settings
+from windlass_agent.backends import Backends
 from windlass_agent.config import AgentConfig, default_path, load
+
+
+@frozen(kw_only=True)
+class _Toy:
+    endpoint: str = option(help="Where.")
+
+
+@frozen(kw_only=True)
+class _Nothing:
+    pass
+
+
+class _Cloud(Environment):
+    def verify(self):
+        return {}
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -95,3 +119,32 @@ def test_a_missing_file_and_a_bad_variable(tmp_path: Path) -> None:
         load(write(tmp_path, ""), env={"WINDLASS_LAUNCH_MAX_JOBS": "x"})
     with pytest.raises(ConfigError, match="at least -1"):
         load(write(tmp_path, ""), {"max_jobs": -2}, env={})
+
+
+def test_storages_get_their_settings_and_the_environments_credentials(tmp_path: Path) -> None:
+    given = []
+    plugin = StoragePlugin(
+        name="toy",
+        summary="For this test",
+        schemes=("toy",),
+        config=_Toy,
+        create=lambda config, context: given.append((config, context.environment)) or FsspecStorage("memory"),
+    )
+    environment = EnvironmentPlugin(
+        name="cloud", summary="For this test", config=_Nothing, create=lambda config, context: _Cloud()
+    )
+    path = write(tmp_path, "environment: {type: cloud}\nstorage:\n  toy: {endpoint: here}\n")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "storage.yaml").write_text("toy: {endpoint: elsewhere}\n")
+    with closing(App(Settings.from_env({"WINDLASS_HOME": str(home)}))) as app:
+        app.register(plugin)
+        app.register(environment)
+        backends = Backends(load(path, env={}), app)
+        backends.verify()
+        app.storage_for("toy://x")
+        ((config, credentials),) = given
+        assert config.endpoint == "here"
+        assert credentials is backends.environment()
+        with pytest.raises(ConfigError, match="no storage plugin is called 'toi'"):
+            Backends(load(write(tmp_path, "storage: {toi: {}}\n"), env={}), app).verify()

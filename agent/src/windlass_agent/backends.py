@@ -44,7 +44,9 @@ class Backends:
         """
         for name in self._config.runners:
             self._app.runners.get(name)
-        self.environment()
+        environment = self.environment()
+        if self._config.storage or environment is not None:
+            self._app.configure_storage(self._config.storage, environment=environment)
         for name in self._config.runners:
             self.runner(name)
         if self._config.builder:

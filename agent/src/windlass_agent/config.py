@@ -57,6 +57,10 @@ class AgentConfig:
         "Set it where that changes, as in containers that share a home.",
     )
     environment: dict[str, Any] | None = option(default=None, help="Cloud credentials: `type` and the plugin's keys.")
+    storage: dict[str, dict[str, Any]] = option(
+        factory=dict,
+        help="Settings of storages by name (s3, gcs, azure …), in place of those in `<home>/storage.yaml`.",
+    )
     registry: dict[str, Any] | None = option(default=None, help="Container registry: `type` and the plugin's keys.")
     builder: dict[str, Any] | None = option(
         default=None,
