@@ -50,16 +50,20 @@ class World:
 
     # -- queues and items -------------------------------------------------------------------------------------
 
-    def queue(self, name: str = "q", **changes: Any) -> Queue:
-        """A queue on the process runner."""
-        return self.store.queues.create(Queue(entity="me", name=name, resource="process", **changes))
+    def queue(self, name: str = "q", resource: str = "process", **changes: Any) -> Queue:
+        """A queue, on the process runner by default."""
+        return self.store.queues.create(Queue(entity="me", name=name, resource=resource, **changes))
 
     def item(self, script: str, queue: str = "q", policy: LaunchPolicy | None = None, **changes: Any) -> NewItem:
         """A request to run a shell script."""
         return NewItem(
             run_id=new_run_id(),
             queue=QueueRef(entity="me", name=queue),
-            spec=LaunchSpec(source=self.source(), entry_point=("sh", "-c", script), policy=policy or LaunchPolicy()),
+            spec=LaunchSpec(
+                source=changes.pop("source", None) or self.source(),
+                entry_point=("sh", "-c", script),
+                policy=policy or LaunchPolicy(),
+            ),
             entity="me",
             project="p",
             author="me",
@@ -69,16 +73,21 @@ class World:
     def source(self) -> JobSource:
         """A code artifact, logged once."""
         if not self._source:
-            from windlass.artifacts.engine import ArtifactEngine
-            from windlass.launch.sources import code_artifact
-
-            code = self.home / "code"
-            code.mkdir()
-            (code / "main.py").write_text("print('main')\n")
-            engine = ArtifactEngine(self.app, self.store, self.app.settings)
-            logged = engine.log(code_artifact(code, "code"), entity="me", project="p")
-            self._source = f"me/p/code:{logged.version}"
+            self._source = self.code("code", {"main.py": "print('main')\n"})
         return JobSource(kind=SourceKind.CODE, artifact=self._source, entry_point=("python", "main.py"))
+
+    def code(self, name: str, files: dict[str, str]) -> str:
+        """Log files as a code artifact; returns its path."""
+        from windlass.artifacts.engine import ArtifactEngine
+        from windlass.launch.sources import code_artifact
+
+        folder = self.home / name
+        folder.mkdir()
+        for path, text in files.items():
+            (folder / path).write_text(text)
+        engine = ArtifactEngine(self.app, self.store, self.app.settings)
+        logged = engine.log(code_artifact(folder, name), entity="me", project="p")
+        return f"me/p/{name}:{logged.version}"
 
     def launch(self, script: str, **changes: Any) -> str:
         """Put a shell script on the queue; returns the run id."""
@@ -159,9 +168,21 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """Makes worlds with a queue ``q``; they end with the test."""
+    made: list[World] = []
+
+    def make(lease: float = 2.0) -> World:
+        made.append(World(tmp_path / f"home{len(made) or ''}", lease))
+        made[-1].queue()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
     """A world with a queue ``q`` and a lease of two seconds."""
-    made = World(tmp_path / "home")
-    made.queue()
-    yield made
-    made.close()
+    return make_world()

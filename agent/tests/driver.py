@@ -1,6 +1,7 @@
 """Runs an agent in a process of its own: ``driver.py [drain] [kill=POINT] [pause=POINT] [jobs=N] [queue=NAME]…``.
 
 ``kill`` makes the agent kill itself when a run first comes to that point; ``pause`` makes it stop (SIGSTOP).
+``host`` is the name of its machine.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def main() -> None:
         max_jobs=int(values.get("jobs", "8")),
         drain="drain" in values,
         on_stop=values.get("on-stop", "finish"),
+        host=values.get("host", ""),
     )
     Agent(config, app, store, faults=faults).run()
     store.close()
