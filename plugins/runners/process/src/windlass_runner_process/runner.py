@@ -176,6 +176,8 @@ class ProcessRunner(Runner):
                 os.close(write)
                 write = -1
                 answer = os.read(read, 4096)
+                while answer != b"ok" and os.read(read, 4096):
+                    pass  # until the supervisor is gone: a refused submission leaves nothing
         except (OSError, ValueError) as error:
             shutil.rmtree(folder.path, ignore_errors=True)
             reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
