@@ -1,0 +1,126 @@
+"""Agents with a real engine: builds that are killed or stopped, containers handed over or out of memory."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass.models.job import JobSource, SourceKind
+from windlass.models.launch import LaunchPolicy
+from windlass.models.run import RunPhase, RunState
+from windlass_testkit.services import PYTHON_IMAGE
+
+pytestmark = [pytest.mark.service("docker", "python-image"), pytest.mark.timeout(180)]
+IMAGE = JobSource(kind=SourceKind.IMAGE, image=PYTHON_IMAGE)
+
+
+@pytest.fixture
+def engine() -> Iterator[Any]:
+    docker = pytest.importorskip("docker")
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def built(world: Any, engine: Any) -> Iterator[Any]:
+    """Makes code whose image takes so many seconds to build; the images are removed after the test."""
+    names: list[str] = []
+
+    def make(seconds: float) -> JobSource:
+        name = f"t{uuid.uuid4().hex[:10]}"
+        names.append(name)
+        text = f"FROM {PYTHON_IMAGE}\nRUN echo {name}; sleep {seconds}; echo slept\nCOPY main.py /main.py\n"
+        artifact = world.code(name, {"Dockerfile": text, "main.py": f"print('{name}')\n"})
+        return JobSource(kind=SourceKind.CODE, artifact=artifact, dockerfile="Dockerfile", entry_point=("sh",))
+
+    yield make
+    for image in engine.images.list():
+        for tag in image.tags:
+            if any(name in tag for name in names):
+                engine.images.remove(tag, force=True)
+
+
+def containers(engine: Any, run_id: str) -> list[Any]:
+    found: list[Any] = engine.containers.list(all=True, filters={"label": f"windlass.run={run_id}"})
+    return found
+
+
+def build_log(world: Any, run_id: str) -> bytes:
+    log: bytes = world.output(run_id, "build")
+    return log
+
+
+def test_killed_in_the_middle_of_a_build(world: Any, engine: Any, built: Any) -> None:
+    """The successor builds once more, and the run runs once."""
+    world.queue("dq", "docker", config={"volume": [f"{world.marks}:/marks"]})
+    first = world.spawn("queue=dq")
+    run_id = world.launch("echo x >> /marks/n; cat /main.py", queue="dq", source=built(4))
+    world.wait(run_id, lambda run: run.phase is RunPhase.BUILDING and b"sleep 4" in build_log(world, run_id), 60)
+    first.kill()
+    first.wait(10)
+    world.spawn("queue=dq")
+    run = world.wait(run_id, seconds=90)
+    assert (run.state, run.attempt) == (RunState.FINISHED, 1), (run.reason, world.log())
+    assert (world.marks / "n").read_text() == "x\n"
+    assert world.output(run_id).startswith(b"print('t")
+    assert set(run.timings) >= {"queue", "prepare", "build", "start", "run"}
+    limit = time.monotonic() + 15
+    while containers(engine, run_id):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def test_a_stop_ends_the_build(world: Any, engine: Any, built: Any) -> None:
+    world.queue("dq", "docker")
+    world.agent(queues=("dq",))
+    run_id = world.launch("echo never", queue="dq", source=built(60))
+    world.wait(run_id, lambda run: b"sleep 60" in build_log(world, run_id), 60)
+    began = time.monotonic()
+    world.store.runs.request_stop(run_id)
+    run = world.wait(run_id)
+    assert (run.state, run.reason.code) == (RunState.KILLED, "stopped-by-user")
+    assert time.monotonic() - began < 15
+    assert not containers(engine, run_id)
+    after = world.launch("echo next", queue="dq", source=IMAGE)
+    assert world.wait(after).state is RunState.FINISHED, "the builder is free again"
+
+
+def test_hand_over_of_a_container(world: Any, engine: Any) -> None:
+    world.queue("dq", "docker", config={"volume": [f"{world.marks}:/marks"]})
+    run_id = world.launch("echo x >> /marks/n; echo on; sleep 3; echo off", queue="dq", source=IMAGE)
+    first = world.agent(queues=("dq",), on_stop="hand-over")
+    world.wait(run_id, lambda run: world.output(run_id) == b"on\n")
+    first.stop()
+    second = world.agent(queues=("dq",))
+    world.wait(run_id, lambda run: run.agent == second.id)
+    run = world.wait(run_id)
+    assert (run.state, run.attempt, run.agent) == (RunState.FINISHED, 1, second.id)
+    assert (world.marks / "n").read_text() == "x\n"
+    assert world.output(run_id) == b"on\noff\n"
+
+
+def test_out_of_memory_has_a_budget_of_its_own(world: Any, engine: Any) -> None:
+    policy = LaunchPolicy(retries={"out-of-memory": 1, "exit-code": 0}, retry_delay=0.05)
+    world.queue("dq", "docker", config={"memory": "32m", "memory-swap": "32m"}, policy=policy)
+    eat = "exec python3 -c 'x = bytearray(200_000_000); x[::4096] = b\"1\" * len(x[::4096])'"
+    run_id = world.launch(f"echo $WINDLASS_ATTEMPT; {eat}", queue="dq", source=IMAGE)
+    world.drain(queues=("dq",))
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.attempt, run.reason.code) == (RunState.FAILED, 2, "out-of-memory")
+    assert run.reason.hint
+    assert world.output(run_id) == b"1\n2\n"
+
+
+def test_limits_on_containers(world: Any, engine: Any, tmp_path: Path) -> None:
+    world.queue("dq", "docker", policy=LaunchPolicy(attempt_timeout=0.5, stop_grace=0.3))
+    run_id = world.launch("trap '' TERM; echo on; while :; do sleep 0.05; done", queue="dq", source=IMAGE)
+    world.drain(queues=("dq",))
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.reason.code) == (RunState.FAILED, "attempt-timeout")
+    assert world.output(run_id) == b"on\n"
