@@ -112,7 +112,7 @@ def test_run_launcher(project: Path, api: windlass.Api) -> None:
         "telemetry: {enabled: false}\n"
         "run_launcher:\n  module: dagster_windlass.run_launcher\n  class: WindlassRunLauncher\n"
         "  config: {queue: workers, entity: my_entity, project: my_project, working_directory: '%s'}\n"
-        "run_coordinator:\n  module: dagster\n  class: DefaultRunCoordinator\n" % project
+        "run_coordinator:\n  module: dagster._core.run_coordinator\n  class: DefaultRunCoordinator\n" % project
     )
     for job, wanted in (("short_job", dg.DagsterRunStatus.SUCCESS), ("long_job", dg.DagsterRunStatus.CANCELED)):
         launched = subprocess.run(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import dagster as dg
 
 __all__ = ["PartitionedOutput", "wants_dict"]
 
-T = TypeVar("T")
 
-
-class PartitionedOutput(Generic[T]):
+class PartitionedOutput:
     """The values of an asset by partition, for runs that make several partitions (`BackfillPolicy.single_run`).
 
     Each value becomes an artifact of its own with metadata of its own. From a generator, one value is in memory at a
@@ -24,10 +22,10 @@ class PartitionedOutput(Generic[T]):
         values: A mapping by partition key, or pairs of key and value, which may be lazy.
     """
 
-    def __init__(self, values: Mapping[str, T] | Iterable[tuple[str, T]]) -> None:
+    def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
         self._values = values
 
-    def __iter__(self) -> Iterator[tuple[str, T]]:
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
         return iter(self._values.items() if isinstance(self._values, Mapping) else self._values)
 
 

@@ -1,0 +1,1 @@
+"""Digits, orchestrated by Dagster."""
