@@ -62,6 +62,16 @@ class RunIdentity(ABC):
         return f"{base.rstrip('/')}/{self.path}" if base.startswith("http") else ""
 
     @property
+    def job(self) -> str:
+        """Path of the job it was launched from, or that was made from it; empty if there is none."""
+        return self._record.job
+
+    def adopt_job(self, path: str) -> None:
+        """Record the job that was made from this run."""
+        self._record = evolve(self._record, job=path)
+        self._change(job=path)
+
+    @property
     def group(self) -> str:
         """Group it belongs to."""
         return self._record.group

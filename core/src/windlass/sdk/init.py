@@ -18,6 +18,7 @@ from windlass.sdk import launch as launch_inputs
 from windlass.sdk import leftovers
 from windlass.sdk.config import INTERNAL, read_config
 from windlass.sdk.facts import system_facts
+from windlass.sdk.jobs import JobMaker
 from windlass.sdk.run import Run
 from windlass.sdk.sender import Sender
 from windlass.sdk.session import Session, patiently
@@ -141,7 +142,10 @@ def _start(session: Session, record: RunRecord, values: dict[str, Any], chosen: 
     attempt = settings.attempt if launched else None
     launch_config = _launch_config(record) if launched else {}
 
+    maker = JobMaker(session, launched=launched, git=not chosen.disable_git)
+
     def first() -> None:
+        maker.capture()
         run.note(system_facts(git=not chosen.disable_git))
         if not launched:
             leftovers.send_all(session.store, settings)
@@ -165,14 +169,21 @@ def _start(session: Session, record: RunRecord, values: dict[str, Any], chosen: 
         attempt=attempt,
         finish_timeout=chosen.finish_timeout,
         finished=active.forget,
+        ending=None if _no_job(chosen) else maker.finish,
     )
     recorded = {key: item for key, item in record.config.items() if key != INTERNAL}
     if run.config.as_dict() != recorded:
         sender.change(config=run.config.as_dict())
     sender.start()
     active.remember(run)
+    if not _no_job(chosen):
+        maker.watch_exit(run)
     launch_inputs.publish(run)
     return run
+
+
+def _no_job(chosen: Settings) -> bool:
+    return chosen.disable_job_creation or os.environ.get("WINDLASS_DISABLE_JOB_CREATION", "").lower() in ("true", "1")
 
 
 def _settings(given: Settings | Mapping[str, Any] | None, **changes: Any) -> Settings:

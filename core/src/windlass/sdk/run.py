@@ -51,7 +51,9 @@ class Run(RunIdentity):
         attempt: int | None,
         finish_timeout: float,
         finished: Callable[[Run], None],
+        ending: Callable[[Run, dict[str, Any]], None] | None = None,
     ) -> None:
+        self._ending = ending
         self._record = record
         self._session = session
         self._sender = sender
@@ -283,6 +285,7 @@ class Run(RunIdentity):
     def _end(self, error: BaseException | None) -> None:
         if self._over or os.getpid() != self._pid:
             return
+        self.about_to_end()
         self._over = True
         self._watch.remove()
         with self._lock:
@@ -298,6 +301,14 @@ class Run(RunIdentity):
                 keep(self._session.settings, self.id, self._attempt, self._sender)
             self._session.close()
         self._finished(self)
+
+    def about_to_end(self) -> None:
+        """Make the job of this run, if there is one to be made. May be repeated."""
+        usable = not self._over and os.getpid() == self._pid and self._sender is not None
+        if usable and self._ending is not None and self._watch.code not in (130, 143):
+            assert self._sender is not None
+            if self._sender.fenced is None:
+                self._ending(self, dict(self._notes_inside))
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Record facts about where the run comes from; kept beside the config under ``_windlass``."""

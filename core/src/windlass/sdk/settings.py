@@ -30,6 +30,7 @@ class Settings:
         job_name: Name for the job made from this run (``WINDLASS_JOB_NAME``).
         mode: ``online``, or ``disabled`` to record nothing (``WINDLASS_MODE``).
         disable_git: Do not look for a git checkout.
+        disable_job_creation: Make no job from the run (``WINDLASS_DISABLE_JOB_CREATION=true``).
         flush_seconds: Metrics are sent in batches, at least this often. Default 0.5.
         heartbeat_seconds: The run says that it lives this often. Default 15.
         finish_timeout: Seconds `Run.finish` waits for a server that is gone. Default 120. What could not be sent
@@ -46,6 +47,7 @@ class Settings:
     job_name: str | None = None
     mode: str | None = None
     disable_git: bool = False
+    disable_job_creation: bool = False
     flush_seconds: float = 0.5
     heartbeat_seconds: float = 15.0
     finish_timeout: float = 120.0

@@ -1,0 +1,232 @@
+"""Jobs that runs leave behind: any run whose code can be had again is a blueprint."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from windlass.errors import UsageError
+from windlass.launch.inputs import CONFIG_KEY
+from windlass.launch.names import default_job_name
+from windlass.launch.schema import infer_schema, infer_types
+from windlass.launch.uris import UriKind, classify
+from windlass.models.job import JobSource, JobSpec, SourceKind
+from windlass.models.reason import JSON
+
+__all__ = [
+    "Entry",
+    "GitState",
+    "JobDraft",
+    "automatic_job",
+    "entry_of_process",
+    "frozen_list",
+    "git_state",
+    "inputs_of",
+]
+
+_TIMEOUT = 10.0
+_PATCH_LIMIT = 32 << 20
+_SKIP = re.compile(r"(?:dagster-)?windlass(?:-.*)?|pip|setuptools|wheel|uv")
+
+
+@frozen(kw_only=True)
+class Entry:
+    """How this process was started.
+
+    Attributes:
+        folder: Working directory.
+        script: Absolute path of the program, or empty.
+        module: Name after ``python -m``, or empty.
+    """
+
+    folder: str
+    script: str = ""
+    module: str = ""
+
+
+@frozen(kw_only=True)
+class GitState:
+    """A checkout that can be had again from its remote.
+
+    Attributes:
+        root: Top directory.
+        remote: Without credentials.
+        commit: Checked out.
+        patch: Uncommitted changes of tracked files; empty if there are none.
+    """
+
+    root: str
+    remote: str
+    commit: str
+    patch: bytes = b""
+
+
+@frozen(kw_only=True)
+class JobDraft:
+    """A job that is not stored yet; its patch neither.
+
+    Attributes:
+        name: Of the job.
+        spec: Content.
+        patch: To be stored as `JobSource.patch`.
+    """
+
+    name: str
+    spec: JobSpec
+    patch: bytes = b""
+
+
+def entry_of_process() -> Entry:
+    """How this process was started. Arguments are left out: people put secrets there."""
+    folder = os.getcwd()
+    main = sys.modules.get("__main__")
+    found = getattr(main, "__spec__", None)
+    if found is not None and found.name:
+        return Entry(folder=folder, module=found.name.removesuffix(".__main__"))
+    script = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    path = os.path.abspath(script) if script else ""
+    return Entry(folder=folder, script=path if path.endswith(".py") and os.path.isfile(path) else "")
+
+
+def git_state(folder: str) -> GitState | None:
+    """The checkout around a directory; None without one, a commit, or a remote that others could fetch from."""
+    from windlass.sdk.facts import without_credentials
+
+    root, commit, remote = (
+        _git(folder, *words).decode(errors="replace").strip()
+        for words in (("rev-parse", "--show-toplevel"), ("rev-parse", "HEAD"), ("remote", "get-url", "origin"))
+    )
+    if not (root and commit and remote):
+        return None
+    remote = without_credentials(remote)
+    try:
+        location = classify(f"file://{remote}" if os.path.isabs(remote) else remote, local=True)
+    except UsageError:
+        return None
+    if location.kind is not UriKind.GIT:
+        return None
+    patch = _git(root, "diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
+    return GitState(root=root, remote=location.remote, commit=commit, patch=patch)
+
+
+def _git(folder: str, *words: str) -> bytes:
+    try:
+        done = subprocess.run(
+            ["git", "-C", folder, *words], capture_output=True, timeout=_TIMEOUT, check=False, stdin=subprocess.DEVNULL,
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"},
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return b""
+    return done.stdout if done.returncode == 0 else b""
+
+
+def frozen_list() -> tuple[str, ...]:
+    """What is installed here, pinned, without Windlass and what installs packages."""
+    found = {}
+    for dist in metadata.distributions():
+        name = dist.metadata["Name"] or ""
+        if name and dist.version and not _SKIP.fullmatch(re.sub(r"[-_.]+", "-", name).lower()):
+            found[name.lower()] = f"{name}=={dist.version}"
+    return tuple(found[name] for name in sorted(found))
+
+
+def inputs_of(config: Mapping[str, JSON], notes: Mapping[str, JSON]) -> tuple[dict[str, JSON], dict[str, JSON]]:
+    """Schemas and types of a run's inputs: what its code declared, else all of its config.
+
+    A config that nobody declared bounds no keys, and whole numbers may become fractions.
+    """
+    schemas, types = notes.get("input_schemas") or {}, notes.get("input_types") or {}
+    if schemas or types or not config:
+        return dict(schemas), dict(types)
+    return {CONFIG_KEY: _open(infer_schema(config))}, {CONFIG_KEY: infer_types(config)}
+
+
+def _open(schema: Any) -> Any:
+    if not isinstance(schema, Mapping):
+        return schema
+    loose = {key: _open(value) for key, value in schema.items()}
+    if loose.get("type") == "object":
+        loose["additionalProperties"] = True
+        loose["properties"] = {key: _open(value) for key, value in schema.get("properties", {}).items()}
+    elif loose.get("type") == "integer":
+        loose["type"] = "number"
+    return loose
+
+
+def automatic_job(
+    *,
+    entry: Entry,
+    git: GitState | None = None,
+    code: str = "",
+    image: str = "",
+    name: str = "",
+    config: Mapping[str, JSON],
+    summary: Mapping[str, JSON],
+    notes: Mapping[str, JSON],
+    requirements: Iterable[str] = (),
+) -> JobDraft | None:
+    """The job that a run leaves behind, by its git checkout, else its logged code, else its image.
+
+    Args:
+        entry: How it was started.
+        git: Its checkout.
+        code: Path ``entity/project/name:v<N>`` of the code artifact it logged.
+        image: Image it runs in.
+        name: Name for the job; empty: by source.
+        config: Of the run.
+        summary: Of the run.
+        notes: What the run recorded about itself; declared inputs are there.
+        requirements: What was installed.
+
+    Returns:
+        None when its code cannot be had again.
+    """
+    python = f"3.{sys.version_info.minor}"
+    patch = b""
+    if git is not None and (command := _command(entry, Path(git.root))) is not None:
+        context = Path(entry.folder).resolve().relative_to(Path(git.root).resolve()).as_posix()
+        inside = "" if context == "." else context
+        source = JobSource(
+            kind=SourceKind.GIT, remote=git.remote, commit=git.commit, build_context=inside, entry_point=command,
+            python=python,
+        )  # fmt: skip
+        patch = git.patch if len(git.patch) <= _PATCH_LIMIT else b""
+        default = default_job_name(remote=git.remote, script="/".join(filter(None, (inside, command[-1]))))
+    elif code and (command := _command(entry, Path(entry.folder))) is not None:
+        source = JobSource(kind=SourceKind.CODE, artifact=code, entry_point=command, python=python)
+        default = default_job_name(code=code.rpartition("/")[2].partition(":")[0])
+    elif image:
+        source = JobSource(kind=SourceKind.IMAGE, image=image)
+        default = default_job_name(image=image)
+    else:
+        return None
+    schemas, types = inputs_of(config, notes)
+    spec = JobSpec(
+        source=source,
+        input_schemas=schemas,
+        input_types=types,
+        output_types=infer_types({key: value for key, value in summary.items() if not key.startswith("_")}),
+        requirements=() if source.kind is SourceKind.IMAGE else tuple(requirements),
+    )
+    return JobDraft(name=name or default, spec=spec, patch=patch)
+
+
+def _command(entry: Entry, root: Path) -> tuple[str, ...] | None:
+    """The entry point, to be started in the directory in which it was; None when that lies outside of the source."""
+    folder = Path(entry.folder).resolve()
+    if not folder.is_relative_to(root.resolve()):
+        return None
+    if entry.module:
+        return ("python", "-m", entry.module)
+    script = Path(entry.script).resolve() if entry.script else None
+    if script is None or not script.is_relative_to(folder):
+        return None
+    return ("python", script.relative_to(folder).as_posix())

@@ -1,0 +1,152 @@
+"""The job that a run leaves behind. Making it never fails a run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from windlass.errors import WindlassError
+
+if TYPE_CHECKING:
+    from windlass.launch.automatic import GitState
+    from windlass.sdk.run import Run
+    from windlass.sdk.session import Session
+
+__all__ = ["JobMaker"]
+
+_log = logging.getLogger("windlass")
+_PATIENCE = 10.0
+
+
+class JobMaker:
+    """Looks at the code when a run begins, and stores the job when it ends.
+
+    Args:
+        session: Of the run.
+        launched: The run was launched, so its job is there; it only learns which inputs there are.
+        git: Look for a checkout.
+    """
+
+    def __init__(self, session: Session, *, launched: bool, git: bool) -> None:
+        from windlass.launch.automatic import entry_of_process
+
+        self._session = session
+        self._launched = launched
+        self._look = git and not launched
+        self._entry = entry_of_process()
+        self._git: GitState | None = None
+        self._seen = threading.Event()
+        self._done = False
+
+    def capture(self) -> None:
+        """Look at the checkout as it is now. Called in the background."""
+        from windlass.launch.automatic import git_state
+
+        try:
+            if self._look:
+                self._git = git_state(self._entry.folder)
+        finally:
+            self._seen.set()
+
+    def finish(self, run: Run, notes: dict[str, object]) -> None:
+        """Store the job of a run that ends. Does it once."""
+        if self._done:
+            return
+        self._done = True
+        try:
+            if self._launched:
+                self._learn(run, notes)
+            else:
+                self._make(run, notes)
+        except (WindlassError, OSError, ValueError, RuntimeError) as error:
+            _log.info("no job was made from this run: %s", error)
+
+    def watch_exit(self, run: Run) -> None:
+        """Store the job also when the program just ends, before Python stops giving threads to anybody."""
+        import concurrent.futures.thread  # noqa: F401, its own hook has to be there first, as the last one runs first
+
+        # There is no public hook so early in the end of a program; without it only finish() makes a job.
+        register = getattr(threading, "_register_atexit", None)
+        known = weakref.ref(run)
+
+        def ends() -> None:
+            if (present := known()) is not None:
+                present.about_to_end()
+
+        if register is not None:
+            with contextlib.suppress(RuntimeError):
+                register(ends)
+
+    def _make(self, run: Run, notes: dict[str, object]) -> None:
+        from windlass.launch.automatic import automatic_job, frozen_list
+        from windlass.launch.jobs import save_job
+        from windlass.launch.sources import patch_artifact
+
+        self._seen.wait(_PATIENCE)
+        settings, engine = self._session.settings, self._session.engine
+        code = self._code(run) if self._git is None else ""
+        if self._git is None and not code and not settings.docker:
+            return
+        draft = automatic_job(
+            entry=self._entry,
+            git=self._git,
+            code=code,
+            image=settings.docker,
+            name=settings.job_name,
+            config=run.config.as_dict(),
+            summary=dict(run.summary),
+            notes=notes,
+            requirements=frozen_list(),
+        )
+        if draft is None:
+            return
+        spec = draft.spec
+        entity, project = run.entity, run.project
+        if draft.patch:
+            from windlass.launch.names import sanitise
+
+            name = sanitise(f"patch-{draft.name}")
+            stored = engine.log(patch_artifact(draft.patch, name), entity=entity, project=project, run=run.id)
+            path = f"{run.entity}/{run.project}/{name}:{stored.version}"
+            spec = evolve(spec, source=evolve(spec.source, patch=path))
+        job = save_job(draft.name, spec, engine=engine, entity=entity, project=project, run=run.id)
+        run.adopt_job(f"{run.entity}/{run.project}/{draft.name}:{job.version}")
+
+    def _code(self, run: Run) -> str:
+        from windlass.models.artifact import EdgeKind
+
+        artifacts = self._session.store.artifacts
+        for edge in artifacts.edges(run_id=run.id, kind=EdgeKind.OUTPUT):
+            version = artifacts.get_by_id(edge.version)
+            if version.type == "code":
+                return version.path
+        return ""
+
+    def _learn(self, run: Run, notes: dict[str, object]) -> None:
+        """Give a launched job the inputs that its code turned out to have, where it does not know them."""
+        from windlass.launch.automatic import inputs_of
+        from windlass.launch.jobs import load_job, save_job
+
+        path = run.job
+        schemas, types = inputs_of(run.config.as_dict(), notes)
+        if not path or not (schemas or types):
+            return
+        job = load_job(path, engine=self._session.engine, entity=run.entity, project=run.project)
+        declared = bool(notes.get("input_schemas"))
+        if (job.spec.input_types and not declared) or (job.spec.input_schemas, job.spec.input_types) == (
+            schemas,
+            types,
+        ):
+            return
+        spec = evolve(job.spec, input_schemas=schemas, input_types=types)
+        entity, project, name = path.partition(":")[0].split("/")
+        settings = self._session.settings
+        save_job(
+            name, spec, engine=self._session.engine, entity=entity, project=project, description=job.description,
+            run=run.id, attempt=settings.attempt,
+        )  # fmt: skip
