@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["pull"]
 
+_REFUSALS = ("denied", "unauthorized", "authentication", "no basic auth", "not found", "manifest unknown")
+
 
 def pull(
     client: docker.DockerClient, context: Context, registry: Mapping[str, Any] | None, image: str, platform: str
@@ -46,10 +48,9 @@ def pull(
             if "error" in line:
                 raise _refused(image, str(line["error"]), retryable=False)
     except APIError as error:
-        status = error.status_code or 500
-        raise _refused(
-            image, str(error.explanation or error), retryable=status >= 500 and "denied" not in str(error)
-        ) from None
+        text = str(error.explanation or error)
+        refused = any(word in text.lower() for word in _REFUSALS)  # the engine passes a 401 on as its own failure
+        raise _refused(image, text, retryable=(error.status_code or 500) >= 500 and not refused) from None
 
 
 def _registry(context: Context, config: Mapping[str, Any] | None, host: str) -> Registry | None:
