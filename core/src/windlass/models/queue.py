@@ -59,8 +59,8 @@ class Queue:
         limits: Ceilings.
         policy: Defaults for runs of this queue.
         policy_max: The most a submitter may ask for; None in a field forbids changing it.
-        prices: Money per hour of a run: ``hour`` for the run itself, other names for each unit of the resource
-            argument of that name (``gpu: 2.5``).
+        prices: Money per hour of a run: ``hour`` for the run itself, ``cpu`` for each core, ``memory`` for each GiB,
+            ``gpu`` for each device, other names for each unit of the resource argument of that name.
         created_at, updated_at: Seconds since the epoch.
     """
 

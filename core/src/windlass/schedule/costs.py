@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from windlass.errors import UsageError
+from windlass.launch.needs import needs_of
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
 from windlass.models.schedule import Budget
@@ -15,11 +16,15 @@ __all__ = ["check_budget", "check_prices", "hourly_rate", "month_of"]
 
 
 def hourly_rate(queue: Queue, spec: LaunchSpec) -> float:
-    """Money for one hour of a run, by the queue's prices and the run's resource arguments."""
-    total = 0.0
-    for name, price in queue.prices.items():
-        total += price * (1.0 if name == "hour" else _amount(name, spec.resource_args, queue.config))
-    return total
+    """Money for one hour of a run, by the queue's prices and what the run needs (cores, GiB, devices)."""
+    if not queue.prices:
+        return 0.0
+    needs = needs_of(queue, spec)
+    amounts = {**needs, "hour": 1.0, "memory": needs.get("memory", 0.0) / 1024**3}
+    return sum(
+        price * (amounts[name] if name in amounts else _amount(name, spec.resource_args, queue.config))
+        for name, price in queue.prices.items()
+    )
 
 
 def _amount(name: str, *sources: Mapping[str, Any]) -> float:

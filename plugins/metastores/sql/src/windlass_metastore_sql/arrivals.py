@@ -10,7 +10,7 @@ from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import Run, RunState, RunUpdate
 from windlass.schedule.costs import hourly_rate
 from windlass_metastore_sql.bells import topic
-from windlass_metastore_sql.claims import find_queue
+from windlass_metastore_sql.claims import QUEUES, find_queue, load_queue
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import BLOCKED, WAITING, rank
 from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, get_run, insert_run
@@ -33,16 +33,25 @@ def enqueue(tx: Tx, items: Sequence[NewItem], now: float) -> tuple[Run, ...]:
 
 
 def _arrive(tx: Tx, ref: QueueRef, now: float) -> tuple[int, Queue, float]:
-    # The queue keeps its own clock that never goes back, so that a jump of the host's clock reorders nothing.
-    queue_id, queue = find_queue(tx, ref, lock=True)
-    row = tx.row(
-        "UPDATE queues SET last_at = CASE WHEN last_at > ? THEN last_at ELSE ? END WHERE id = ? RETURNING last_at",
-        now,
-        now,
-        queue_id,
-    )
+    if tx.locks:
+        # Those who submit do not wait for each other: the queue may only not go away, and the server's clock, which
+        # is the same for all, tells who was first.
+        sql = (
+            f"SELECT {QUEUES.columns}, id, extract(epoch FROM clock_timestamp())::float8 "
+            "FROM queues WHERE entity = ? AND name = ? FOR KEY SHARE"
+        )
+        row = tx.row(sql, ref.entity, ref.name)
+    else:
+        # The queue keeps its own clock that never goes back, so that a jump of the host's clock reorders nothing.
+        sql = (
+            "UPDATE queues SET last_at = CASE WHEN last_at > ? THEN last_at ELSE ? END "
+            f"WHERE entity = ? AND name = ? RETURNING {QUEUES.columns}, id, last_at"
+        )
+        row = tx.row(sql, now, now, ref.entity, ref.name)
+    if row is None:
+        find_queue(tx, ref)  # says which queues there are
     assert row is not None
-    return queue_id, queue, row[0]
+    return row[-2], load_queue(row[:-1]), row[-1]
 
 
 def _add(tx: Tx, item: NewItem, queue_id: int, queue: Queue, arrival: float, now: float) -> Run:
@@ -84,7 +93,7 @@ def _add(tx: Tx, item: NewItem, queue_id: int, queue: Queue, arrival: float, now
         position,
         item.author,
         run.entity,
-        hourly_rate(queue, item.spec) if queue.prices else 0.0,
+        hourly_rate(queue, item.spec),
         min((end for end in (leave_at, deadline_at) if end), default=0.0),
         deadline_at,
     )

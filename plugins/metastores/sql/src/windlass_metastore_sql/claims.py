@@ -9,6 +9,7 @@ from typing import Any
 
 from windlass import wire
 from windlass.errors import NotFoundError
+from windlass.launch.needs import fits, needs_of
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Claim, ClaimRequest, Queue, QueueRef
 from windlass.models.run import Run, RunPhase, RunState
@@ -82,27 +83,66 @@ def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
     return min((value for value in row or () if value is not None), default=inf)
 
 
+_AHEAD = (
+    f"SELECT EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} AND lease_until <= ?), "
+    f"EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?), EXISTS (SELECT 1 FROM budgets)"
+)
+
+
 def claim(tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], now: float) -> tuple[Claim, ...]:
     """Take expired claims, then waiting items."""
     found: list[Claim] = []
-    for number, queue in queues:
+    expired, delayed, budgeted = tx.row(_AHEAD, now, now) or (True, True, True)
+    for number, queue in queues if expired else ():
         for run_id in _expired(tx, request, number, request.limit - len(found), now):
             found += _take(tx, request, queue, run_id, CLAIMED, now)
-    tx.run(
-        f"UPDATE items SET status = {WAITING} WHERE run_id IN "
-        f"(SELECT run_id FROM items WHERE status = {DELAYED} AND not_before <= ? {{skip}})",
-        now,
-    )
-    held = exhausted(tx, now)
+    if delayed:
+        tx.run(
+            f"UPDATE items SET status = {WAITING} WHERE run_id IN "
+            f"(SELECT run_id FROM items WHERE status = {DELAYED} AND not_before <= ? {{skip}})",
+            now,
+        )
+    held = exhausted(tx, now) if budgeted else []
     for number, queue in queues:
         left = request.limit - len(found)
         if left <= 0:
             break
         if queue.paused:
             continue
+        if tx.locks and not held and _is_plain(queue, request):
+            found += _take_next(tx, request, number, queue, left, now)
+            continue
         for run_id in _waiting(tx, request, number, queue, left, held):
             found += _take(tx, request, queue, run_id, WAITING, now)
     return tuple(found)
+
+
+def _is_plain(queue: Queue, request: ClaimRequest) -> bool:
+    """Whether whoever is first in the line may go."""
+    limits = queue.limits
+    return not (queue.fair_share or request.capacity or limits.per_user is not None or limits.concurrency is not None)
+
+
+_TAKE_NEXT = (
+    f"WITH head AS (SELECT run_id FROM items WHERE queue_id = ? AND status = {WAITING} ORDER BY rank, pos LIMIT ? "
+    f"{{skip}}), took AS (UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, "
+    "fence = items.fence + 1 FROM head WHERE items.run_id = head.run_id "
+    "RETURNING items.run_id, items.fence, items.rank, items.pos) "
+    "UPDATE runs SET fence = took.fence, agent = ?, claimed_at = ?, state = ?, phase = ?, not_before = 0 "
+    f"FROM took WHERE runs.id = took.run_id RETURNING {_RUNS.prefixed('runs')}, took.rank, took.pos"
+)
+
+
+def _take_next(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, now: float) -> list[Claim]:
+    """The same as `_waiting` and `_take` in one statement; only PostgreSQL knows it."""
+    until = now + request.lease_seconds
+    rows = tx.rows(
+        _TAKE_NEXT, queue_id, limit, request.agent, until, request.lease_seconds, request.agent, now,
+        RunState.PENDING.value, RunPhase.PREPARING.value,
+    )  # fmt: skip
+    return [
+        Claim(run=_RUNS.load(row), queue=queue, lease_until=until) for row in sorted(rows, key=lambda row: row[-2:])
+    ]
 
 
 def _expired(tx: Tx, request: ClaimRequest, queue_id: int, limit: int, now: float) -> list[str]:
@@ -145,8 +185,9 @@ def _waiting(
         *values,
         ahead,
     )
-    fits = (run_id for (run_id,) in rows if _fits(tx, request, queue, run_id))
-    for _, run_id in zip(range(limit), fits, strict=False):
+    free = dict(request.capacity)
+    suitable = (run_id for (run_id,) in rows if _fits(tx, free, queue, run_id))
+    for _, run_id in zip(range(limit), suitable, strict=False):
         yield run_id
 
 
@@ -218,16 +259,23 @@ def _head(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, author: st
         *values,
         _LOOK_AHEAD if request.capacity else 1,
     )
-    return next((row for row in rows if _fits(tx, request, queue, row[0])), None)
+    return next((row for row in rows if _fits(tx, dict(request.capacity), queue, row[0])), None)
 
 
-def _fits(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str) -> bool:
-    if not request.capacity:
+def _fits(tx: Tx, free: dict[str, float], queue: Queue, run_id: str) -> bool:
+    """Whether an item fits into what is free; it takes its part."""
+    if not free:
         return True
-    from windlass.launch.needs import fits
-
     row = tx.row("SELECT spec FROM runs WHERE id = ?", run_id)
-    return not (row and row[0]) or fits(request.capacity, queue, wire.decode(row[0], LaunchSpec))
+    if not row or not row[0]:
+        return True
+    spec = wire.decode(row[0], LaunchSpec)
+    if not fits(free, queue, spec):
+        return False
+    for name, need in needs_of(queue, spec).items():
+        if name in free:
+            free[name] -= need
+    return True
 
 
 def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int, now: float) -> list[Claim]:

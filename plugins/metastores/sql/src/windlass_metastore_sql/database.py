@@ -69,9 +69,14 @@ class Tx:
 
 
 class Database(ABC):
-    """A database with its transactions and its bells."""
+    """A database with its transactions and its bells.
+
+    Attributes:
+        one_writer: Those who write wait for each other.
+    """
 
     bells: Bells
+    one_writer: bool = True
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Tx]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from windlass.errors import NoSpaceError, StoreError, StoreUnavailableError, UsageError, WindlassError
 from windlass_metastore_sql import schema
@@ -18,6 +19,7 @@ from windlass_metastore_sql.database import Database, Tx
 
 try:
     import psycopg
+    import psycopg.sql
     from psycopg_pool import ConnectionPool, PoolTimeout
 except ImportError as missing:
     raise StoreError(
@@ -28,6 +30,7 @@ _log = logging.getLogger(__name__)
 _CHANNEL = "windlass"
 _MIGRATION_LOCK = 7_446_201_553  # any number, the same in all versions
 _CLOCK_EVERY = 30.0
+_CHECK_AFTER = 1.0
 _STOP = "\x01stop"
 
 
@@ -42,8 +45,10 @@ class PostgresDatabase(Database):
     """
 
     def __init__(self, url: str, config: SqlConfig) -> None:
+        self.one_writer = False
         self._url = url
         self._timeout = config.timeout
+        self._used: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._pool: ConnectionPool[Any] = ConnectionPool(
             url,
             min_size=1,
@@ -51,7 +56,7 @@ class PostgresDatabase(Database):
             timeout=config.timeout,
             open=False,
             kwargs={"autocommit": True, "application_name": "windlass", "connect_timeout": max(int(config.timeout), 2)},
-            check=ConnectionPool.check_connection,
+            check=self._check,
             name="windlass",
         )
         self._pool_guard = threading.Lock()
@@ -80,6 +85,12 @@ class PostgresDatabase(Database):
                         self._opened = True
             with self._pool.connection() as connection:
                 yield connection
+                self._used[connection] = time.monotonic()
+
+    def _check(self, connection: Any) -> None:
+        """Find out whether a connection that was idle for a while still leads anywhere."""
+        if time.monotonic() - self._used.get(connection, 0.0) > _CHECK_AFTER:
+            ConnectionPool.check_connection(connection)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -96,19 +107,17 @@ class PostgresDatabase(Database):
     def write(self, *, durable: bool = True) -> Iterator[Tx]:
         """A read-committed transaction; rows are locked where a decision depends on them."""
         with self._connection() as connection:
-            connection.execute("BEGIN")
+            connection.execute("BEGIN" if durable else "BEGIN; SET LOCAL synchronous_commit = off")
             tx = _tx(connection)
             try:
-                if not durable:
-                    connection.execute("SET LOCAL synchronous_commit = off")
                 yield tx
-                if tx.topics:
-                    self.bells.send_in(tx)
                 connection.execute("COMMIT")
             except BaseException:
                 if not connection.closed:
                     connection.execute("ROLLBACK")
                 raise
+            if tx.topics:
+                self.bells.ring(connection, tx.topics)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -223,10 +232,21 @@ class NotifyBells(Bells):
             return connection
         return None
 
-    def send_in(self, tx: Tx) -> None:
-        """Ring when the transaction commits."""
-        payload = "\n".join(tx.topics)
-        tx.row("SELECT pg_notify(?, ?)", _CHANNEL, payload if len(payload.encode()) < 7900 else ALL)
+    def ring(self, connection: Any, topics: set[str]) -> None:
+        """Ring over a connection that has just committed.
+
+        Not in the transaction: NOTIFY takes one lock of the whole server until the commit is on the disk, so that
+        all who submit would stand in one line. A ring that is lost with its process is made up for by the waiters'
+        look once a second.
+        """
+        payload = "\n".join(topics)
+        try:
+            connection.execute(
+                f"BEGIN; SET LOCAL synchronous_commit = off; "
+                f"SELECT pg_notify('{_CHANNEL}', {_literal(payload if len(payload.encode()) < 7900 else ALL)}); COMMIT"
+            )
+        except psycopg.Error:
+            _log.debug("could not ring", exc_info=True)
 
     def send(self, topics: set[str]) -> None:
         """Ring now."""
@@ -243,6 +263,10 @@ class NotifyBells(Bells):
             self.send({_STOP})
             self._thread.join(5.0)
         super().close()
+
+
+def _literal(text: str) -> str:
+    return psycopg.sql.quote(text)
 
 
 def _tx(connection: Any) -> Tx:

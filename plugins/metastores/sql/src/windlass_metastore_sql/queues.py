@@ -146,10 +146,11 @@ class SqlQueues(QueueStore):
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         """See `QueueStore.claim`."""
         self._db.bells.looking(request.queues)
-        with self._db.read() as tx:  # an idle agent shall not stand in line with the writers
-            queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
-            if request.limit <= 0 or not claims.anything(tx, [number for number, _ in queues], self._db.now()):
-                return ()
+        if self._db.one_writer or request.limit <= 0:
+            with self._db.read() as tx:  # an idle agent shall not stand in line with the writers
+                queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
+                if request.limit <= 0 or not claims.anything(tx, [number for number, _ in queues], self._db.now()):
+                    return ()
         with self._db.write(durable=False) as tx:
             now = self._db.now()
             tend(tx, now)

@@ -15,7 +15,7 @@ from windlass.models.reason import Reason
 from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate
 from windlass_metastore_sql import logs, spending
 from windlass_metastore_sql.bells import topic
-from windlass_metastore_sql.database import Database, Tx, marks
+from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, CLAIMED, DELAYED, WAITING, queue_ref
 from windlass_metastore_sql.rows import Mapper, assignments
 
@@ -237,7 +237,8 @@ def change_run(tx: Tx, run: Run, changes: RunUpdate, now: float) -> Run:
         values.update(_state_values(run, changes, now))
     if not over and changes.state is not None:
         if changes.state.is_terminal:
-            values["cost"] = run.cost + spending.bill(tx, run.id, now)
+            closed = _leave(tx, run)
+            values["cost"] = run.cost + spending.charge(tx, closed, now)
         elif changes.state is RunState.RUNNING:
             tx.run("UPDATE items SET began_at = ? WHERE run_id = ? AND began_at = 0", now, run.id)
     new = evolve(run, **values)
@@ -268,14 +269,33 @@ def _state_values(run: Run, changes: RunUpdate, now: float) -> dict[str, Any]:
     return values
 
 
-def _settle(tx: Tx, run: Run, now: float) -> None:
-    """A run is over: free its place, end its tokens, and let the runs go on that wait for it."""
-    tx.run("DELETE FROM run_tokens WHERE run_id = ?", run.id)
-    tx.run("DELETE FROM item_needs WHERE run_id = ?", run.id)
-    item = tx.row("DELETE FROM items WHERE run_id = ? RETURNING queue_id, status", run.id)
-    if item and item[1] == CLAIMED and (ref := queue_ref(tx, item[0])):
+_LEAVE = (
+    f"DELETE FROM items WHERE run_id = ? RETURNING {spending.ACCOUNT}, queue_id, status, "
+    "(SELECT limits FROM queues WHERE queues.id = items.queue_id)"
+)
+
+
+def _leave(tx: Tx, run: Run) -> Row | None:
+    """Take a run that is over off its queue; gives its account."""
+    item = tx.row(_LEAVE, run.id)
+    if item is None:
+        return None
+    *account, queue_id, status, limits = item
+    if status == CLAIMED and limits and (ref := queue_ref(tx, queue_id)):
         tx.topics.add(topic(ref))  # a place under the queue's limits may have become free
-    waiting = tx.rows("DELETE FROM item_needs WHERE needs = ? RETURNING run_id", run.id)
+    return tuple(account)
+
+
+def _settle(tx: Tx, run: Run, now: float) -> None:
+    """A run is over: end its tokens, and let the runs go on that wait for it."""
+    tokens, own = "DELETE FROM run_tokens WHERE run_id = ?", "DELETE FROM item_needs WHERE run_id = ?"
+    others = "DELETE FROM item_needs WHERE needs = ? RETURNING run_id"
+    if tx.locks:
+        waiting = tx.rows(f"WITH tokens AS ({tokens}), own AS ({own}) {others}", run.id, run.id, run.id)
+    else:
+        tx.run(tokens, run.id)
+        tx.run(own, run.id)
+        waiting = tx.rows(others, run.id)
     for (waiter,) in waiting:
         if run.state is RunState.FINISHED:
             _unblock(tx, waiter, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from windlass.models.schedule import Budget, BudgetUnit
 from windlass.schedule.costs import month_of
-from windlass_metastore_sql.database import Tx
+from windlass_metastore_sql.database import Row, Tx
 
 HELD = "(items.owner = ? AND (? = '' OR items.author = ?))"
 """Whether an item belongs to a budget; takes its entity and twice its user."""
@@ -54,12 +54,24 @@ def without(held: list[Budget]) -> tuple[str, list[object]]:
     return "".join(f" AND NOT {HELD}" for _ in held), values
 
 
+ACCOUNT = "owner, author, rate, began_at"
+"""Columns of an item that `charge` takes."""
+
+
 def bill(tx: Tx, run_id: str, now: float) -> float:
     """Close the account of the attempt at work, and return its cost."""
-    row = tx.row("SELECT owner, author, rate, began_at FROM items WHERE run_id = ? AND began_at > 0", run_id)
+    row = tx.row(f"SELECT {ACCOUNT} FROM items WHERE run_id = ? AND began_at > 0", run_id)
     if row is None:
         return 0.0
-    owner, author, rate, began_at = row
+    tx.run("UPDATE items SET began_at = 0 WHERE run_id = ?", run_id)
+    return charge(tx, row, now)
+
+
+def charge(tx: Tx, account: Row | None, now: float) -> float:
+    """Add an attempt that is over to what was spent, and return its cost."""
+    if account is None or not account[3]:
+        return 0.0
+    owner, author, rate, began_at = account
     hours = max(now - began_at, 0.0) / 3600
     tx.run(
         'INSERT INTO spending (entity, month, "user", hours, money) VALUES (?, ?, ?, ?, ?) '
@@ -71,5 +83,4 @@ def bill(tx: Tx, run_id: str, now: float) -> float:
         hours,
         hours * rate,
     )
-    tx.run("UPDATE items SET began_at = 0 WHERE run_id = ?", run_id)
     return float(hours * rate)
