@@ -60,8 +60,9 @@ def _from_status(status: int, code: str, message: str, uri: str) -> WindlassErro
         return AccessError(text, where=uri, hint=CREDENTIALS_HINT, context=facts)
     if status == 507 or facts["code"] == "InsufficientAccountPermissions":
         return NoSpaceError(text, where=uri, context=facts)
-    busy = status >= 500 or status in (408, 429) or facts["code"] in ("Md5Mismatch", "Crc64Mismatch")
-    return StorageError(text, where=uri, context=facts, retryable=busy)
+    damaged = facts["code"] in ("Md5Mismatch", "Crc64Mismatch") or (status == 400 and "contentMD5" in message)
+    busy = status >= 500 or status in (408, 429)
+    return StorageError(text, where=uri, context=facts, retryable=busy or damaged)
 
 
 @contextlib.contextmanager

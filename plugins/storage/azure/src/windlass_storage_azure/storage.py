@@ -19,7 +19,7 @@ from windlass.errors import (
 )
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import RangeStream, Source, ahead
+from windlass.transfer import RangeStream, Source, again, ahead
 from windlass_storage_azure.addresses import Address, parse
 from windlass_storage_azure.client import Clients
 from windlass_storage_azure.config import AzureConfig
@@ -160,7 +160,8 @@ class AzureStorage(Storage):
                         raise
             send = put_whole if small else put_blocks
             try:
-                found = send(self._clients.blob(where), self._config, opened, uri, if_absent=if_absent)
+                blob = self._clients.blob(where)
+                found = again(lambda: send(blob, self._config, opened, uri, if_absent=if_absent), waits=(0.3,))
             except ObjectChangedError:
                 if not if_absent:
                     raise

@@ -194,7 +194,8 @@ def failure(status: int, body: bytes, where: str) -> WindlassError:
         return AccessError(text, where=where, hint=CREDENTIALS_HINT, context=facts)
     if status == 507:
         return NoSpaceError(text, where=where, context=facts)
-    return StorageError(text, where=where, context=facts, retryable=status >= 500 or status in (408, 429))
+    damaged = status == 400 and "crc32c" in message.lower()
+    return StorageError(text, where=where, context=facts, retryable=status >= 500 or status in (408, 429) or damaged)
 
 
 def fsspec_options(config: GcsConfig, context: Context) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from windlass.errors import (
 )
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import Page, RangeStream, Source, ahead, list_ranges
+from windlass.transfer import Page, RangeStream, Source, again, ahead, list_ranges
 from windlass_storage_gcs.client import CREDENTIALS_HINT, Client, object_path
 from windlass_storage_gcs.config import GcsConfig
 from windlass_storage_gcs.resources import FIELDS, Listing, Resource
@@ -196,18 +196,18 @@ class GcsStorage(Storage):
                     if error.context.get("code") == "bucket":
                         raise
             try:
-                if small:
-                    found = put_whole(self._client, where.bucket, where.name, opened, if_absent=if_absent)
-                else:
-                    found = put_resumable(
-                        self._client, self._journals, where.bucket, where.name, opened, self._config.chunk_size,
-                        if_absent=if_absent,
-                    )  # fmt: skip
+                found = again(lambda: self._send(where, opened, small, if_absent), waits=(0.3,))
             except ObjectChangedError:
                 if not if_absent:
                     raise
                 return self._stat(where)  # it was there already, or somebody was faster
         return _info(where, found)
+
+    def _send(self, where: Address, source: Source, small: bool, if_absent: bool) -> Resource:
+        if small:
+            return put_whole(self._client, where.bucket, where.name, source, if_absent=if_absent)
+        chunk = self._config.chunk_size
+        return put_resumable(self._client, self._journals, where.bucket, where.name, source, chunk, if_absent=if_absent)
 
     def delete(self, uris: Sequence[str]) -> None:
         """See `Storage.delete`."""

@@ -24,6 +24,10 @@ _MAX_AGE = 6 * 86400.0  # sessions last a week
 _READ = 8 << 20
 
 
+class _Dropped(StorageError):
+    """The session is no more: refused at its end, or too old."""
+
+
 def _checksum(source: Source) -> str:
     import google_crc32c
 
@@ -99,6 +103,8 @@ def put_resumable(
                 with contextlib.suppress(WindlassError):
                     client.request("DELETE", journal.upload, where=uri, good=(200, 204, 404, 410, 499), retry=False)
                 journal.forget()
+            if isinstance(error, _Dropped):  # a new call begins a new session
+                raise StorageError(error.message, where=uri, retryable=True) from error
             raise
         journal.forget()
         return position
@@ -113,12 +119,14 @@ def _send(client: Client, session: str, source: Source, start: int, chunk: int, 
             "PUT", session, where=uri, body=source.read(start, length), headers=headers, good=(200, 201, 308),
             retry=False,
         )  # fmt: skip
+    except ObjectNotFoundError:
+        raise _Dropped("the store dropped the upload", where=uri) from None
     except StorageError as error:
         if not error.retryable:
             raise
         position = _position(client, session, source.size, uri)
         if position is None:
-            raise StorageError("the store dropped the upload", where=uri, retryable=True) from error
+            raise _Dropped(error.message, where=uri) from error
         if position == start:
             raise
         return position
