@@ -10,6 +10,7 @@ import pytest
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
+from windlass.artifacts.statcache import StatCache
 from windlass.errors import ArtifactNotFoundError, ConflictError, IntegrityError, UsageError
 
 Snapshot = Callable[[Path | str], dict[str, bytes]]
@@ -472,3 +473,38 @@ def test_interchange_digest(engine: ArtifactEngine) -> None:
     with artifact.new_file("file1.txt") as file:
         file.write("hello")
     assert engine.log(artifact).interchange_digest() == "a00c2239f036fb656c1dcbf9a32d89b4"
+
+
+def test_an_unchanged_listing_is_recognised_as_a_whole(
+    engine: ArtifactEngine, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put() -> Artifact:
+        artifact = Artifact("data", "dataset")
+        artifact.add_dir(tree)
+        return engine.log(artifact)
+
+    put()
+    time.sleep(0.1)  # files are not racy any more
+    for path in tree.rglob("*"):
+        path.touch()
+    time.sleep(0.1)
+    assert put().version == "v0"
+    assert put().version == "v0"
+    monkeypatch.setattr(StatCache, "find", lambda *_: pytest.fail("a file was looked up"))
+    assert put().version == "v0"
+    monkeypatch.undo()
+    (tree / "twin").write_text("other")
+    assert put().version == "v1"
+    (tree / "twin").unlink()
+    assert put().version == "v2"
+
+
+def test_below_a_folder_that_is_not_utf8(engine: ArtifactEngine, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(folder)
+    with open(folder + b"/f", "w") as file:
+        file.write("x")
+    for _ in range(2):
+        artifact = Artifact("data", "t")
+        artifact.add_dir(os.fsdecode(folder))
+        assert engine.log(artifact).version == "v0"

@@ -250,6 +250,10 @@ class ArtifactEngine(ArtifactReading):
         done: Callable[[int], None] = lambda _: None,
     ) -> tuple[list[Entry], str, ArtifactVersion | None]:
         """Turn all items into entries, storing what is not stored; entries by path, digest, a version that has it."""
+        items = list(draft.items.values())
+        digest = cache.listing(items)
+        if digest and (same := self._version_with(ref, digest)) is not None:
+            return [], digest, same
         entries: dict[str, Entry] = {}
         unread: list[Source] = []
         for path, item in draft.items.items():
@@ -265,6 +269,7 @@ class ArtifactEngine(ArtifactReading):
             digest = self._digest(entries.values())
             same = self._version_with(ref, digest)
             if same is not None:
+                cache.remember_listing(items, digest)
                 return [], digest, same
         session.begin()
         unread += self._lost(draft, entries)

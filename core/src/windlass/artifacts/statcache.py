@@ -7,9 +7,11 @@ remembered.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,6 +42,7 @@ class _File(msgspec.Struct, array_like=True):
 
 
 _decode = msgspec.msgpack.Decoder(_File).decode
+_decode_listing = msgspec.msgpack.Decoder(tuple[bytes, str]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -78,6 +81,39 @@ class StatCache:
         elif rows.pop(source.file, None) is not None:
             self._changed.add(source.root)
 
+    def listing(self, sources: Sequence[object]) -> str:
+        """The artifact digest that was remembered for exactly these files with exactly this stat data, or empty.
+
+        It spares decoding what is remembered of each file. Sources that come in another order are not recognised.
+        """
+        path, summary = self._summary(sources)
+        if path is None:
+            return ""
+        try:
+            found, digest = _decode_listing(path.read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return ""
+        return digest if found == summary else ""
+
+    def remember_listing(self, sources: Sequence[object], digest: str) -> None:
+        """Remember the artifact digest of files, of which all are remembered."""
+        if any(isinstance(source, Source) and self.find(source) is None for source in sources):
+            return
+        path, summary = self._summary(sources)
+        if path is not None:
+            _replace(path, (summary, digest))
+
+    def _summary(self, sources: Sequence[object]) -> tuple[Path | None, bytes]:
+        """Where the listing is remembered, and what it looks like; no place when it holds more than files."""
+        roots = {source.root if isinstance(source, Source) else "" for source in sources}
+        if self._folder is None or not roots or "" in roots:
+            return None, b""
+        place = self._path("\0".join(("listing", *sorted(roots))))
+        try:
+            return place, bytes.fromhex(digest_of(_encode(sources))[7:])
+        except UnicodeEncodeError:  # a folder above them has a name that is not UTF-8
+            return None, b""
+
     def save(self, present: dict[str, set[str]] | None = None) -> None:
         """Write what changed. `present` names per root all files there are; others are forgotten."""
         if self._folder is None:
@@ -87,14 +123,7 @@ class StatCache:
             keep = present.get(root) if present else None
             if keep is not None and len(rows) > 2 * len(keep) + 1000:
                 rows = {file: known for file, known in rows.items() if file in keep}
-            path = self._path(root)
-            temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(_encode(_File(_FORMAT, root, rows)))
-                os.replace(temporary, path)
-            except OSError:  # a cache that cannot be written costs time, nothing else
-                temporary.unlink(missing_ok=True)
+            _replace(self._path(root), _File(_FORMAT, root, rows))
         self._changed.clear()
 
     def _rows(self, root: str) -> dict[str, Known]:
@@ -117,6 +146,17 @@ class StatCache:
         assert self._folder is not None
         key = digest_of(f"{self._scope}\0{root}".encode(errors="surrogateescape"))
         return self._folder / key[7:47]
+
+
+def _replace(path: Path, value: object) -> None:
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(_encode(value))
+        os.replace(temporary, path)
+    except (OSError, UnicodeEncodeError):  # a cache that cannot be written costs time, nothing else
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def now_ns() -> int:
