@@ -60,7 +60,7 @@ def test_webserver_and_daemon(
     """The pages' own API shows the metadata; the daemon turns a moved alias into a materialization."""
     folder = tmp_path / "dagster"
     folder.mkdir()
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     with dg.DagsterInstance.get() as instance:
         assert materialize(definitions, instance).success

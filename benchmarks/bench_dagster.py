@@ -1,0 +1,108 @@
+"""The Dagster IO manager against Dagster's own FilesystemIOManager: write and read, as ratios.
+
+    python benchmarks/bench_dagster.py [--small N] [--large MEGABYTES]
+
+Small: a chain of assets with small values in one run; what Dagster itself takes is in both, with its events in SQLite
+files as every deployment has them, and in memory as in unit tests. Large: one array, written by one asset and read by another. Both on the embedded store, with verification. Targets:
+3 × for small values, 1.2 × for a large one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+try:
+    import dagster as dg
+    import numpy as np
+except ImportError as error:
+    print(f"skipped: {error}")
+    sys.exit(0)
+
+from dagster_windlass import WindlassArtifactsIOManager, WindlassResource
+
+warnings.filterwarnings("ignore")
+
+
+def chain(length: int, value: Callable[[int], Any]) -> list[Any]:
+    return [link(number, value) for number in range(length)]
+
+
+def link(number: int, value: Callable[[int], Any]) -> Any:
+    if number == 0:
+
+        @dg.asset(name="a0")
+        def first() -> Any:
+            return value(0)
+
+        return first
+
+    @dg.asset(name=f"a{number}", ins={"before": dg.AssetIn(f"a{number - 1}")})
+    def following(before: Any) -> Any:
+        return value(number)
+
+    return following
+
+
+def seconds(assets: list[Any], manager: Any, times: int, storage: str) -> float:
+    took = []
+    for _ in range(times):
+        place = dg.DagsterInstance.local_temp(storage) if storage else dg.DagsterInstance.ephemeral()
+        with place as instance:
+            start = time.perf_counter()
+            assert dg.materialize(assets, resources={"io_manager": manager}, instance=instance).success
+            took.append(time.perf_counter() - start)
+    return statistics.median(took)
+
+
+def compare(title: str, assets: list[Any], folder: str, times: int, storage: str = "") -> float:
+    ours = WindlassArtifactsIOManager(
+        windlass=WindlassResource(home=f"{folder}/home", entity="bench", project="bench"), base_dir=f"{folder}/base"
+    )
+    theirs = dg.FilesystemIOManager(base_dir=f"{folder}/files")
+    seconds(assets, ours, 1, storage)
+    seconds(assets, theirs, 1, storage)
+    own, other = seconds(assets, ours, times, storage), seconds(assets, theirs, times, storage)
+    ratio = own / other
+    print(f"{title}: {own:.3f} s, FilesystemIOManager {other:.3f} s, ratio {ratio:.2f}")
+    return ratio
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", type=int, default=20, help="assets in the chain")
+    parser.add_argument("--large", type=int, default=1000, help="megabytes of the array; 0: leave it out")
+    chosen = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    folder = tempfile.mkdtemp(prefix="windlass-bench-")
+    try:
+        counter = iter(range(10**9))
+        small = chain(chosen.small, lambda number: {"n": next(counter)})
+        os.mkdir(f"{folder}/dagster")
+        compare(f"{chosen.small} small values, Dagster's events on disk", small, folder, 5, f"{folder}/dagster")
+        compare(f"{chosen.small} small values, Dagster's events in memory", small, folder, 5)
+        if chosen.large:
+            random = np.random.default_rng(0)
+            data = random.integers(0, 255, chosen.large * 1_000_000, dtype=np.uint8)
+
+            def changed(number: int) -> Any:
+                data[:8] = np.frombuffer(next(counter).to_bytes(8, "little"), dtype=np.uint8)
+                return data if number == 0 else None
+
+            compare(f"an array of {chosen.large} MB", chain(2, changed), folder, times=3)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
