@@ -257,3 +257,50 @@ def test_requirements_that_the_agent_lacks_are_only_named_when_the_queue_wants_n
     run = json.loads(typed("launch", "-u", "code", "-q", "q", "--json"))["id"]
     typed("launch-agent", "-q", "q", "--drain")
     assert "WARNING: requirements.txt asks for no-such-package-of-ours" in typed("run", "logs", "--build", run)
+
+
+def test_a_run_says_where_it_comes_from(home) -> None:
+    import base64
+
+    from windlass.trust.keys import generate_key
+
+    program = """
+import windlass
+with windlass.init() as run:
+    model = windlass.Artifact("model", type="model")
+    with model.new_file("m.txt") as file:
+        file.write("x")
+    run.log_artifact(model)
+"""
+    write("code", main__py=program)
+    typed("queue", "create", "q", "-r", "process", "--open", "resource_args.env")
+    args = json.dumps({"env": ["A=1"]})
+    run = json.loads(typed("launch", "-u", "code", "-q", "q", "-R", args, "--json"))["id"]
+    typed("launch-agent", "-q", "q", "--drain")
+    said = json.loads(typed("run", "provenance", run))
+    assert [entry["name"] for entry in said["subject"]][1:] == ["ann/uncategorized/model:v0"]
+    build = said["predicate"]["buildDefinition"]
+    assert build["resolvedDependencies"][0]["name"] == "ann/uncategorized/code-code:v0"
+    assert build["resolvedDependencies"][0]["digest"]["blake3"]
+    assert build["internalParameters"]["resource_args"] == {"env": ["A=1"]}
+    key = generate_key("key")
+    envelope = json.loads(typed("run", "provenance", run, "--key", "key"))
+    body, (signature,) = base64.b64decode(envelope["payload"]), envelope["signatures"]
+    assert json.loads(body) == said
+    kind = envelope["payloadType"].encode()
+    data = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
+    assert key.public().verifies(base64.b64decode(signature["sig"]), data)
+    again = subprocess.run(
+        [sys.executable, "-m", "windlass_cli", "run", "retry", run, "--exact", "--json"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "not pinned: packages: those installed beside the agent" in again.stderr
+    Path("q.yaml").write_text("nice: 1\n")
+    typed("queue", "update", "q", "-c", "q.yaml")
+    again = subprocess.run(
+        [sys.executable, "-m", "windlass_cli", "run", "retry", run, "--exact"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "the queue's config, which has changed: nice" in again.stderr
+    typed("launch-agent", "-q", "q", "--drain")
+    assert [r["state"] for r in json.loads(typed("run", "list", "--json"))] == ["finished"] * 3

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import windlass
 from windlass.errors import RunnerError, StoreUnavailableError, WindlassError
 from windlass.ids import attempt_id
 from windlass.launch.plan import RunPlan, plan_run
+from windlass.launch.provenance import KEY, record
 from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
@@ -98,6 +100,7 @@ class Submission:
                 phase=RunPhase.STARTING,
                 host=services.host if self.capabilities.host_bound else None,
                 image=ready.image or None,
+                config=self._origin(ready),
                 timings=self.queued() | ready.timings,
             )
         )
@@ -155,6 +158,12 @@ class Submission:
         if self._interrupted:
             self._preparation.interrupt()
         return self._preparation.run()
+
+    def _origin(self, ready: Prepared) -> dict[str, Any]:
+        """Where the run comes from, beside what its own code records."""
+        known = self._record.run.config.get("_windlass") or {}
+        found = record(self.plan, digest=ready.digest, requirements=ready.requirements, agent=windlass.__version__)
+        return {"_windlass": {**known, KEY: found}}
 
     def _secrets(self) -> dict[str, str]:
         """Secret variables: those that this agent gives to all jobs, and those of the queue."""

@@ -47,6 +47,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "logs": (f"{_C}.run:logs", "Print the output of a run; -f follows it."),
         "stop": (f"{_C}.run:stop", "Ask for the end of runs."),
         "retry": (f"{_C}.run:retry", "Launch the same again as a new run."),
+        "provenance": (f"{_C}.provenance:provenance", "Where a run comes from, as an in-toto statement."),
         "delete": (f"{_C}.run:delete", "Delete runs that are over."),
     },
     "job": {

@@ -178,9 +178,10 @@ def wait_for(state: State, run_id: str) -> Run:
 
 @click.command()
 @click.argument("run_id")
+@click.option("--exact", is_flag=True, help="Pin all that can be pinned, and say what cannot.")
 @json_option
 @pass_state
-def retry(state: State, run_id: str, as_json: bool) -> None:
+def retry(state: State, run_id: str, exact: bool, as_json: bool) -> None:
     """Launch what the run RUN_ID ran again, with the same inputs, as a new run on its queue."""
     from windlass.errors import UsageError
     from windlass.ids import new_run_id
@@ -194,10 +195,17 @@ def retry(state: State, run_id: str, as_json: bool) -> None:
         )  # fmt: skip
     if not old.state.is_terminal:
         raise UsageError(f"run {run_id} is {old.state}", where="run retry", hint=f"windlass run stop {run_id}")
+    spec, queue = old.spec, QueueRef(entity=old.entity, name=old.queue)
+    if exact:
+        from windlass.launch.provenance import pinned
+
+        spec, loose = pinned(old, state.store.queues.get(queue))
+        for what in loose:
+            note(f"not pinned: {what}")
     item = NewItem(
-        run_id=new_run_id(), queue=QueueRef(entity=old.entity, name=old.queue), spec=old.spec, name=old.name,
+        run_id=new_run_id(), queue=queue, spec=spec, name=old.name,
         project=old.project, entity=old.entity, author=state.store.whoami().name, priority=old.priority,
-        config=dict(old.spec.run_config),
+        config=dict(spec.run_config),
     )  # fmt: skip
     (new,) = state.store.queues.enqueue([item])
     if as_json:
