@@ -19,14 +19,24 @@ if TYPE_CHECKING:
     from windlass.errors import WindlassError
 
 _LOW_SPACE = 1 << 30
+_PROBE = b"written by windlass doctor\n"
+_KINDS = ("builder", "runner", "registry", "environment", "storage", "serializer", "metastore")
+
+Row = tuple[str, str, str]
 
 
 @click.command()
+@click.option("-c", "--config", "path", default=None, metavar="FILE", help="launch-config.yaml of the agent.")
+@click.option("-q", "--queue", "queues", multiple=True, help="Queue that an agent is to serve. May be repeated.")
 @json_option
 @pass_state
-def doctor(state: State, as_json: bool) -> int:
-    """Find out what works here and what does not. Exit code 1 when something that is needed does not work."""
-    rows = list(_checks(state))
+def doctor(state: State, path: str | None, queues: tuple[str, ...], as_json: bool) -> int:
+    """Find out what works here and what does not. Exit code 1 when something that is needed does not work.
+
+    Tries plugins, metadata store and blob store, and what the agent's configuration names: environment, registry,
+    builder, queues and their runners.
+    """
+    rows = list(_checks(state, path, queues))
     if as_json:
         keys = ("check", "status", "detail")
         print_json([dict(zip(keys, row, strict=True)) for row in rows])
@@ -35,24 +45,50 @@ def doctor(state: State, as_json: bool) -> int:
     return 1 if any(status == "problem" for _, status, _ in rows) else 0
 
 
-def _checks(state: State) -> Iterator[tuple[str, str, str]]:
+def _checks(state: State, path: str | None, queues: tuple[str, ...]) -> Iterator[Row]:
     from windlass import __version__
 
     yield "windlass", "ok", f"{__version__}, Python {platform.python_version()}"
     yield _home(state)
-    yield _try("metadata store", state.settings.store_url, partial(_check_store, state))
-    for kind in ("builder", "runner", "registry", "environment", "storage", "serializer", "metastore"):
-        for info, found in state.app.catalog(kind).get_all():
-            if isinstance(found, Exception):
-                yield f"{kind} {info.name}", "problem", str(found)
-    for name in ("process", "docker"):
-        if name in state.app.runners.names():
-            yield _try(f"runner {name}", "ready", partial(_check_runner, state, name), needed=name == "process")
+    store = _try("metadata store", state.settings.store_url, partial(_check_store, state))
+    yield store
+    if store[1] == "ok":
+        yield _try("blob store", "written and read back", partial(_check_blobs, state))
+    yield from _plugins(state)
+    yield from _agent(state, path, queues, reachable=store[1] == "ok")
     git = shutil.which("git")
     yield "git", "ok" if git else "warning", git or "not installed: git jobs cannot be launched here"
 
 
-def _home(state: State) -> tuple[str, str, str]:
+def _plugins(state: State) -> Iterator[Row]:
+    count = 0
+    for kind in _KINDS:
+        for info, found in state.app.catalog(kind).get_all():
+            count += 1
+            if isinstance(found, Exception):
+                yield f"{kind} {info.name}", "problem", str(found)
+    yield "plugins", "ok", f"{count} found"
+
+
+def _agent(state: State, path: str | None, queues: tuple[str, ...], *, reachable: bool) -> Iterator[Row]:
+    from windlass.errors import WindlassError
+
+    try:
+        from windlass_agent.config import load
+        from windlass_agent.doctor import examine
+    except ImportError:
+        yield "agent", "warning", "not installed: nothing can be run here; pip install windlass-agent"
+        return
+    try:
+        config = load(path, {"queues": queues})
+    except WindlassError as error:
+        yield "agent's configuration", "problem", _short(error)
+        return
+    for found in examine(config, state.app, state.store if reachable else None):
+        yield found.check, found.status, found.detail
+
+
+def _home(state: State) -> Row:
     home = state.settings.home
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -68,23 +104,34 @@ def _check_store(state: State) -> None:
     state.store.check()  # opening it may fail as well
 
 
-def _check_runner(state: State, name: str) -> None:
-    runner = state.app.create_runner(name)
-    try:
-        runner.check()
-    finally:
-        runner.close()
+def _check_blobs(state: State) -> None:
+    from windlass.artifacts.digest import digest_of
+    from windlass.errors import IntegrityError
+
+    digest = digest_of(_PROBE)  # always the same few bytes, so asking often leaves one blob at most
+    state.store.blobs.put(digest, _PROBE)
+    with state.store.blobs.open(digest) as file:
+        found = file.read()
+    if found != _PROBE:
+        raise IntegrityError(
+            f"wrote {len(_PROBE)} bytes and read {len(found)} others back", where=digest, hint="Check the disk."
+        )
 
 
-def _try(check: str, detail: str, call: Callable[[], None], *, needed: bool = True) -> tuple[str, str, str]:
+def _try(check: str, detail: str, call: Callable[[], None]) -> Row:
     from windlass.errors import WindlassError
 
     try:
         call()
     except WindlassError as error:
-        return check, "problem" if needed else "warning", _short(error)
+        return check, "problem", _short(error)
     return check, "ok", detail
 
 
 def _short(error: WindlassError) -> str:
-    return f"{error.message}; {error.hint}" if error.hint else error.message
+    from windlass.errors import ConfigError
+
+    text = error.message
+    if isinstance(error, ConfigError) and error.problems:
+        text += ": " + "; ".join(str(problem) for problem in error.problems)
+    return f"{text}; {error.hint}" if error.hint else text

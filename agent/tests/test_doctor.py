@@ -1,0 +1,63 @@
+"""What is found before the first job finds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from windlass_agent.config import AgentConfig
+from windlass_agent.doctor import examine
+
+
+def findings(world: Any, store: bool = True, **config: Any) -> dict[str, Any]:
+    found = examine(AgentConfig(**config), world.app, world.store if store else None)
+    return {finding.check: finding for finding in found}
+
+
+def test_all_is_well(world: Any) -> None:
+    found = findings(world, queues=("q",), builder={"type": "noop"})
+    assert {name: each.status for name, each in found.items() if not name.startswith("runner docker")} == {
+        "builder noop": "warning",
+        "queue q": "ok",
+        "runner process": "ok",
+        "API for jobs on process": "ok",
+    }
+    assert "builds images" in found["builder noop"].detail
+
+
+def test_each_thing_that_would_fail(world: Any) -> None:
+    socket = f"unix://{world.home}/none.sock"
+    found = findings(
+        world,
+        queues=("q", "nowhere"),
+        builder={"type": "docker", "docker-host": socket, "destination": "127.0.0.1:1/team"},
+        runners={"docker": {"docker-host": socket}, "nonesuch": {}},
+    )
+    wrong = {name: each.detail for name, each in found.items() if each.status == "problem"}
+    assert set(wrong) == {
+        "registry", "builder docker", "queue nowhere", "runner docker", "runner nonesuch",
+    }  # fmt: skip
+    assert "there: q" in wrong["queue nowhere"]
+    assert "none.sock" in wrong["builder docker"]
+    assert "none.sock" in wrong["runner docker"]
+
+
+def test_without_its_environment_nothing_works(world: Any) -> None:
+    found = findings(world, environment={"type": "nonesuch"}, queues=("q",))
+    assert found["environment nonesuch"].status == "problem"
+    assert found["runner process"].status == "problem", "the agent would not start"
+
+
+def test_what_nobody_asked_for_is_no_problem(world: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{world.home}/none.sock")
+    found = findings(world)
+    assert found["runner docker"].status == "warning"
+    assert found["builder"].status == "warning"
+
+
+def test_a_paused_queue_and_no_store(world: Any) -> None:
+    from attrs import evolve
+
+    queue = world.queue("still")
+    world.store.queues.update(evolve(queue, paused=True))
+    assert findings(world, queues=("still",))["queue still"].status == "warning"
+    assert "queue still" not in findings(world, store=False, queues=("still",))

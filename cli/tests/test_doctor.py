@@ -1,0 +1,64 @@
+"""``windlass doctor`` says what would fail, and what to do about it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass_cli.main import run as windlass
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in ("WINDLASS_BASE_URL", "WINDLASS_API_KEY", "WINDLASS_LAUNCH_QUEUES"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*words: str, code: int = 0) -> dict[str, tuple[str, str]]:
+        assert windlass(["doctor", "--json", *words]) == code
+        return {row["check"]: (row["status"], row["detail"]) for row in json.loads(capsys.readouterr().out)}
+
+    return call
+
+
+def test_a_fresh_home(doctor: Any) -> None:
+    found = doctor()
+    for check in ("windlass", "home", "metadata store", "blob store", "plugins", "runner process"):
+        assert found[check][0] in ("ok", "warning"), found[check]
+    assert found["blob store"] == ("ok", "written and read back")
+
+
+def test_a_queue_that_is_not_there(doctor: Any) -> None:
+    status, detail = doctor("-q", "nope", code=1)["queue nope"]
+    assert status == "problem"
+    assert "windlass queue create" in detail
+
+
+def test_a_mistake_in_the_configuration(doctor: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("max_jbos: 3\n")
+    status, detail = doctor("-c", str(path), code=1)["agent's configuration"]
+    assert status == "problem"
+    assert "c.yaml:1" in detail
+    assert "max_jobs" in detail
+
+
+def test_a_store_that_cannot_be_opened(doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDLASS_BASE_URL", f"sqlite:///{tmp_path}")  # a directory
+    found = doctor("-q", "q", code=1)
+    assert found["metadata store"][0] == "problem"
+    assert "blob store" not in found
+    assert "queue q" not in found
+
+
+def test_blobs_that_do_not_come_back(doctor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from windlass.artifacts.blobstore import StorageBlobStore
+    from windlass.errors import NoSpaceError
+
+    def full(self: Any, *args: Any) -> None:
+        raise NoSpaceError("no space left on device", hint="Free some.")
+
+    monkeypatch.setattr(StorageBlobStore, "put", full)
+    assert doctor(code=1)["blob store"] == ("problem", "no space left on device; Free some.")
