@@ -3,8 +3,8 @@
     python benchmarks/bench_dagster.py [--small N] [--large MEGABYTES]
 
 Small: a chain of assets with small values in one run; what Dagster itself takes is in both, with its events in SQLite
-files as every deployment has them, and in memory as in unit tests. Large: one array, written by one asset and read by another. Both on the embedded store, with verification. Targets:
-3 × for small values, 1.2 × for a large one.
+files as every deployment has them, and in memory as in unit tests. Large: one array, written by one asset and read by
+another. Both on the embedded store, with verification. Targets: 3 × for small values, 1.2 × for a large one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def link(number: int, value: Callable[[int], Any]) -> Any:
         return first
 
     @dg.asset(name=f"a{number}", ins={"before": dg.AssetIn(f"a{number - 1}")})
-    def following(before: Any) -> Any:
+    def following(before: Any) -> Any:  # noqa: ARG001
         return value(number)
 
     return following
@@ -87,7 +87,7 @@ def main() -> None:
     folder = tempfile.mkdtemp(prefix="windlass-bench-")
     try:
         counter = iter(range(10**9))
-        small = chain(chosen.small, lambda number: {"n": next(counter)})
+        small = chain(chosen.small, lambda _number: {"n": next(counter)})
         os.mkdir(f"{folder}/dagster")
         compare(f"{chosen.small} small values, Dagster's events on disk", small, folder, 5, f"{folder}/dagster")
         compare(f"{chosen.small} small values, Dagster's events in memory", small, folder, 5)

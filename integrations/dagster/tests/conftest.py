@@ -34,7 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Dagster warns of its own beta features and of what the samples use that it will drop."""
     for item in items:
         if HERE in Path(item.path).parents:
-            for rule in ("ignore::DeprecationWarning", "ignore:.*(beta|preview|deprecated|superseded).*", "ignore::ResourceWarning"):
+            for rule in (
+                "ignore::DeprecationWarning",
+                "ignore:.*(beta|preview|deprecated|superseded).*",
+                "ignore::ResourceWarning",
+            ):
                 item.add_marker(pytest.mark.filterwarnings(rule))
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - queries and command lines
 """The example project: whole in one process, and under a real webserver and daemon."""
 
 import importlib
@@ -49,14 +50,18 @@ def test_whole(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Non
     assert event.metadata["dagster/row_count"].value == 10
     with windlass.Api(windlass.Settings(entity="my_entity", project="digits")) as api:
         names = {c.name for c in api.artifact_collections() if c.type not in ("code", "job")}
-        assert names == {f"images.{n}" for n in range(10)} | {"training_set", "test_set", "model", "onnx_model", "report"}
+        assert names == {f"images.{n}" for n in range(10)} | {
+            "training_set",
+            "test_set",
+            "model",
+            "onnx_model",
+            "report",
+        }
         assert api.artifact("model").logged_by() != done.run_id  # the launched run made it
 
 
 @pytest.mark.service("dagster-webserver")
-def test_webserver_and_daemon(
-    definitions: dg.Definitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_webserver_and_daemon(definitions: dg.Definitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pages' own API shows the metadata; the daemon turns a moved alias into a materialization."""
     folder = tmp_path / "dagster"
     folder.mkdir()

@@ -16,7 +16,7 @@ import pytest
 import windlass
 from dagster_windlass import WindlassArtifactsIOManager, WindlassResource
 
-PROJECT = '''
+PROJECT = """
 import sys
 import dagster as dg
 from dagster_windlass import WindlassArtifactsIOManager, WindlassResource
@@ -55,7 +55,7 @@ if __name__ == "__main__":
         done = dg.execute_job(dg.reconstructable(make_job), instance=instance, raise_on_error=True)
         assert done.success
         print(done.run_id)
-'''
+"""
 
 
 def run_processes(tmp_path: Path, width: int) -> str:
@@ -108,7 +108,7 @@ def test_twenty_at_once(tmp_path: Path, api: windlass.Api) -> None:
     assert {run.id for run in api.runs()} == runs
 
 
-KILLED = '''
+KILLED = """
 import os, sys, time
 import dagster as dg
 import windlass.artifacts.engine as engine
@@ -127,7 +127,7 @@ def big():
 manager = WindlassArtifactsIOManager(windlass=WindlassResource(entity="my_entity", project="my_project"))
 with dg.DagsterInstance.ephemeral() as instance:
     dg.materialize([big], resources={"io_manager": manager}, instance=instance)
-'''
+"""
 
 
 @pytest.mark.slow

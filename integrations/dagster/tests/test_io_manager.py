@@ -102,7 +102,7 @@ def test_several_partitions_lazily(run: Any, api: windlass.Api, instance: dg.Dag
 def test_a_dict_of_the_runs_keys_is_several_partitions(run: Any, api: windlass.Api) -> None:
     @dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run())
     def many(context):
-        return {day: 1 for day in context.partition_keys}
+        return dict.fromkeys(context.partition_keys, 1)
 
     assert run(many, tags=RANGE).success
     assert len(api.artifact_collections()) == 3
@@ -217,7 +217,9 @@ def test_projects_do_not_mix(run: Any, manager: Any, tmp_path: Path) -> None:
         assert run(value, reader, resources={"io_manager": scoped}).output_for_node("reader") == project
 
 
-def test_load_asset_value_outside_a_run(run: Any, manager: Any, instance: dg.DagsterInstance, api: windlass.Api) -> None:
+def test_load_asset_value_outside_a_run(
+    run: Any, manager: Any, instance: dg.DagsterInstance, api: windlass.Api
+) -> None:
     @dg.asset
     def value():
         return 7

@@ -1,3 +1,4 @@
+# ruff: noqa: B007, G004, ICN001, N806, PT030 - the samples are as people have them
 """The samples that other tools' documentation has taught people, under our names: every one of them runs.
 
 What differs from those texts, and why: an op takes no ``io_manager_key`` (Dagster raises TypeError), so the job's IO
@@ -444,9 +445,7 @@ def test_joblib(run: Any) -> None:
     @asset(
         name="my_joblib_serialized_model",
         compute_kind="Python",
-        metadata={
-            "windlass_artifact_configuration": {"type": "model", "serialization_module": {"name": "joblib"}}
-        },
+        metadata={"windlass_artifact_configuration": {"type": "model", "serialization_module": {"name": "joblib"}}},
         io_manager_key="windlass_artifacts_manager",
     )
     def create_model_serialized_with_joblib():

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the project is one text
 """Dagster's own work on queues: steps by the executor, runs by the run launcher. With real agents and processes."""
 
 import os
@@ -18,7 +19,7 @@ from windlass.models.queue import Queue
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-PROJECT = '''
+PROJECT = """
 import os, signal, time
 import dagster as dg
 from dagster_windlass import WindlassArtifactsIOManager, WindlassResource
@@ -62,7 +63,7 @@ if __name__ == "__main__":
         for event in done.all_events:
             if event.is_step_failure or "Windlass run" in (event.message or ""):
                 print(event.message, event.event_specific_data)
-'''
+"""
 
 
 @pytest.fixture
@@ -111,8 +112,10 @@ def test_run_launcher(project: Path, api: windlass.Api) -> None:
     (project / "dagster" / "dagster.yaml").write_text(
         "telemetry: {enabled: false}\n"
         "run_launcher:\n  module: dagster_windlass.run_launcher\n  class: WindlassRunLauncher\n"
-        "  config: {queue: workers, entity: my_entity, project: my_project, working_directory: '%s'}\n"
-        "run_coordinator:\n  module: dagster._core.run_coordinator\n  class: DefaultRunCoordinator\n" % project
+        "  config: {queue: workers, entity: my_entity, project: my_project, working_directory: '"
+        + str(project)
+        + "'}\n"
+        "run_coordinator:\n  module: dagster._core.run_coordinator\n  class: DefaultRunCoordinator\n"
     )
     for job, wanted in (("short_job", dg.DagsterRunStatus.SUCCESS), ("long_job", dg.DagsterRunStatus.CANCELED)):
         launched = subprocess.run(
@@ -123,10 +126,10 @@ def test_run_launcher(project: Path, api: windlass.Api) -> None:
         with dg.DagsterInstance.get() as instance:
             (run,) = instance.get_runs(dg.RunsFilter(job_name=job))
             if job == "long_job":
-                _until(lambda: (project / "dagster" / "begun").exists())
+                _until((project / "dagster" / "begun").exists)
                 assert instance.run_launcher.check_run_worker_health(run).status.name == "RUNNING"
                 assert instance.run_launcher.terminate(run.run_id)
-            _until(lambda: instance.get_run_by_id(run.run_id).is_finished)
+            _until(lambda run_id=run.run_id: instance.get_run_by_id(run_id).is_finished)
             assert instance.get_run_by_id(run.run_id).status is wanted
     assert api.artifact("second").get("output") == 2
 

@@ -1,21 +1,23 @@
 """Asset checks: the content is what was recorded, an alias is there, inputs are recorded, a signature holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
 
-from windlass.artifacts.artifact import Artifact
-from windlass.errors import ArtifactNotFoundError, WindlassError
 from dagster_windlass.client import WindlassClient
 from dagster_windlass.names import readable_names
+from windlass.artifacts.artifact import Artifact
+from windlass.errors import ArtifactNotFoundError, WindlassError
 
 __all__ = ["build_alias_check", "build_integrity_check", "build_lineage_check", "build_signature_check"]
 
 Key = str | Sequence[str] | dg.AssetKey | dg.AssetsDefinition
 
 
-def build_integrity_check(asset: Key, *, resource_key: str = "windlass", blocking: bool = True) -> dg.AssetChecksDefinition:
+def build_integrity_check(
+    asset: Key, *, resource_key: str = "windlass", blocking: bool = True
+) -> dg.AssetChecksDefinition:
     """Every byte of the newest version is read and compared, and the version is the one that Dagster has recorded."""
     key = _key(asset)
 
@@ -29,7 +31,7 @@ def build_integrity_check(asset: Key, *, resource_key: str = "windlass", blockin
             for entry in artifact.entries():
                 if not entry.ref:
                     client.engine.read(entry)
-            facts = {"digest": artifact.digest, "version": artifact.version, "entries": len(artifact)}
+            facts: dict[str, Any] = {"digest": artifact.digest, "version": artifact.version, "entries": len(artifact)}
             if known is not None and known.value != artifact.digest:
                 return dg.AssetCheckResult(
                     passed=False,
@@ -111,7 +113,9 @@ def _key(asset: Key) -> dg.AssetKey:
     return asset.key if isinstance(asset, dg.AssetsDefinition) else dg.AssetKey.from_coercible(asset)
 
 
-def _check(asset: Key, name: str, resource_key: str, blocking: bool) -> Any:
+def _check(
+    asset: Key, name: str, resource_key: str, blocking: bool
+) -> Callable[[Callable[..., Any]], dg.AssetChecksDefinition]:
     return dg.asset_check(asset=_key(asset), name=name, blocking=blocking, required_resource_keys={resource_key})
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from dagster_windlass.errors import WindlassLaunchError
 from windlass.sdk.session import Session
 from windlass.sdk.settings import Settings as Overrides
 from windlass.settings import Settings
-from dagster_windlass.errors import WindlassLaunchError
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dagster_windlass.client import WindlassClient
 from windlass.errors import RunNotFoundError
 from windlass.models.run import Run
-from dagster_windlass.client import WindlassClient
 
 __all__ = ["find_run", "submit_command"]
 

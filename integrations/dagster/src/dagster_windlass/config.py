@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from attrs import frozen
 
+from dagster_windlass.errors import WindlassArtifactsIOManagerError
 from windlass.config import option
 from windlass.config.converter import structure
 from windlass.errors import ConfigError, PluginError, WindlassError
-from dagster_windlass.errors import WindlassArtifactsIOManagerError
 
 if TYPE_CHECKING:
     from windlass.plugins.app import App
@@ -126,9 +126,9 @@ class ReadConfiguration(PartitionRead):
     partitions: dict[str, PartitionRead] = option(factory=dict, help="By partition key; * is for all others.")
 
 
-_WRITE = frozenset(field.name for field in WriteConfiguration.__attrs_attrs__)  # type: ignore[attr-defined]
-_READ = frozenset(field.name for field in ReadConfiguration.__attrs_attrs__)  # type: ignore[attr-defined]
-_PARTITION = frozenset(field.name for field in PartitionRead.__attrs_attrs__)  # type: ignore[attr-defined]
+_WRITE = frozenset(field.name for field in WriteConfiguration.__attrs_attrs__)
+_READ = frozenset(field.name for field in ReadConfiguration.__attrs_attrs__)
+_PARTITION = frozenset(field.name for field in PartitionRead.__attrs_attrs__)
 
 
 class SerializationModule(TypedDict, total=False):

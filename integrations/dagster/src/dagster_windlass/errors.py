@@ -1,6 +1,6 @@
 """Errors of the integration. Every situation has a stable code; `CODES` is the list.
 
-They are `WindlassError`: `message` says what happened, `hint` what to do, and the text of a cause is part of the message,
+They are `WindlassError`: `message` says what happened, `hint` what to do. The text of a cause is part of the message,
 because Dagster shows the outer error first.
 """
 

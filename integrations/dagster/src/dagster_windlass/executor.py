@@ -1,7 +1,7 @@
 """An executor: each step of a Dagster run is a Windlass run on a queue.
 
-This module uses parts of Dagster that all its step-delegating executors use, though they are not documented as public; it
-is tested with each supported minor version of Dagster.
+This module uses parts of Dagster that all its step-delegating executors use, though not documented as public; it is
+tested with each supported minor version of Dagster.
 """
 
 import sys
@@ -120,9 +120,9 @@ def _windlass_id(context: StepHandlerContext) -> str:
     name="windlass",
     config_schema={
         "queue": dg.Field(dg.StringSource, description="Queue on which steps are launched."),
-        **{name: _TEXT for name in ("entity", "project", "host", "api_key", "image", "working_directory")},
-        "env": dg.Field(dg.Permissive(), is_required=False),
-        "resource_args": dg.Field(dg.Permissive(), is_required=False),
+        **dict.fromkeys(("entity", "project", "host", "api_key", "image", "working_directory"), _TEXT),
+        "env": dg.Field(dict, is_required=False),
+        "resource_args": dg.Field(dict, is_required=False),
         "max_concurrent": dg.Field(int, is_required=False, description="Steps at the same time. Default: the queue's."),
         "check_step_health_interval_seconds": dg.Field(int, is_required=False, default_value=5),
     },

@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from windlass.errors import ArtifactNotFoundError, UsageError
-from windlass.models.artifact import ArtifactFilter, ArtifactVersion
 from dagster_windlass.client import WindlassClient
 from dagster_windlass.config import EXTERNAL_KEY
 from dagster_windlass.metadata import version_facts
+from windlass.errors import ArtifactNotFoundError, UsageError
+from windlass.models.artifact import ArtifactFilter, ArtifactVersion
 
 __all__ = ["artifact_asset_spec", "build_artifact_observation", "build_artifact_version_sensor"]
 
@@ -51,8 +51,13 @@ def artifact_asset_spec(
 
 
 def build_artifact_observation(
-    name: str, *, alias: str = "latest", resource_key: str = "windlass", io_manager_key: str = "io_manager", **options: Any
-) -> dg.AssetsDefinition:
+    name: str,
+    *,
+    alias: str = "latest",
+    resource_key: str = "windlass",
+    io_manager_key: str = "io_manager",
+    **options: Any,
+) -> dg.SourceAsset:
     """An observable external asset: observing it records version, digest and aliases.
 
     Its data version is the digest, so that automation conditions fire when the content changes, and only then.
@@ -94,9 +99,9 @@ def build_artifact_version_sensor(
 ) -> dg.SensorDefinition:
     """A sensor that turns new versions of an artifact, or a moved alias, into materializations and runs.
 
-    Every version is reported once as a materialization of the external asset and, with ``target`` or ``job`` in `options`,
-    requests one run, whose tag ``windlass/artifact`` is its path. The run's key is the version (with `alias`: the version
-    and the alias), so a version never starts two runs.
+    Every version is reported once as a materialization of the external asset. With ``target`` or ``job`` in `options`
+    it requests one run, whose tag ``windlass/artifact`` is its path. The run's key is the version (and the alias), so
+    that a version never starts two runs.
 
     Args:
         artifact: ``[[entity/]project/]name``.
@@ -148,9 +153,7 @@ def build_artifact_version_sensor(
     return versions
 
 
-def _news(
-    client: WindlassClient, artifact: str, alias: str, cursor: str
-) -> tuple[list[ArtifactVersion], str]:
+def _news(client: WindlassClient, artifact: str, alias: str, cursor: str) -> tuple[list[ArtifactVersion], str]:
     """Versions after the cursor, oldest first, and the next cursor."""
     entity, project, name = _place(client, artifact)
     if alias:

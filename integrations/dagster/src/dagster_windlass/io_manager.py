@@ -16,13 +16,13 @@ import dagster as dg
 from attrs import frozen
 from pydantic import Field
 
-from windlass.errors import WindlassError
 from dagster_windlass.client import WindlassClient, client_of
 from dagster_windlass.errors import WindlassArtifactsIOManagerError
 from dagster_windlass.reader import Reader
 from dagster_windlass.resources import WindlassResource
 from dagster_windlass.runs import RunBook
 from dagster_windlass.writer import Writer
+from windlass.errors import WindlassError
 
 __all__ = ["ArtifactsIOManager", "Options", "WindlassArtifactsIOManager", "windlass_artifacts_io_manager"]
 
@@ -138,9 +138,7 @@ class ArtifactsIOManager(dg.IOManager):
         return (self._base / "cache" / "artifacts").is_dir()
 
 
-def _open(
-    client: WindlassClient, options: Options, context: dg.InitResourceContext
-) -> ArtifactsIOManager:
+def _open(client: WindlassClient, options: Options, context: dg.InitResourceContext) -> ArtifactsIOManager:
     base = options.base_dir
     if not base:
         home = context.instance.storage_directory() if context.instance is not None else ""
@@ -209,7 +207,7 @@ class WindlassArtifactsIOManager(dg.ConfigurableIOManagerFactory[ArtifactsIOMana
 
     def options(self) -> Options:
         """The options as plain values."""
-        names = [field.name for field in Options.__attrs_attrs__]  # type: ignore[attr-defined]
+        names = [field.name for field in Options.__attrs_attrs__]
         return Options(**{name: getattr(self, name) for name in names})
 
     def create_io_manager(self, context: dg.InitResourceContext) -> ArtifactsIOManager:
@@ -259,7 +257,9 @@ _SCHEMA = {
 }
 
 
-@dg.io_manager(required_resource_keys={"windlass_resource", "windlass_config"}, config_schema=_SCHEMA)
+@dg.io_manager(  # type: ignore[arg-type]  # Dagster takes generators, its annotation does not say so
+    required_resource_keys={"windlass_resource", "windlass_config"}, config_schema=_SCHEMA
+)
 def windlass_artifacts_io_manager(context: dg.InitResourceContext) -> Iterator[ArtifactsIOManager]:
     """The IO manager in Dagster's older form; needs the resources `windlass_resource` and `windlass_config`."""
     config = dict(context.resource_config or {})

@@ -119,8 +119,7 @@ def shape_of(value: Any) -> dict[str, Any]:
         rows = len(value)
         first = value.data[0] if rows else [None] * len(value.columns)
         columns: Iterable[tuple[Any, str]] = [
-            (name, type(cell).__name__ if rows else "unknown")
-            for name, cell in zip(value.columns, first, strict=True)
+            (name, type(cell).__name__ if rows else "unknown") for name, cell in zip(value.columns, first, strict=True)
         ]
     elif package in ("pandas", "polars") and kind.__name__ == "DataFrame":
         types = value.dtypes if package == "polars" else value.dtypes.tolist()

@@ -7,9 +7,9 @@ import dagster as dg
 from dagster._core.definitions.resource_annotation import TreatAsResourceParam
 
 from dagster_windlass.client import WindlassClient
+from dagster_windlass.errors import WindlassLaunchError
 from dagster_windlass.launch.ops import LAUNCH_SCHEMA, launch_request
 from dagster_windlass.launch.waiting import launch
-from dagster_windlass.errors import WindlassLaunchError
 from dagster_windlass.resources import WindlassResource
 
 try:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from attrs import evolve
 
-from windlass.artifacts.artifact import Artifact
-from windlass.artifacts.media import Media
-from windlass.artifacts.objects import find_object, load_object
-from windlass.errors import ArtifactNotFoundError, PluginError, WindlassError
-from windlass.models.artifact import ArtifactRef
 from dagster_windlass.config import EXTERNAL_KEY, PartitionRead, ReadConfiguration, configuration_in, read_configuration
 from dagster_windlass.errors import WindlassArtifactsIOManagerError
 from dagster_windlass.metadata import consumed, run_id_of
 from dagster_windlass.names import asset_base, partition_names, readable_names
 from dagster_windlass.partitions import wants_dict
 from dagster_windlass.writer import VALUE
+from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.media import Media
+from windlass.artifacts.objects import find_object, load_object
+from windlass.errors import ArtifactNotFoundError, PluginError, WindlassError
+from windlass.models.artifact import ArtifactRef
 
 if TYPE_CHECKING:
     from dagster_windlass.client import WindlassClient
@@ -64,7 +64,9 @@ class Reader:
         self._skip_missing = skip_missing
         self._allow_code = allow_code
         self._asset = context.asset_key.to_user_string() if context.has_asset_key else ""
-        self._where = f"input {context.name if context.has_input_name else 'outside a run'}" + (f" ({self._asset})" if self._asset else "")
+        self._where = f"input {context.name if context.has_input_name else 'outside a run'}" + (
+            f" ({self._asset})" if self._asset else ""
+        )
         upstream = context.upstream_output
         self._upstream: Mapping[str, Any] = (upstream.definition_metadata if upstream is not None else None) or {}
         self._config = self._configuration()
@@ -85,7 +87,7 @@ class Reader:
             pinned = {key: str(external[key]) for key in ("version", "alias") if external.get(key)}
             config = evolve(config, name=str(external.get("name", "")))
             if not config.selector and not config.partitions:
-                config = evolve(config, **pinned)
+                config = evolve(config, version=pinned.get("version", ""), alias=pinned.get("alias", ""))
         elif not self._asset and not config.name:
             config = evolve(config, name=self._name_upstream())
         return config
@@ -121,7 +123,11 @@ class Reader:
     def _load_partitions(self, keys: list[str]) -> Any:
         config = self._config
         for key in sorted(_OWN):
-            if self._asset and getattr(config, key) and not (key in ("version", "alias") and EXTERNAL_KEY in self._upstream):
+            if (
+                self._asset
+                and getattr(config, key)
+                and not (key in ("version", "alias") and EXTERNAL_KEY in self._upstream)
+            ):
                 raise self._error(
                     f"'{key}' is given for an input with partitions",
                     "partitions-expected",

@@ -7,24 +7,24 @@ In ``dagster.yaml``::
       class: WindlassRunLauncher
       config: {queue: dagster, entity: team, project: orchestration}
 
-This module uses parts of Dagster that all its run launchers use, though they are not documented as public; it is tested with
-each supported minor version of Dagster.
+This module uses parts of Dagster that all its run launchers use, though not documented as public; it is tested with each
+supported minor version of Dagster.
 """
 
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun, Field, Noneable, Permissive, StringSource
+from dagster import DagsterInstance, DagsterRun, Field, Noneable, StringSource
 from dagster import _check as check
-from dagster._cli.api import ExecuteRunArgs
 from dagster._core.launcher import LaunchRunContext, RunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from windlass.models.run import RunState
 from dagster_windlass.client import WindlassClient
 from dagster_windlass.commands import find_run, submit_command
+from windlass.models.run import RunState
 
 __all__ = ["WindlassRunLauncher"]
 
@@ -65,7 +65,7 @@ class WindlassRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         self._working_directory = working_directory
         self._resource_args = dict(resource_args or {})
         self._client = WindlassClient.open(api_key=api_key, host=host, entity=entity, project=project)
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
@@ -76,18 +76,18 @@ class WindlassRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     def config_type(cls) -> dict[str, Any]:
         """Schema of ``config``."""
         text = Field(StringSource, is_required=False)
-        optional = {
-            name: text for name in ("entity", "project", "host", "api_key", "image", "working_directory")
-        }
+        optional = dict.fromkeys(("entity", "project", "host", "api_key", "image", "working_directory"), text)
         return {
             "queue": Field(StringSource, is_required=True, description="Queue on which runs are launched."),
             **optional,
-            "env": Field(Noneable(Permissive()), is_required=False),
-            "resource_args": Field(Noneable(Permissive()), is_required=False),
+            "env": Field(Noneable(dict), is_required=False),
+            "resource_args": Field(Noneable(dict), is_required=False),
         }
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> "WindlassRunLauncher":
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
+    ) -> "WindlassRunLauncher":
         """Called by Dagster."""
         return cls(inst_data=inst_data, **config_value)
 

@@ -12,11 +12,11 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from dagster_windlass.client import WindlassClient
 from windlass.errors import ConflictError, RunNotFoundError, WindlassError
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
 from windlass.sdk.globals import current_run
-from dagster_windlass.client import WindlassClient
 
 __all__ = ["RunBook"]
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from windlass.artifacts.artifact import Artifact
-from windlass.artifacts.digest import hash_file
-from windlass.artifacts.draft import Draft
-from windlass.artifacts.media import Media
-from windlass.errors import PluginError, SerializationError, UsageError, WindlassError
 from dagster_windlass.config import configuration_in, write_configuration
 from dagster_windlass.errors import WindlassArtifactsIOManagerError
 from dagster_windlass.metadata import artifact_side, dagster_side, run_id_of, shape_of
 from dagster_windlass.names import artifact_name, partition_names
 from dagster_windlass.partitions import PartitionedOutput
+from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.digest import hash_file
+from windlass.artifacts.draft import Draft
+from windlass.artifacts.media import Media
+from windlass.errors import PluginError, SerializationError, UsageError, WindlassError
 
 if TYPE_CHECKING:
     from dagster_windlass.client import WindlassClient
@@ -50,7 +50,7 @@ class Writer:
         self._config = write_configuration(configuration_in(context.definition_metadata, self._where), self._where)
         if self._asset and self._config.name:
             raise self._error(
-                f"the configuration names the artifact '{self._config.name}', but an asset's artifact is named after it",
+                f"the configuration names the artifact '{self._config.name}', but assets name theirs themselves",
                 "name-of-asset",
                 hint="Remove 'name', or rename the asset.",
             )
@@ -59,7 +59,7 @@ class Writer:
         """Store the value and report it. Raises `WindlassArtifactsIOManagerError`; nothing half-written is visible."""
         if value is None:
             self._context.log.warning(
-                f"{self._where} is None: no artifact is made. Annotate the function with '-> None' if that is meant."
+                "%s is None: no artifact is made. Annotate the function with '-> None' if that is meant.", self._where
             )
             return
         keys = self._keys()
@@ -68,7 +68,7 @@ class Writer:
         elif len(keys) > 1:
             if not isinstance(value, Mapping) or set(map(str, value)) != set(keys):
                 raise self._error(
-                    f"the run makes {len(keys)} partitions, but {type(value).__name__} does not say what belongs to which",
+                    f"the run makes {len(keys)} partitions; {type(value).__name__} does not say which value is whose",
                     "several-partitions",
                     hint="Return PartitionedOutput({partition_key: value, …}), or a dict with exactly the run's keys.",
                 )
@@ -199,12 +199,12 @@ class Writer:
                 hint="Remove one of them.",
             )
         if config.serialization_module is not None:
-            self._context.log.warning(f"{self._where}: an Artifact is not serialized; serialization_module is ignored")
+            self._context.log.warning("%s: an Artifact is not serialized; serialization_module is ignored", self._where)
         name = self._name(partition) if self._asset else given.name
         if not self._asset and partition is not None:
             name = partition_names(given.name, partition, config.partition_dimensions)[0]
         if partition is None and name != given.name:
-            self._context.log.warning(f"{self._where}: the Artifact '{given.name}' is stored as '{name}'")
+            self._context.log.warning("%s: the Artifact '%s' is stored as '%s'", self._where, given.name, name)
         same_place = (given.entity, given.project) == (self._client.entity, self._client.project)
         if given.logged and given.name == name and same_place:
             return given

@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 
-from windlass.errors import ArtifactNotFoundError
 from dagster_windlass.client import WindlassClient
 from dagster_windlass.config import EXTERNAL_KEY
 from dagster_windlass.errors import WindlassLaunchError
@@ -14,6 +13,7 @@ from dagster_windlass.launch.ops import LAUNCH_SCHEMA, launch_request
 from dagster_windlass.launch.waiting import LaunchOutcome, launch
 from dagster_windlass.metadata import version_facts
 from dagster_windlass.names import artifact_name, partition_names
+from windlass.errors import ArtifactNotFoundError
 
 __all__ = ["launch_job_asset"]
 
@@ -31,7 +31,7 @@ def launch_job_asset(
 ) -> dg.AssetsDefinition:
     """An asset whose compute is a Windlass run; the run logs the asset's artifact itself.
 
-    The run finds in its config (``windlass.init().config``) the key ``dagster`` with ``asset_key``, ``partition_key`` and
+    The run finds ``dagster`` in its config (``windlass.init().config``), with ``asset_key``, ``partition_key`` and
     ``run_id``. Assets downstream read the artifact through the IO manager of this package.
 
     Args:
@@ -67,7 +67,8 @@ def launch_job_asset(
         metadata=metadata,
         io_manager_key=io_manager_key,
         required_resource_keys={resource_key},
-        **{"kinds": {"windlass"}, **options},
+        kinds=options.pop("kinds", {"windlass"}),
+        **options,
     )
     def launched(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         given = getattr(context.resources, resource_key)
@@ -95,7 +96,9 @@ def _result(
     facts = outcome.metadata(client)
     made = [path for path in outcome.artifacts if path.rsplit("/", 1)[-1].partition(":")[0] == name]
     if not made:
-        problem = f"run {outcome.run.id} logged no artifact '{name}'; it logged: {', '.join(outcome.artifacts) or 'none'}"
+        problem = (
+            f"run {outcome.run.id} logged no artifact '{name}'; it logged: {', '.join(outcome.artifacts) or 'none'}"
+        )
         if explicit:
             raise dg.Failure(problem, metadata=facts)
         log.warning(problem)

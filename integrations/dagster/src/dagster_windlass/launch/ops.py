@@ -12,8 +12,8 @@ from dagster_windlass.errors import WindlassLaunchError
 from dagster_windlass.launch.waiting import WorkingAgent, launch
 
 if TYPE_CHECKING:
-    from windlass.launch.request import LaunchRequest
     from dagster_windlass.client import WindlassClient
+    from windlass.launch.request import LaunchRequest
 
 __all__ = ["launch_request", "run_launch_agent", "run_launch_job"]
 
@@ -31,16 +31,16 @@ LAUNCH_SCHEMA: dict[str, dg.Field] = {
     "queue": _optional(str, "[entity/]queue. Without one the run is executed in this process."),
     "entry_point": _optional([str], "The command, in words."),
     "version": _optional(str, "Branch, tag or commit of a git URI."),
-    "parameters": _optional(dg.Permissive(), "Arguments behind the entry point, written --name=value."),
+    "parameters": _optional(dict, "Arguments behind the entry point, written --name=value."),
     "args": _optional([str], "Arguments behind the entry point, as they are."),
     "name": _optional(str, "Display name of the run."),
     "job_name": _optional(str, "Name of the job that is made."),
     "resource": _optional(str, "Runner: process, docker … Default: the queue's."),
-    "resource_args": _optional(dg.Permissive(), "In the resource's own words."),
-    "config": _optional(dg.Permissive(), "Overrides as in the file of 'windlass launch -c' (run_config, args …)."),
-    "run_config": _optional(dg.Permissive(), "Values laid over the run's config."),
-    "template_values": _optional(dg.Permissive(), "Values of the queue's template variables."),
-    "env": _optional(dg.Permissive(), "Environment variables, if the queue allows them."),
+    "resource_args": _optional(dict, "In the resource's own words."),
+    "config": _optional(dict, "Overrides as in the file of 'windlass launch -c' (run_config, args …)."),
+    "run_config": _optional(dict, "Values laid over the run's config."),
+    "template_values": _optional(dict, "Values of the queue's template variables."),
+    "env": _optional(dict, "Environment variables, if the queue allows them."),
     "priority": _optional(str, "critical, high, medium or low."),
     "build_context": _optional(str, "Sub-directory that is the build context."),
     "dockerfile": _optional(str, "Relative to the build context."),
@@ -102,17 +102,15 @@ def launch_request(client: "WindlassClient", config: Mapping[str, Any]) -> "Laun
 def run_launch_job(context: dg.OpExecutionContext) -> dict[str, Any]:
     """Launch a Windlass job, show its output, and wait for its end.
 
-    With a queue, an agent somewhere runs it; without one, an agent in this process does. The op fails when the run does,
-    with its exit code and the end of its log. When Dagster cancels the op, the run is stopped.
+    With a queue, an agent somewhere runs it; without one, an agent in this process does. The op fails when the run
+    does, with its exit code and the end of its log. When Dagster cancels the op, the run is stopped.
     """
     client = client_of(context.resources)
     config = context.op_config
     if config.get("cuda"):
         context.log.warning("'cuda' has no effect; ask for GPUs in resource_args.")
     request = launch_request(client, config)
-    outcome = launch(
-        client, request, context.log, wait=config.get("synchronous", True), timeout=config.get("timeout")
-    )
+    outcome = launch(client, request, context.log, wait=config.get("synchronous", True), timeout=config.get("timeout"))
     context.add_output_metadata(outcome.metadata(client))
     return outcome.to_dict()
 
@@ -141,7 +139,7 @@ def run_launch_agent(context: dg.OpExecutionContext) -> None:
         "drain": config.get("drain") or None,
     }
     work = WorkingAgent(client, config_file=config.get("config_file"), **flags)
-    context.log.info(f"Agent {work.agent.id} serves {', '.join(config['queues'])} of {client.entity}.")
+    context.log.info("Agent %s serves %s of %s.", work.agent.id, ", ".join(config["queues"]), client.entity)
     with work:
         while work.is_alive():
             work.join(0.5)

@@ -6,15 +6,15 @@ import contextlib
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 from attrs import frozen
 
-from windlass.models.artifact import EdgeKind
-from windlass.models.run import Run, RunState
 from dagster_windlass.client import WindlassClient
 from dagster_windlass.errors import WindlassLaunchError
+from windlass.models.artifact import EdgeKind
+from windlass.models.run import Run, RunState
 
 if TYPE_CHECKING:
     from windlass.launch.request import LaunchRequest
@@ -90,9 +90,9 @@ def launch(
 
     run = submit(request, app=client.app, store=client.store, engine=client.engine)
     if request.queue:
-        log.info(f"Launched Windlass run {run.id} on queue {run.queue}.")
+        log.info("Launched Windlass run %s on queue %s.", run.id, run.queue)
         return wait_for(client, run, log, timeout=timeout) if wait else LaunchOutcome(run=run)
-    log.info(f"Launched Windlass run {run.id} here.")
+    log.info("Launched Windlass run %s here.", run.id)
     try:
         with WorkingAgent(client, queues=[run.queue], entity=run.entity, max_jobs=1, drain=True) as work:
             return wait_for(client, run, log, timeout=timeout, work=work)
@@ -113,7 +113,7 @@ def wait_for(
         ended = _follow(client, run, log, tail, timeout, work)
     except BaseException:
         with contextlib.suppress(Exception):
-            log.info(f"Stopping Windlass run {run.id}.")
+            log.info("Stopping Windlass run %s.", run.id)
         _stop(client, run)
         raise
     outcome = LaunchOutcome(run=ended, artifacts=_outputs(client, ended))
@@ -142,7 +142,7 @@ def _follow(
         now = str(found.phase or found.state)
         if now != state:
             state = now
-            log.info(f"Windlass run {run.id}: {state}" + (f" ({found.reason.message})" if found.reason else ""))
+            log.info("Windlass run %s: %s", run.id, f"{state} ({found.reason.message})" if found.reason else state)
         if work is not None and not work.is_alive() and not found.state.is_terminal:
             raise work.error or WindlassLaunchError(
                 f"the agent ended before run {run.id}", code="agent-ended", hint="See its log."
@@ -160,7 +160,7 @@ def _show(log: Any, lines: list[str], tail: deque[str]) -> None:
     for line in lines:
         tail.append(line)
     if lines:
-        log.info("\n".join(lines))
+        log.info("%s", "\n".join(lines))
 
 
 def _stop(client: WindlassClient, run: Run) -> None:
@@ -215,7 +215,7 @@ class WorkingAgent(threading.Thread):
         except Exception as error:
             self.error = error
 
-    def __enter__(self) -> WorkingAgent:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -235,5 +235,3 @@ def _agent(client: WindlassClient, config_file: str | None, flags: dict[str, Any
             hint="pip install 'dagster-windlass[agent]', or launch on a queue that an agent elsewhere serves.",
         ) from error
     return Agent(load(config_file, flags), client.app, client.store)
-
-
