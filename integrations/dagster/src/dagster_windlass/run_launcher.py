@@ -7,8 +7,8 @@ In ``dagster.yaml``::
       class: WindlassRunLauncher
       config: {queue: dagster, entity: team, project: orchestration}
 
-This module uses parts of Dagster that all its run launchers use, though not documented as public; it is tested with each
-supported minor version of Dagster.
+This module uses parts of Dagster that all its run launchers use, though not documented as public; it is tested with
+each supported minor version of Dagster.
 """
 
 import sys

@@ -60,16 +60,6 @@ def launch_job_asset(
     options = dict(asset_options or {})
     metadata = {**options.pop("metadata", {}), **({EXTERNAL_KEY: {"name": artifact}} if artifact else {})}
 
-    @dg.asset(
-        key=asset_key,
-        deps=list(deps),
-        partitions_def=partitions_def,
-        metadata=metadata,
-        io_manager_key=io_manager_key,
-        required_resource_keys={resource_key},
-        kinds=options.pop("kinds", {"windlass"}),
-        **options,
-    )
     def launched(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         given = getattr(context.resources, resource_key)
         client: WindlassClient = given if isinstance(given, WindlassClient) else given.client()
@@ -87,7 +77,17 @@ def launch_job_asset(
         )
         return _result(client, outcome, name, explicit=bool(artifact), log=context.log)
 
-    return launched
+    made: dg.AssetsDefinition = dg.asset(
+        key=asset_key,
+        deps=list(deps),
+        partitions_def=partitions_def,
+        metadata=metadata,
+        io_manager_key=io_manager_key,
+        required_resource_keys={resource_key},
+        kinds=options.pop("kinds", {"windlass"}),
+        **options,
+    )(launched)
+    return made
 
 
 def _result(
