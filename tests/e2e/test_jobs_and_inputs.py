@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -304,3 +305,50 @@ with windlass.init() as run:
     assert "the queue's config, which has changed: nice" in again.stderr
     typed("launch-agent", "-q", "q", "--drain")
     assert [r["state"] for r in json.loads(typed("run", "list", "--json"))] == ["finished"] * 3
+
+
+def test_an_attempt_finds_its_predecessors_checkpoint(home) -> None:
+    program = """
+import sys
+import time
+import windlass
+with windlass.init() as run:
+    file = run.checkpoint_dir / "epoch"
+    if not file.exists():
+        file.write_text("3")
+        sys.exit(7)
+    print("going on at", file.read_text(), flush=True)
+"""
+    write("code", main__py=program)
+    Path("policy.yaml").write_text("policy: {retries: {exit-code: 1}, retry_delay: 0}\n")
+    run = json.loads(typed("launch", "-u", "code", "-c", "policy.yaml", "--json"))
+    assert (run["state"], run["attempt"]) == ("finished", 2)
+    assert "going on at 3" in typed("run", "logs", run["id"])
+    assert not list((home / "checkpoints").iterdir())
+
+
+def test_code_may_save_its_work_when_it_is_stopped(home) -> None:
+    program = """
+import time
+import windlass
+with windlass.init() as run:
+    while not run.should_stop():
+        print("working", flush=True)
+        time.sleep(0.05)
+    print("saved", flush=True)
+"""
+    write("code", main__py=program)
+    typed("queue", "create", "q", "-r", "process")
+    run = json.loads(typed("launch", "-u", "code", "-q", "q", "--json"))["id"]
+    agent = subprocess.Popen([sys.executable, "-m", "windlass_cli", "launch-agent", "-q", "q", "--drain"])
+    try:
+        deadline = time.monotonic() + 60
+        while "working" not in typed("run", "logs", run) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        typed("run", "stop", run)
+        assert agent.wait(60) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+    assert "saved" in typed("run", "logs", run)
+    assert json.loads(typed("run", "show", run, "--json"))["state"] == "killed"

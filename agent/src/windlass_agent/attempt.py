@@ -24,7 +24,7 @@ from windlass.launch.policy import next_retry, retries_used
 from windlass.models.reason import Reason
 from windlass.models.run import ResourceUsage, RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import Runner, RunnerState, RunStatus
-from windlass_agent import limits, outcome
+from windlass_agent import checkpoints, limits, outcome
 from windlass_agent.faults import Point
 from windlass_agent.logs import Output, Pump
 from windlass_agent.record import Record
@@ -328,6 +328,7 @@ class Attempt:
             _log.warning("%s: something is left behind for now: %s", name, error)
             return
         shutil.rmtree(self._services.work / name, ignore_errors=True)
+        checkpoints.tidy(self._services, self._record.run)
         self._services.faults.hit(Point.CLEANED, self.run_id)
 
     # -- inside -----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from windlass.launch.provenance import KEY, record
 from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
+from windlass_agent import checkpoints
 from windlass_agent.faults import Point
 from windlass_agent.prepare import Preparation, Prepared, attempt_folder
 
@@ -174,6 +175,7 @@ class Submission:
         run, plan, services = self._record.run, self.plan, self._services
         token = self._record.insist(lambda: services.store.access.issue_run_token(run.id, run.attempt, run.fence))
         api, mounts = services.access.for_job(self.capabilities, token)
+        kept, more = checkpoints.for_job(services, run, self.capabilities)
         return RunSpec(
             run_id=run.id,
             attempt_id=self.name,
@@ -188,10 +190,10 @@ class Submission:
             args=plan.args,
             image=ready.image,
             work_dir=ready.work_dir,
-            env={**plan.env, **ready.env, "WINDLASS_BASE_URL": api.url},
+            env={**plan.env, **ready.env, **kept, "WINDLASS_BASE_URL": api.url},
             secret_env={**self._secrets(), "WINDLASS_API_KEY": api.token},
             resource_args=plan.resource_args,
-            mounts=mounts,
+            mounts=(*mounts, *more),
             gpus=services.slots.gpus(run.id),
             stop_grace=plan.policy.stop_grace or 10.0,
         )

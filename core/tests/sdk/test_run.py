@@ -305,12 +305,12 @@ def test_a_config_file_gets_the_values_of_the_launch(job, monkeypatch, tmp_path)
 
 def test_a_stop_request_is_seen(store) -> None:
     with windlass.init(settings=quick(heartbeat_seconds=0.02)) as run:
-        assert not run.should_stop
+        assert not run.should_stop()
         store.runs.request_stop(run.id)
         deadline = time.monotonic() + 5
-        while not run.should_stop and time.monotonic() < deadline:
+        while not run.should_stop() and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert run.should_stop
+        assert run.should_stop()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

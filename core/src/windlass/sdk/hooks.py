@@ -21,12 +21,14 @@ class ExitWatch:
         code: Exit code as far as it is known; 0 until something else is seen.
         error: The exception that nobody caught.
         signal: Number of the signal that ends the process.
+        patient: The program looks at `signal` itself: the first SIGTERM does not end it.
     """
 
     def __init__(self, finish: Callable[[], None]) -> None:
         self.code = 0
         self.error: BaseException | None = None
         self.signal = 0
+        self.patient = False
         self._finish = finish
         self._pid = os.getpid()
         self._exit: Any = sys.exit
@@ -65,7 +67,9 @@ class ExitWatch:
         self._excepthook(kind, error, trace)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
+        first, self.signal = not self.signal, number
+        if first and self.patient and os.getpid() == self._pid:
+            return
         self.code = 128 + number
         if os.getpid() != self._pid:
             signal.signal(number, signal.SIG_DFL)

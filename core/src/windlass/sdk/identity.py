@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -70,6 +72,15 @@ class RunIdentity(ABC):
         """Record the job that was made from this run."""
         self._record = evolve(self._record, job=path)
         self._change(job=path)
+
+    @property
+    def checkpoint_dir(self) -> Path | None:
+        """Directory that all attempts of a launched run share; what one saves there the next one finds.
+
+        None where nothing is kept between attempts (``WINDLASS_CHECKPOINT_DIR`` is not set).
+        """
+        found = os.environ.get("WINDLASS_CHECKPOINT_DIR")
+        return Path(found) if found else None
 
     @property
     def group(self) -> str:

@@ -88,10 +88,14 @@ class Run(RunIdentity):
         """It was begun by an earlier process."""
         return bool(self._record.summary.get("_step") is not None)
 
-    @property
     def should_stop(self) -> bool:
-        """Somebody asked for the end of the run; ask now and then in a long loop."""
-        return self._sender is not None and self._sender.stop_requested
+        """Whether the run is to end: somebody asked for it, or the machine is about to be taken away.
+
+        Ask now and then in a long loop, save a checkpoint and leave. From the first question on SIGTERM no longer ends
+        the program at once; it has the stop grace of the launch's policy (10 s by default) before it is killed.
+        """
+        self._watch.patient = True
+        return bool(self._watch.signal) or (self._sender is not None and self._sender.stop_requested)
 
     # -- what it records -----------------------------------------------------------------------------------------
 
