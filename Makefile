@@ -9,10 +9,10 @@ JOBS ?= auto
 # Slow tests (wheels, clean environments) run where everything is required, as in .ci/run.
 PICK := $(if $(WINDLASS_TEST_REQUIRE),,-m "not slow")
 
-.PHONY: help demo setup test lint types docs bench clean
+.PHONY: help demo setup test lint types docs bench bench-artifacts clean
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Train a real model on its way from queue to artifact (two minutes, then seconds)
 	@sh scripts/setup.sh demo
@@ -38,6 +38,9 @@ docs: setup ## Write the generated reference pages of docs/
 
 bench: setup ## Run the benchmarks; they print ratios
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done
+
+bench-artifacts: setup ## Measure artifacts against a bare loop, and against other tools that are installed
+	@$(RUN) benchmarks/artifacts/run.py --peers $(ARGS)
 
 clean: ## Remove .venv, caches and the demo's state
 	@rm -rf $(VENV) .windlass .pytest_cache .mypy_cache .ruff_cache dist

@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import peers  # noqa: E402
+import s3  # noqa: E402
 
 TARGETS = {
     "put": 1.0,
@@ -27,6 +28,7 @@ TARGETS = {
     "checkout linked": 2.0,
     "checkout copied": 1.5,
     "big put": 1.3,
+    "S3: put, times faster than bare": 5.0,
     "big insert, new bytes %": 2.0,
 }
 
@@ -107,6 +109,19 @@ def big_round(work: Path, data: Path, number: int, rows: dict[str, list[float]])
     rows.setdefault("big insert, new bytes %", []).append(100 * (stored(home) - before) / size)
 
 
+def s3_round(work: Path, number: int, rows: dict[str, list[float]], files: int, size: int) -> None:
+    here = work / f"s3-{number}"
+    make_small(here / "data", files, size)
+    with s3.server() as env:
+        bare = timed([sys.executable, str(HERE / "s3.py"), str(here / "data")], **env)
+        store = f"sqlite:///{here}/home/windlass.db?blobs=s3://{env['BUCKET']}/blobs"
+        here.joinpath("home").mkdir()
+        command = [sys.executable, str(HERE / "engine.py"), "put", str(here / "data")]
+        names = {"WINDLASS_ENTITY": "bench", "WINDLASS_PROJECT": "bench"}
+        spent = timed(command, WINDLASS_HOME=str(here / "home"), WINDLASS_BASE_URL=store, **names, **env)
+    rows.setdefault("S3: put, times faster than bare", []).append(bare / spent)
+
+
 class _Limited:
     def __init__(self, file, left):
         self.file, self.left = file, left
@@ -144,6 +159,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=16 << 10)
     parser.add_argument("--big", type=float, default=2.0, help="GiB of the large file, 0: leave it out")
     parser.add_argument("--manifest", type=int, default=1_000_000, help="entries, 0: leave it out")
+    parser.add_argument("--s3", type=int, default=1000, help="small files to put to S3, 0: leave it out")
     parser.add_argument("--peers", action="store_true", help="also time the peers that are installed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -161,6 +177,8 @@ def main() -> None:
             small_round(work, work / "small", number, rows, tools)
             if options.big:
                 big_round(work, work / "large", number, rows)
+            if options.s3:
+                s3_round(work, number, rows, options.s3, options.size)
         if options.manifest:
             manifest(rows, options.manifest)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -122,6 +122,7 @@ def _plain(node: LineageNode) -> dict[str, Any]:
         "id": node.id,
         "name": node.name,
         "type": node.type,
+        "job": node.job,
         "repeated": node.repeated,
         "children": [_plain(child) for child in node.children],
     }
@@ -131,7 +132,8 @@ def _branches(node: LineageNode, indent: str, words: dict[str, str], *, more: bo
     """Print what hangs below a node. `more`: other branches of it follow."""
     for index, child in enumerate(node.children):
         last = index == len(node.children) - 1 and not more
-        again = "  (see above)" if child.repeated and child.kind == "artifact" else ""
+        tail = f"  {child.job}" if child.job else ""
+        tail += "  (see above)" if child.repeated and child.kind == "artifact" else ""
         name = child.id if child.kind == "run" and child.name == child.id else child.name
-        click.echo(f"{indent}{'└─' if last else '├─'} {words[child.kind]} {name}  {child.type}{again}")
+        click.echo(f"{indent}{'└─' if last else '├─'} {words[child.kind]} {name}  {child.type}{tail}")
         _branches(child, indent + ("   " if last else "│  "), words, more=False)

@@ -30,6 +30,7 @@ class LineageNode:
         name: ``entity/project/name:v3``, or the run's name.
         type: Type of the artifact, or state of the run.
         children: What it was made from (upwards) or what was made from it (downwards).
+        job: The job of a run, else empty.
         repeated: It stands elsewhere in the tree with its children.
     """
 
@@ -39,6 +40,7 @@ class LineageNode:
     type: str
     children: tuple[LineageNode, ...] = field(default=())
     repeated: bool = False
+    job: str = ""
 
 
 def lineage_tree(
@@ -81,6 +83,7 @@ def lineage_tree(
             type=str(found.state) if found else "deleted",
             children=tuple(children),
             repeated=repeated,
+            job=found.job if found else "",
         )
 
     return artifact(version, depth)
