@@ -1,0 +1,231 @@
+"""Script headers, secrets by reference, lock files, environments, and the jobs that runs leave."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from attrs import evolve
+
+from windlass.config.secrets import SecretResolver
+from windlass.errors import BuildError, ConfigError, SecretError
+from windlass.launch import lockfiles, venv
+from windlass.launch.automatic import Entry, GitState, automatic_job, inputs_of
+from windlass.launch.request import LaunchRequest
+from windlass.launch.requirements import find_requirements, python_version, unmet
+from windlass.launch.schema import validate
+from windlass.launch.script import read_header, script_settings, with_script
+from windlass.launch.secret_env import resolve_secrets, secret_references, take_secrets
+from windlass.launch.submit import resolve
+from windlass.models.job import JobSource, SourceKind
+from windlass.models.launch import LaunchSpec
+from windlass.models.queue import Queue
+
+HEADER = """#!/usr/bin/env python
+# /// script
+# requires-python = ">=3.12"
+# dependencies = [
+#   "numpy>=2",
+# ]
+# [tool.windlass]
+# queue = "gpu"
+# project = "mine"
+# args = ["--fast"]
+# run_config = {lr = 0.1, seed = 1}
+# ///
+"""
+
+
+def test_a_header_is_read():
+    found = read_header(HEADER, "a.py")
+    assert (found.dependencies, found.requires_python) == (("numpy>=2",), ">=3.12")
+    assert (found.settings.queue, found.settings.run_config) == ("gpu", {"lr": 0.1, "seed": 1})
+    assert read_header("print('# /// script')\n", "a.py") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("# queue =\n", "no TOML"),
+        ("# dependencies = 'numpy'\n", "list of texts"),
+        ("# requires-python = 3\n", "expected a text"),
+        ("# [tool.windlass]\n# qeue = 'a'\n", "configuration"),
+        ("# tool.windlass = 3\n", "expected a table"),
+        ("#\n# ///\n\n# /// script\n#\n", "two"),
+    ],
+)
+def test_headers_that_do_not_fit(body, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_header(f"# /// script\n{body}# ///\n", "a.py")
+    assert "a.py" in str(caught.value)
+
+
+def test_flags_win_over_a_header(world, tmp_path):
+    script = tmp_path / "job" / "a.py"
+    script.parent.mkdir()
+    script.write_text(HEADER)
+    asked = LaunchRequest(uri=str(script))
+    assert (with_script(asked).queue, with_script(asked).project) == ("gpu", "mine")
+    here = with_script(evolve(asked, resource="bare", project="other"))
+    assert (here.queue, here.project) == ("", "other")
+    assert script_settings(LaunchRequest(uri=str(tmp_path))).queue == ""
+    world.store.queues.create(Queue(entity="team", name="gpu", resource="bare"))
+    found = resolve(evolve(asked, set=("lr=0.5",)), **world.given)
+    assert (found.item.config, found.item.spec.args) == ({"lr": 0.5, "seed": 1}, ("--fast",))
+    assert found.origins["run_config.lr"] == "flag"
+    assert found.origins["run_config.seed"] == found.origins["args"] == "script"
+    assert find_requirements(script.parent, (), ("python", "a.py")).lines == ("numpy>=2",)
+    assert python_version(script.parent, "", ("python", "a.py")) != "3.11"
+
+
+def test_secrets_are_taken_out_of_a_queues_config():
+    ref = {"secret": "env/X"}
+    assert take_secrets({"secrets": {"A": ref, "B": "file//k"}, "env": ["S=1", {"C": ref}]}) == (
+        {"env": ["S=1"]},
+        {"A": "env/X", "B": "file//k", "C": "env/X"},
+    )
+    assert take_secrets({"env": {"S": "1", "C": ref}}) == ({"env": ["S=1"]}, {"C": "env/X"})
+    assert take_secrets({"image": {"env": ref}}) == ({"image": {"env": ref}}, {})
+    with pytest.raises(ConfigError) as caught:
+        secret_references({"1A": "env/X", "WINDLASS_API_KEY": "env/X", "B": 5, "C": "plain"})
+    assert len(caught.value.problems) == 4
+    assert resolve_secrets({"A": "env/X"}, SecretResolver({"X": "hush"})) == {"A": "hush"}
+    with pytest.raises(SecretError, match="X is not set"):
+        resolve_secrets({"A": "env/X"}, SecretResolver({}))
+
+
+def test_environment_files_of_conda(tmp_path):
+    (tmp_path / "environment.yml").write_text(
+        "dependencies: [python=3.11, conda-forge::pip, {pip: [numpy>=2, windlass]}]\n"
+    )
+    assert find_requirements(tmp_path).lines == ("numpy>=2",)
+    (tmp_path / "environment.yml").write_text("dependencies: [python=3.11, cudatoolkit=11]\n")
+    with pytest.raises(ConfigError, match="cudatoolkit"):
+        find_requirements(tmp_path)
+
+
+PROJECT = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six"]\n'
+LOCK = """version = 1
+requires-python = ">=3.11"
+
+[[package]]
+name = "p"
+version = "1"
+source = { virtual = "." }
+dependencies = [{ name = "six" }]
+
+[package.metadata]
+requires-dist = [{ name = "six" }]
+
+[[package]]
+name = "six"
+version = "1.17.0"
+source = { registry = "https://pypi.org/simple" }
+wheels = [
+    { url = "https://example.org/six-1.17.0-py2.py3-none-any.whl", hash = "sha256:HASH" },
+]
+"""
+
+
+def test_lock_files_are_exported_by_their_tools(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "uv.lock").write_text(LOCK.replace("HASH", "4721f391ed90541f" * 4))
+    if shutil.which("uv"):
+        found = find_requirements(tmp_path)
+        assert (found.origin, found.lines) == ("uv.lock", ("six==1.17.0",))
+        (tmp_path / "uv.lock").write_text("nonsense")
+        with pytest.raises(ConfigError, match="cannot export"):
+            find_requirements(tmp_path)
+    monkeypatch.setattr(lockfiles, "program", lambda name: "")
+    with pytest.raises(ConfigError, match=r"uv\.lock needs the program uv"):
+        find_requirements(tmp_path)
+    (tmp_path / "uv.lock").rename(tmp_path / "poetry.lock")
+    found = find_requirements(tmp_path)
+    assert (found.origin, found.lines, len(found.notes)) == ("pyproject.toml", ("six",), 1)
+    (tmp_path / "pyproject.toml").write_text('[tool.poetry]\nname = "p"\n')
+    with pytest.raises(ConfigError, match="poetry export"):
+        find_requirements(tmp_path)
+
+
+def test_what_is_not_met_beside_the_agent(tmp_path):
+    text = "attrs\nattrs==0.1\nattrs>=9999\nno-such-thing>=1\nattrs; python_version < '3'\n-r more.txt\n"
+    (tmp_path / "requirements.txt").write_text(text)
+    (tmp_path / "more.txt").write_text("no-such-other\n")
+    assert unmet(find_requirements(tmp_path), tmp_path) == (
+        "attrs==0.1",
+        "attrs>=9999",
+        "no-such-thing>=1",
+        "no-such-other",
+    )
+
+
+class Log:
+    def __init__(self):
+        self.text = ""
+
+    def write(self, data):
+        self.text += data.decode()
+
+    def phase(self, name):
+        pass
+
+
+def plan(root, choice, script=False):
+    source = JobSource(kind=SourceKind.CODE, entry_point=("python", "a.py"))
+    (root / "a.py").write_text('# /// script\n# dependencies = ["attrs"]\n# ///\n' if script else "")
+    return venv.plan_environment(LaunchSpec(source=source), root, choice)
+
+
+def test_when_an_environment_is_made(tmp_path):
+    (tmp_path / "requirements.txt").write_text("attrs\n")
+    assert not plan(tmp_path, "auto").wanted
+    assert plan(tmp_path, "always").wanted
+    assert plan(tmp_path, "auto", script=True).wanted
+    (tmp_path / "requirements.txt").write_text("no-such-thing\n")
+    assert plan(tmp_path, "auto").wanted
+    never = plan(tmp_path, "never")
+    assert not never.wanted
+    assert "WARNING" in never.notes[0]
+
+
+def test_a_failed_environment_is_no_environment(tmp_path, monkeypatch):
+    (tmp_path / "requirements.txt").write_text("no-such-thing\n")
+    monkeypatch.setattr(venv, "_run", _refuse)
+    with pytest.raises(BuildError, match="no-such-thing"):
+        plan(tmp_path, "auto").make(tmp_path / "cache", Log())
+    assert {path.suffix for path in (tmp_path / "cache" / "venvs").iterdir()} == {".lock"}
+    assert not list(tmp_path.glob(".windlass-*"))
+
+
+def _refuse(command, cwd, log):
+    from windlass.launch.buildlog import build_error
+
+    if "pip" in command:
+        raise build_error("ERROR: No matching distribution found for no-such-thing")
+
+
+def test_the_job_of_a_run(tmp_path):
+    (tmp_path / "sub").mkdir()
+    script = tmp_path / "sub" / "train.py"
+    script.touch()
+    entry = Entry(folder=str(tmp_path / "sub"), script=str(script))
+    git = GitState(root=str(tmp_path), remote="https://host/team/repo.git", commit="a" * 40, patch=b"diff")
+    given = {"config": {"lr": 1}, "summary": {"loss": 0.5, "_step": 3}, "notes": {}}
+    found = automatic_job(entry=entry, git=git, code="e/p/c:v0", image="img:1", requirements=("six==1",), **given)
+    source = found.spec.source
+    assert (source.remote, source.build_context, source.entry_point) == (git.remote, "sub", ("python", "train.py"))
+    assert (found.name, found.patch) == ("job-https___host_team_repo.git-sub_train.py", b"diff")
+    assert (found.spec.output_types, found.spec.requirements) == ({"loss": "float"}, ("six==1",))
+    assert automatic_job(entry=entry, code="e/p/code-x:v0", **given).name == "job-code-x"
+    assert automatic_job(entry=entry, image="host/team/img:1", name="mine", **given).name == "mine"
+    assert automatic_job(entry=Entry(folder=str(tmp_path)), git=git, **given) is None
+
+
+def test_inputs_nobody_declared_bound_types_and_no_keys():
+    schemas, types = inputs_of({"a": {"n": 1, "s": "x"}}, {})
+    schema = schemas["@windlass.config"]
+    assert types == {"@windlass.config": {"a": {"n": "int", "s": "str"}}}
+    assert not validate({"a": {"n": 0.5, "new": 1}, "other": 2}, schema, "$")
+    assert validate({"a": {"s": 1}}, schema, "$")
+    declared = {"input_schemas": {"files": {"c.yaml": {}}}, "input_types": {}}
+    assert inputs_of({"a": 1}, declared) == ({"files": {"c.yaml": {}}}, {})
