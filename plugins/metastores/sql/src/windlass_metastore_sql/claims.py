@@ -7,6 +7,8 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
+from attrs import frozen
+
 from windlass import wire
 from windlass.errors import NotFoundError
 from windlass.launch.needs import fits, needs_of
@@ -83,26 +85,52 @@ def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
     return min((value for value in row or () if value is not None), default=inf)
 
 
+@frozen
+class Ahead:
+    """What a claim has to look at beside the line; usually nothing.
+
+    Attributes:
+        expired: Claims whose lease ended.
+        delayed: Items whose delay is over.
+        budgeted: Somebody has a budget.
+        untended: There is something for `tending.tend`.
+    """
+
+    expired: bool
+    delayed: bool
+    budgeted: bool
+    untended: bool
+
+
 _AHEAD = (
     f"SELECT EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} AND lease_until <= ?), "
-    f"EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?), EXISTS (SELECT 1 FROM budgets)"
+    f"EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?), EXISTS (SELECT 1 FROM budgets), "
+    f"{SOMETHING_TO_TEND}"
 )
 
 
-def claim(tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], now: float) -> tuple[Claim, ...]:
+def look_ahead(tx: Tx, now: float) -> Ahead:
+    """See `Ahead`."""
+    row = tx.row(_AHEAD, now, now, now, now)
+    assert row is not None
+    return Ahead(*map(bool, row))
+
+
+def claim(
+    tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], ahead: Ahead, now: float
+) -> tuple[Claim, ...]:
     """Take expired claims, then waiting items."""
     found: list[Claim] = []
-    expired, delayed, budgeted = tx.row(_AHEAD, now, now) or (True, True, True)
-    for number, queue in queues if expired else ():
+    for number, queue in queues if ahead.expired else ():
         for run_id in _expired(tx, request, number, request.limit - len(found), now):
             found += _take(tx, request, queue, run_id, CLAIMED, now)
-    if delayed:
+    if ahead.delayed:
         tx.run(
             f"UPDATE items SET status = {WAITING} WHERE run_id IN "
             f"(SELECT run_id FROM items WHERE status = {DELAYED} AND not_before <= ? {{skip}})",
             now,
         )
-    held = exhausted(tx, now) if budgeted else []
+    held = exhausted(tx, now) if ahead.budgeted else []
     for number, queue in queues:
         left = request.limit - len(found)
         if left <= 0:

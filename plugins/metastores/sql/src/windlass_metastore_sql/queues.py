@@ -153,9 +153,11 @@ class SqlQueues(QueueStore):
                     return ()
         with self._db.write(durable=False) as tx:
             now = self._db.now()
-            tend(tx, now)
+            ahead = claims.look_ahead(tx, now)
+            if ahead.untended:
+                tend(tx, now)
             queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
-            return claims.claim(tx, request, queues, now)
+            return claims.claim(tx, request, queues, ahead, now)
 
     def renew(self, agent: str, leases: Sequence[Lease], lease_seconds: float) -> Renewal:
         """See `QueueStore.renew`."""

@@ -14,7 +14,7 @@ from windlass.schedule.triggers import alias_moved, cron_due, new_version, next_
 from windlass_metastore_sql.arrivals import enqueue
 from windlass_metastore_sql.bells import ALL
 from windlass_metastore_sql.database import Tx
-from windlass_metastore_sql.items import EXPIRING, SOMETHING_TO_TEND
+from windlass_metastore_sql.items import EXPIRING
 from windlass_metastore_sql.rows import Mapper, assignments
 from windlass_metastore_sql.runs import change_run, get_run
 
@@ -24,10 +24,8 @@ _AT_ONCE = 100
 
 def tend(tx: Tx, now: float) -> None:
     """Kill what has waited too long, and put the requests of triggers on their queues."""
-    row = tx.row(f"SELECT {SOMETHING_TO_TEND}", now, now)
-    if row and row[0]:
-        _expire(tx, now)
-        fire(tx, now)
+    _expire(tx, now)
+    fire(tx, now)
 
 
 def _expire(tx: Tx, now: float) -> None:
