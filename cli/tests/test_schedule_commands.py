@@ -92,3 +92,9 @@ def test_a_store_is_copied(call: Any, tmp_path: Path) -> None:
     old, new = (f"sqlite:///{tmp_path}/{name}.db" for name in ("home/windlass", "home/copy"))
     assert call("store", "copy", old, new, "--json")["queues"] == 1
     assert "not empty" in call("store", "copy", old, new, code=1)
+
+
+def test_a_dry_run_tells_the_price(call: Any) -> None:
+    call("budget", "prices", "q", "hour=1.5")
+    plan = call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--dry-run", "--json")
+    assert plan["cost_per_hour"] == 1.5

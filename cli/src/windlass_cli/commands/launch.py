@@ -148,6 +148,7 @@ def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
 
     from windlass import wire
     from windlass.launch.submit import resolve
+    from windlass.schedule.costs import hourly_rate
 
     found = resolve(request, app=state.app, store=state.store, engine=state.engine)
     shape = {
@@ -158,6 +159,7 @@ def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
         "config": found.item.config,
         "template_values": found.item.spec.template_values,
         "plan": {key: value for key, value in wire.to_plain(found.plan).items() if value},
+        "cost_per_hour": hourly_rate(found.queue, found.item.spec),
         "origins": found.origins,
     }
     if as_json:
