@@ -98,3 +98,41 @@ def test_a_dry_run_tells_the_price(call: Any) -> None:
     call("budget", "prices", "q", "hour=1.5")
     plan = call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--dry-run", "--json")
     assert plan["cost_per_hour"] == 1.5
+
+
+def test_a_key_signs_in_over_http(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import socket
+
+    from windlass.plugins.app import App
+    from windlass.settings import Settings
+
+    pytest.importorskip("windlass_server")
+    from windlass_server.app import create_app
+    from windlass_server.running import BackgroundServer
+
+    call("access", "user", "create", "ada")
+    call("access", "member", "set", "ada", "submitter")
+    key = call("access", "key", "create", "ada", "--json")["key"]
+    app = App(Settings.from_env({"WINDLASS_HOME": str(tmp_path / "home")}))
+    store = app.open_store()
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = BackgroundServer(create_app(store), listener)
+    server.start()
+    try:
+        monkeypatch.setenv("WINDLASS_HOME", str(tmp_path / "elsewhere"))
+        (tmp_path / "key").write_text(key)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert "as ada" in call("login", url, "--key-file", str(tmp_path / "key"))
+        assert [queue["name"] for queue in call("queue", "list", "--json")] == ["q"]
+        assert len(call("access", "key", "list", "--json")) == 1
+        call("access", "user", "list", code=1)
+        call("budget", "set", "1", code=1)
+        call("launch", "-u", ".", "-E", "python t.py", "-q", "q")
+        (run,) = call("run", "list", "-p", "uncategorized", "-e", "team", "--json")
+        assert run["author"] == "ada"
+    finally:
+        server.stop()
+        store.close()
+        app.close()
