@@ -352,3 +352,39 @@ with windlass.init() as run:
         agent.wait()
     assert "saved" in typed("run", "logs", run)
     assert json.loads(typed("run", "show", run, "--json"))["state"] == "killed"
+
+
+@pytest.mark.service("docker")
+def test_secrets_in_a_container(home, docker_base) -> None:
+    write("code", main__py="import os\nprint('token of', len(os.environ['TOKEN']))\n")
+    config = {"builder": {"base_image": docker_base}, "secrets": {"TOKEN": {"secret": "env/MINE"}}}
+    Path("q.json").write_text(json.dumps(config))
+    typed("queue", "create", "q", "-r", "docker", "-c", "q.json")
+    run = json.loads(typed("launch", "-u", "code", "-q", "q", "--json"))["id"]
+    typed("launch-agent", "-q", "q", "--drain", MINE="hush-hush")
+    assert "token of 9" in typed("run", "logs", run)
+    assert "hush" not in typed("run", "show", run, "--json") + typed("run", "provenance", run)
+    assert not [path for path in home.rglob("*") if path.is_file() and b"hush-hush" in path.read_bytes()]
+
+
+def test_an_agent_signs_in_at_git_hosts(home, monkeypatch) -> None:
+    from types import SimpleNamespace
+
+    from windlass.launch.git import GitAccess
+    from windlass_agent.config import load
+    from windlass_agent.services import Services
+
+    Path("c.yaml").write_text(
+        "git:\n  host.example: {token: {secret: env/GIT_TOKEN}, username: bot}\n  other.example: {ssh-key: ~/.ssh/k}\n"
+    )
+    monkeypatch.setenv("GIT_TOKEN", "hush")
+    config = load("c.yaml")
+    found = Services.git_access(SimpleNamespace(config=config))
+    assert found["host.example"].token.reveal() == "hush"
+    assert found["other.example"] == GitAccess(ssh_key="~/.ssh/k")
+    assert "hush" not in repr(found) + repr(config)
+    Path("c.yaml").write_text("git: {host.example: {token: a-plain-token}}\n")
+    from windlass.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="no secret reference"):
+        load("c.yaml")
