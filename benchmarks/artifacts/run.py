@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=16 << 10)
     parser.add_argument("--big", type=float, default=2.0, help="GiB of the large file, 0: leave it out")
     parser.add_argument("--manifest", type=int, default=1_000_000, help="entries, 0: leave it out")
-    parser.add_argument("--s3", type=int, default=1000, help="small files to put to S3, 0: leave it out")
+    parser.add_argument("--s3", type=int, default=10_000, help="small files to put to S3, 0: leave it out")
     parser.add_argument("--peers", action="store_true", help="also time the peers that are installed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
