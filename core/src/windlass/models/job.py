@@ -25,7 +25,8 @@ class JobSource:
         kind: git, code or image.
         remote: git: https or ssh URL, or an absolute file path that was given explicitly.
         commit: git: full commit hash (40 or 64 hexadecimal digits).
-        patch: git: path of an artifact of type ``code-patch`` with uncommitted changes (``git diff --binary``), or empty.
+        patch: git: path of an artifact of type ``code-patch`` with uncommitted changes (``git diff --binary``), or
+            empty.
         artifact: code: artifact path ``entity/project/name:v<N>``.
         image: image: container image reference.
         entry_point: Command and leading arguments. Empty: the image's own.

@@ -14,7 +14,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -323,7 +323,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(499)
 
 
-_ROUTES = [
+_ROUTES: list[tuple[str, Callable[..., None]]] = [
     (r"GET /(?!storage/|upload/)([^/]+)/(.+)", _Handler.get_signed),
     (r"GET /storage/v1/b/([^/]+)/o", _Handler.list_objects),
     (r"GET /storage/v1/b/([^/]+)", _Handler.get_bucket),
