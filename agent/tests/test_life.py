@@ -151,7 +151,7 @@ def test_stop_kills_after_the_grace(world: Any) -> None:
     ("policy", "code"),
     [
         (LaunchPolicy(attempt_timeout=0.3, stop_grace=0.2), "attempt-timeout"),
-        (LaunchPolicy(deadline=0.5, stop_grace=0.2), "deadline"),
+        (LaunchPolicy(deadline=4.0, stop_grace=0.2), "deadline"),
         (LaunchPolicy(idle_timeout=3.0, stop_grace=0.2), "idle"),
     ],
 )
