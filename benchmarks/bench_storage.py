@@ -5,6 +5,10 @@
 
 The server is a stub in a process of its own that answers from memory, so that the clients are measured and not a
 store: it keeps no bytes. Wall clock and the client's own CPU seconds are given, the best of the rounds.
+
+``put files`` stores a directory of small files that no round has seen before: the bare clients one object for each
+file, Windlass as an artifact version (hashed, packed, recorded in its database). ``reference`` records the listed
+objects: for the bare clients that is the listing, for Windlass an artifact with an entry for each.
 """
 
 from __future__ import annotations
@@ -77,6 +81,11 @@ def _answer(method: str, target: str, headers: dict[str, str], facts: dict[str, 
             b"<CompleteMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key><ETag>&quot;e-2&quot;</ETag></CompleteMultipartUploadResult>",
             0,
         )
+    if "/blobs/" in path:  # the only keys of which it is known whether they are there
+        if method == "PUT":
+            facts[path] = 1
+        elif path not in facts:
+            return "missing", b"", 0
     size = facts["big"] if "big" in path else facts["object"]
     extra = 'ETag: "0123456789abcdef0123456789abcdef"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nAccept-Ranges: bytes\r\n'
     if method == "PUT":
@@ -137,6 +146,8 @@ class _Server(asyncio.Protocol):
             headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
             extra, body, more = _answer(method, target, headers, self.facts)
             status = "206 Partial Content" if "Content-Range" in extra else "200 OK"
+            if extra == "missing":
+                status, extra = "404 Not Found", ""
             self.transport.write(f"HTTP/1.1 {status}\r\n{extra}Content-Length: {len(body) + more}\r\n\r\n".encode())
             if method == "HEAD":
                 continue
@@ -173,6 +184,7 @@ def boto3_client(url: str, file: str, small: int, data: bytes):
     return {
         "put small": lambda: list(pool.map(lambda i: client.put_object(Bucket="bench", Key=f"s/{i}", Body=data), range(small))),
         "get small": lambda: list(pool.map(lambda i: client.get_object(Bucket="bench", Key=f"s/{i}")["Body"].read(), range(small))),
+        "put files": lambda: list(pool.map(lambda p: client.put_object(Bucket="bench", Key=f"f/{p.name}", Body=p.read_bytes()), fresh(file))),
         "list": lambda: sum(len(p["Contents"]) for p in client.get_paginator("list_objects_v2").paginate(Bucket="bench", Prefix="list/")),
         "put big": lambda: client.upload_file(file, "bench", "big", Config=transfer),
         "get big": lambda: _drain(client.get_object(Bucket="bench", Key="big")["Body"]),
@@ -186,6 +198,7 @@ def s3fs_client(url: str, file: str, small: int, data: bytes):
     return {
         "put small": lambda: fs.pipe({f"bench/s/{i}": data for i in range(small)}),
         "get small": lambda: fs.cat([f"bench/s/{i}" for i in range(small)]),
+        "put files": lambda: fs.put([str(p) for p in fresh(file)], "bench/f/"),
         "list": lambda: len(fs.find("bench/list", detail=True)),
         "put big": lambda: fs.put_file(file, "bench/big", chunksize=16 * MIB),
         "get big": lambda: _drain(fs.open("bench/big", "rb", block_size=16 * MIB)),
@@ -207,6 +220,7 @@ def obstore_client(url: str, file: str, small: int, data: bytes):
     return {
         "put small": lambda: list(pool.map(lambda i: obstore.put(store, f"s/{i}", data), range(small))),
         "get small": lambda: list(pool.map(lambda i: bytes(obstore.get(store, f"s/{i}").bytes()), range(small))),
+        "put files": lambda: list(pool.map(lambda p: obstore.put(store, f"f/{p.name}", p.read_bytes()), fresh(file))),
         "list": lambda: sum(len(batch) for batch in obstore.list(store, "list", chunk_size=1000)),
         "put big": lambda: obstore.put(store, "big", Path(file), chunk_size=16 * MIB, max_concurrency=8),
         "get big": get_big,
@@ -214,24 +228,57 @@ def obstore_client(url: str, file: str, small: int, data: bytes):
 
 
 def windlass_client(url: str, file: str, small: int, data: bytes):
+    from windlass.artifacts.artifact import Artifact
+    from windlass.artifacts.engine import ArtifactEngine
     from windlass.plugins import App
     from windlass.settings import Settings
     from windlass.storage import ObjectRef
 
-    app = App(Settings.from_env({"WINDLASS_HOME": os.path.dirname(file)}))
+    os.environ["AWS_S3_ENDPOINT_URL"] = url  # add_reference looks for its storage by itself
+    home = tempfile.mkdtemp(dir=os.path.dirname(file))
+    app = App(Settings.from_env({"WINDLASS_HOME": home}))
     storage = app.create("storage", "s3", {"endpoint-url": url})
+    store = app.open_store(f"sqlite:///{home}/windlass.db?blobs=s3://bench/blobs/{time.time_ns()}")
+    engine = ArtifactEngine(app, store, app.settings)
+
+    def put_files() -> None:
+        made = Artifact(f"files-{time.time_ns()}", type="dataset")
+        made.add_dir(str(fresh(file)[0].parent))
+        engine.log(made)
+
+    def reference() -> None:
+        made = Artifact(f"references-{time.time_ns()}", type="dataset")
+        made.add_reference("s3://bench/list/", max_objects=10_000_000)
+        engine.log(made)
+
     pool = ThreadPoolExecutor(THREADS)
     size = os.path.getsize(file)
     return {
         "put small": lambda: list(pool.map(lambda i: storage.put(f"s3://bench/s/{i}", data), range(small))),
         "get small": lambda: list(pool.map(lambda i: storage.open(ObjectRef(uri=f"s3://bench/s/{i}")).read(), range(small))),
+        "put files": put_files,
         "list": lambda: sum(1 for _ in storage.list("s3://bench/list")),
+        "reference": reference,
         "put big": lambda: storage.put("s3://bench/big", file, if_absent=False),
         "get big": lambda: _drain(storage.open(ObjectRef(uri="s3://bench/big", size=size))),
     }  # fmt: skip
 
 
 CLIENTS = {"boto3": boto3_client, "s3fs": s3fs_client, "obstore": obstore_client, "windlass": windlass_client}
+
+
+def fresh(file: str) -> list[Path]:
+    """The files of a directory that was not given before."""
+    folder = min(Path(file).parent.glob("files-*"))
+    return sorted(folder.rename(folder.with_name(f"given-{os.getpid()}-{folder.name}")).iterdir())
+
+
+def _make_files(folder: str, count: int, rounds: int) -> None:
+    for number in range(rounds):
+        made = Path(folder) / f"files-{number}-{time.time_ns()}"
+        made.mkdir()
+        for i in range(count):
+            (made / f"{i:06d}.bin").write_bytes(os.urandom(16 << 10))
 
 
 def _drain(stream) -> None:
@@ -281,6 +328,7 @@ def main() -> None:
             out.writelines(BLOCK for _ in range(options.mib))
         url = f"http://127.0.0.1:{queue.get(timeout=60)}"
         for name in options.clients.split(","):
+            _make_files(folder, options.small, options.rounds)
             command = [sys.executable, __file__, "--one", name, "--url", url, "--file", file,
                        "--small", str(options.small), "--rounds", str(options.rounds)]  # fmt: skip
             done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1800, check=False)
@@ -289,9 +337,10 @@ def main() -> None:
                 continue
             results[name] = json.loads(done.stdout.splitlines()[-1])
     server.terminate()
-    works = ["put small", "get small", "list", "put big", "get big"]
+    works = ["put small", "get small", "put files", "list", "reference", "put big", "get big"]
     print(f"| seconds wall (CPU) | {' | '.join(works)} |\n|---|{'---|' * len(works)}")
     for name, found in results.items():
+        found.setdefault("reference", found["list"])
         cells = " | ".join(f"{found[work][0]:.2f} ({found[work][1]:.2f})" for work in works)
         print(f"| {name} | {cells} |")
 

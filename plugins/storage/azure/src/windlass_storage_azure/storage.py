@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from windlass.errors import (
 )
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import RangeStream, Source, again, ahead
+from windlass.transfer import RangeStream, Source, ahead, changed, put_once
 from windlass_storage_azure.addresses import Address, parse
 from windlass_storage_azure.client import Clients
 from windlass_storage_azure.config import AzureConfig
@@ -97,9 +97,9 @@ class AzureStorage(Storage):
                 Address(where.root, where.account, where.container, where.name, version, where.quoted)
             ).ref
             if ref.size not in (-1, known.size):
-                raise _changed(ref, "size", str(ref.size), str(known.size))
+                raise changed(ref, "size", str(ref.size), str(known.size))
             if ref.etag and known.etag != ref.etag and not version:
-                raise _changed(ref, "ETag", ref.etag, known.etag)
+                raise changed(ref, "ETag", ref.etag, known.etag)
         size = max(0, known.size - start if length < 0 else min(length, known.size - start))
         part = self._config.block_size
         fetch = partial(self._fetch, where, known, version, start + size)
@@ -133,11 +133,11 @@ class AzureStorage(Storage):
                 raise
             except WindlassError:
                 now = "another one"
-            raise _changed(ref, "ETag", ref.etag, now) from None
+            raise changed(ref, "ETag", ref.etag, now) from None
         counted = str(answer.properties.content_range or "").rpartition("/")[2]  # bytes 0-9/100
         total = int(counted) if counted.isdigit() else ref.size
         if total != ref.size:
-            raise _changed(ref, "size", str(ref.size), str(total))
+            raise changed(ref, "size", str(ref.size), str(total))
         return _chunks(answer, ref.uri)
 
     def _range(self, where: Address, ref: ObjectRef, version: str, start: int, end: int) -> bytes:
@@ -152,28 +152,24 @@ class AzureStorage(Storage):
             raise UsageError("this names no blob", where=uri, hint="Write az://container/blob.")
         with Source(source) as opened:
             small = opened.size <= 2 * self._config.block_size
-            if if_absent and not small:
-                try:
-                    return self._stat(where)
-                except ObjectNotFoundError as error:
-                    if error.context.get("code") == "ContainerNotFound":
-                        raise
-            send = put_whole if small else put_blocks
-            try:
-                blob = self._clients.blob(where)
-                found = again(lambda: send(blob, self._config, opened, uri, if_absent=if_absent), waits=(0.3,))
-            except ObjectChangedError:
-                if not if_absent:
-                    raise
-                return self._stat(where)  # it was there already, or somebody was faster
-            return ObjectInfo(
-                uri=where.uri(where.name),
-                size=opened.size,
-                etag=str(found.get("etag") or "").strip('"'),
-                version=str(found.get("version_id") or ""),
-                checksum=found["checksum"],
-                mtime=found["last_modified"].timestamp() if found.get("last_modified") else 0.0,
+            return put_once(
+                partial(self._send, where, opened, put_whole if small else put_blocks, if_absent),
+                partial(self._stat, where),
+                if_absent=if_absent,
+                look_first=not small,
             )
+
+    def _send(self, where: Address, source: Source, send: Callable[..., dict[str, Any]], if_absent: bool) -> ObjectInfo:
+        uri = where.uri(where.name)
+        found = send(self._clients.blob(where), self._config, source, uri, if_absent=if_absent)
+        return ObjectInfo(
+            uri=uri,
+            size=source.size,
+            etag=str(found.get("etag") or "").strip('"'),
+            version=str(found.get("version_id") or ""),
+            checksum=found["checksum"],
+            mtime=found["last_modified"].timestamp() if found.get("last_modified") else 0.0,
+        )
 
     def delete(self, uris: Sequence[str]) -> None:
         """See `Storage.delete`."""
@@ -253,12 +249,3 @@ def _info(where: Address, found: Any) -> ObjectInfo:
 def _chunks(answer: Any, uri: str) -> Iterator[bytes]:
     with translated(uri):
         yield from answer.chunks()
-
-
-def _changed(ref: ObjectRef, what: str, expected: str, found: str) -> ObjectChangedError:
-    return ObjectChangedError(
-        f"the blob has changed: expected {what} {expected}, found {found}",
-        where=ref.uri,
-        hint="Record it again, or turn on the account's blob versioning so that old versions stay readable.",
-        context={"expected": expected, "found": found},
-    )

@@ -15,7 +15,6 @@ from attrs import frozen
 
 from windlass.errors import (
     AccessError,
-    ObjectChangedError,
     ObjectNotFoundError,
     StorageError,
     UnsupportedError,
@@ -23,7 +22,7 @@ from windlass.errors import (
 )
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import Page, RangeStream, Source, again, ahead, list_ranges
+from windlass.transfer import Page, RangeStream, Source, ahead, changed, list_ranges, put_once
 from windlass_storage_gcs.client import CREDENTIALS_HINT, Client, object_path
 from windlass_storage_gcs.config import GcsConfig
 from windlass_storage_gcs.resources import FIELDS, Listing, Resource
@@ -130,9 +129,9 @@ class GcsStorage(Storage):
         if not version or length == 0 or (0 <= ref.size <= start):
             now = self._stat(Address(where.scheme, where.bucket, where.name, version))
             if ref.etag and not version and now.etag != ref.etag:
-                raise _changed(ref, "ETag", ref.etag, now.etag)
+                raise changed(ref, "ETag", ref.etag, now.etag)
             if ref.size not in (-1, now.size):
-                raise _changed(ref, "size", str(ref.size), str(now.size))
+                raise changed(ref, "size", str(ref.size), str(now.size))
             version, ref = now.version, now.ref
         elif ref.size < 0:
             ref = self._stat(Address(where.scheme, where.bucket, where.name, version)).ref
@@ -159,11 +158,11 @@ class GcsStorage(Storage):
                 now = self._stat(Address(where.scheme, where.bucket, where.name))
             except ObjectNotFoundError:
                 raise ObjectNotFoundError("there is no such object", where=ref.uri) from None
-            raise _changed(ref, "generation", version, now.version) from None
+            raise changed(ref, "generation", version, now.version) from None
         total = int(answer.headers.get("x-goog-stored-content-length") or ref.size)
         if total != ref.size:
             answer.release_conn()
-            raise _changed(ref, "size", str(ref.size), str(total))
+            raise changed(ref, "size", str(ref.size), str(total))
 
         def chunks() -> Iterator[bytes]:
             try:
@@ -189,25 +188,19 @@ class GcsStorage(Storage):
             raise UsageError("this names no object", where=uri, hint="Write gs://bucket/name.")
         with Source(source) as opened:
             small = opened.size <= 2 * self._config.chunk_size
-            if if_absent and not small:
-                try:
-                    return self._stat(where)
-                except ObjectNotFoundError as error:
-                    if error.context.get("code") == "bucket":
-                        raise
-            try:
-                found = again(lambda: self._send(where, opened, small, if_absent), waits=(0.3,))
-            except ObjectChangedError:
-                if not if_absent:
-                    raise
-                return self._stat(where)  # it was there already, or somebody was faster
-        return _info(where, found)
+            return put_once(
+                partial(self._send, where, opened, small, if_absent),
+                partial(self._stat, where),
+                if_absent=if_absent,
+                look_first=not small,
+            )
 
-    def _send(self, where: Address, source: Source, small: bool, if_absent: bool) -> Resource:
+    def _send(self, where: Address, source: Source, small: bool, if_absent: bool) -> ObjectInfo:
+        client, chunk = self._client, self._config.chunk_size
         if small:
-            return put_whole(self._client, where.bucket, where.name, source, if_absent=if_absent)
-        chunk = self._config.chunk_size
-        return put_resumable(self._client, self._journals, where.bucket, where.name, source, chunk, if_absent=if_absent)
+            return _info(where, put_whole(client, where.bucket, where.name, source, if_absent=if_absent))
+        found = put_resumable(client, self._journals, where.bucket, where.name, source, chunk, if_absent=if_absent)
+        return _info(where, found)
 
     def delete(self, uris: Sequence[str]) -> None:
         """See `Storage.delete`."""
@@ -255,12 +248,3 @@ class GcsStorage(Storage):
 
 def _side_by_side(get: Callable[[int, int], bytes], end: int, part: int, width: int, start: int) -> Iterator[bytes]:
     return ahead(get, start, end, part=part, width=width)
-
-
-def _changed(ref: ObjectRef, what: str, expected: str, found: str) -> ObjectChangedError:
-    return ObjectChangedError(
-        f"the object has changed: expected {what} {expected}, found {found}",
-        where=ref.uri,
-        hint="Record it again, or turn on the bucket's versioning so that old versions stay readable.",
-        context={"expected": expected, "found": found},
-    )

@@ -15,7 +15,6 @@ from windlass.config.secrets import is_reference
 from windlass.errors import (
     AccessError,
     ConfigError,
-    ObjectChangedError,
     ObjectNotFoundError,
     StorageError,
     UnsupportedError,
@@ -24,7 +23,7 @@ from windlass.errors import (
 )
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import RangeStream, again
+from windlass.transfer import RangeStream, again, changed
 from windlass_storage_http.config import HttpConfig
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ class _Reading:
             headers["If-Match"] = f'"{self._etag}"'
         answer = stack.enter_context(self._storage._request("GET", self._ref.uri, headers))
         if answer.status_code == 412:
-            raise _changed(self._ref, "ETag", self._etag, self._now())
+            raise changed(self._ref, "ETag", self._etag, self._now())
         if answer.status_code == 416:
             stack.close()
             return answer, -1
@@ -172,7 +171,7 @@ class _Reading:
         info = _info(self._ref.uri, answer)
         _compare(self._ref, info)
         if self._etag and info.etag and info.etag != self._etag:
-            raise _changed(self._ref, "ETag", self._etag, info.etag)
+            raise changed(self._ref, "ETag", self._etag, info.etag)
         self._etag = self._etag or info.etag
         return answer, 0 if answer.status_code == 206 else start
 
@@ -226,18 +225,9 @@ def _info(uri: str, answer: httpx2.Response) -> ObjectInfo:
 
 def _compare(ref: ObjectRef, info: ObjectInfo) -> None:
     if ref.size >= 0 and info.size >= 0 and info.size != ref.size:
-        raise _changed(ref, "size", str(ref.size), str(info.size))
+        raise changed(ref, "size", str(ref.size), str(info.size))
     if ref.etag and info.etag and ref.etag != info.etag:
-        raise _changed(ref, "ETag", ref.etag, info.etag)
-
-
-def _changed(ref: ObjectRef, what: str, expected: str, found: str) -> ObjectChangedError:
-    return ObjectChangedError(
-        f"the file has changed: expected {what} {expected}, found {found}",
-        where=ref.uri,
-        hint="Record it again.",
-        context={"expected": expected, "found": found},
-    )
+        raise changed(ref, "ETag", ref.etag, info.etag)
 
 
 def _failure(answer: httpx2.Response, uri: str) -> WindlassError:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from windlass.errors import ObjectChangedError, WindlassError
 from windlass.storage import ObjectInfo, ObjectRef
-from windlass.transfer import ahead
+from windlass.transfer import ahead, changed
 from windlass_storage_s3.addresses import Address, is_plain
 from windlass_storage_s3.client import Clients
 from windlass_storage_s3.errors import translated
@@ -110,7 +110,7 @@ class Reading:
             now = head(self._clients, self._where).etag
         except WindlassError:
             now = "another one"
-        return _change(self._ref, "ETag", self._etag, now)
+        return changed(self._ref, "ETag", self._etag, now)
 
 
 def _chunks(stream: Iterator[Any], uri: str) -> Iterator[bytes]:
@@ -121,15 +121,6 @@ def _chunks(stream: Iterator[Any], uri: str) -> Iterator[bytes]:
 def compare(ref: ObjectRef, info: ObjectInfo, *, versioned: bool = False) -> None:
     """Raise `ObjectChangedError` when `info` is not what `ref` recorded; of a version only the size can differ."""
     if ref.size >= 0 and info.size != ref.size:
-        raise _change(ref, "size", str(ref.size), str(info.size))
+        raise changed(ref, "size", str(ref.size), str(info.size))
     if ref.etag and info.etag and info.etag != ref.etag and not versioned:
-        raise _change(ref, "ETag", ref.etag, info.etag)
-
-
-def _change(ref: ObjectRef, what: str, expected: str, found: str) -> ObjectChangedError:
-    return ObjectChangedError(
-        f"the object has changed: expected {what} {expected}, found {found}",
-        where=ref.uri,
-        hint="Record it again, or turn on the bucket's versioning so that old versions stay readable.",
-        context={"expected": expected, "found": found},
-    )
+        raise changed(ref, "ETag", ref.etag, info.etag)

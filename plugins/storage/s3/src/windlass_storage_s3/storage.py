@@ -19,7 +19,7 @@ from windlass.errors import (
 )
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import RangeStream, Source, again
+from windlass.transfer import RangeStream, Source, put_once
 from windlass_storage_s3.addresses import Address, is_plain, parse
 from windlass_storage_s3.client import Clients
 from windlass_storage_s3.config import S3Config
@@ -112,19 +112,13 @@ class S3Storage(Storage):
             raise UsageError("this names no object", where=uri, hint="Write s3://bucket/key.")
         with Source(source) as opened:
             small = opened.size <= 2 * self._config.part_size
-            if if_absent and (not small or not self._config.conditional_put):
-                try:
-                    return head(self._clients, where)
-                except ObjectNotFoundError as error:
-                    if code_of(error) == "NoSuchBucket":
-                        raise
-            try:
-                send = self._put_whole if small else self._put_parts
-                return again(lambda: send(where, opened, if_absent), waits=(0.3,))
-            except ObjectChangedError:
-                if not if_absent:
-                    raise
-                return head(self._clients, where)  # it was there already, or somebody was faster
+            send = self._put_whole if small else self._put_parts
+            return put_once(
+                partial(send, where, opened, if_absent),
+                partial(head, self._clients, where),
+                if_absent=if_absent,
+                look_first=not small or not self._config.conditional_put,
+            )
 
     def _put_whole(self, where: Address, source: Source, if_absent: bool) -> ObjectInfo:
         data = source.read()
