@@ -120,7 +120,7 @@ requires-dist = [{ name = "six" }]
 [[package]]
 name = "six"
 version = "1.17.0"
-source = { registry = "https://index.example/simple" }
+source = { registry = "https://packages.example/" }
 wheels = [
     { url = "https://example.org/six-1.17.0-py2.py3-none-any.whl", hash = "sha256:HASH" },
 ]
