@@ -130,8 +130,8 @@ def test_interruption_stops_the_run(client: WindlassClient, agent: WorkingAgent,
         pass
 
     class Log:
-        def info(self, text: str) -> None:
-            if "begun" in text:
+        def info(self, text: str, *values: Any) -> None:
+            if "begun" in text % values:
                 raise Interrupted
 
     request = LaunchRequest(

@@ -209,7 +209,11 @@ class Reader:
         """The alias of what the step before has made: another run may have written a newer version meanwhile."""
         upstream = self._context.upstream_output
         run = run_id_of(self._context)
-        return f"dagster-run-{run[:8]}" if run and upstream is not None and upstream.run_id == run else ""
+        try:
+            same = upstream is not None and upstream.run_id == run
+        except Exception:  # Dagster 1.11 raises for what was not made in this run
+            same = False
+        return f"dagster-run-{run[:8]}" if run and same else ""
 
     def _names(self, key: str | None) -> list[str]:
         name = self._config.name

@@ -90,9 +90,7 @@ def launch(
 
     run = submit(request, app=client.app, store=client.store, engine=client.engine)
     if request.queue:
-        log.info("Launched Windlass run %s on queue %s.", run.id, run.queue)
         return wait_for(client, run, log, timeout=timeout) if wait else LaunchOutcome(run=run)
-    log.info("Launched Windlass run %s here.", run.id)
     try:
         with WorkingAgent(client, queues=[run.queue], entity=run.entity, max_jobs=1, drain=True) as work:
             return wait_for(client, run, log, timeout=timeout, work=work)
@@ -110,6 +108,7 @@ def wait_for(
     """
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     try:
+        log.info("Launched Windlass run %s on queue %s.", run.id, run.queue)
         ended = _follow(client, run, log, tail, timeout, work)
     except BaseException:
         with contextlib.suppress(Exception):
