@@ -60,7 +60,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_definitions(project: Path) -> None:
-    definitions = dg.load_from_defs_folder(path_within_project=project / "src" / "some_project")
+    try:
+        definitions = dg.load_from_defs_folder(path_within_project=project / "src" / "some_project")
+    except TypeError:  # Dagster 1.11
+        definitions = dg.load_from_defs_folder(project_root=project)
     keys = {key.to_user_string() for key in definitions.resolve_all_asset_keys()}
     assert keys == {"labels", "raw/pictures", "models/digits"}
     repository = definitions.get_repository_def()

@@ -25,7 +25,7 @@ class ArtifactStoreComponent(dg.Component, dg.Model, dg.Resolvable):
     project: str = Field(default="", description="Name space.")
     base_dir: str = Field(default="", description="Folder for the cache.")
     cache_duration_in_minutes: int | None = Field(default=None, ge=0, description="Default: 30 days.")
-    run_tags: list[str] = Field(default_factory=list, description="Tags of runs.")
+    run_tags: list[str] = Field(default=[], description="Tags of runs.")
     resource_key: str = Field(default="windlass", description="Key of the store.")
     io_manager_key: str = Field(default="io_manager", description="Key of the IO manager.")
 
@@ -85,9 +85,9 @@ class LaunchedAsset(dg.Model, dg.Resolvable):
 
     key: str = Field(description="Asset key, a/b.")
     artifact: str = Field(default="", description="Name of the artifact the run logs. Default: from the key.")
-    deps: list[str] = Field(default_factory=list, description="Assets that must be there first.")
+    deps: list[str] = Field(default=[], description="Assets that must be there first.")
     group: str = Field(default="", description="Asset group.")
-    kinds: list[str] = Field(default_factory=list, description="Shown with the asset.")
+    kinds: list[str] = Field(default=[], description="Shown with the asset.")
 
 
 class LaunchJobComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -98,9 +98,9 @@ class LaunchJobComponent(dg.Component, dg.Model, dg.Resolvable):
     uri: str = Field(default="", description="Directory, script or git URI with the code.")
     job: str = Field(default="", description="Job artifact.")
     docker_image: str = Field(default="", description="Image to run.")
-    argv: list[str] = Field(default_factory=list, description="The command, in words.")
-    run_config: dict[str, Any] = Field(default_factory=dict, description="Values laid over the run's config.")
-    resource_args: dict[str, Any] = Field(default_factory=dict, description="In the resource's own words.")
+    argv: list[str] = Field(default=[], description="The command, in words.")
+    run_config: dict[str, Any] = Field(default={}, description="Values laid over the run's config.")
+    resource_args: dict[str, Any] = Field(default={}, description="In the resource's own words.")
     timeout: float | None = Field(default=None, description="Seconds to wait.")
     resource_key: str = Field(default="windlass", description="Key of the store.")
 
