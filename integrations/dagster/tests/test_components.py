@@ -64,9 +64,9 @@ def test_definitions(project: Path) -> None:
         definitions = dg.load_from_defs_folder(path_within_project=project / "src" / "some_project")
     except TypeError:  # Dagster 1.11
         definitions = dg.load_from_defs_folder(project_root=project)
-    keys = {key.to_user_string() for key in definitions.resolve_all_asset_keys()}
-    assert keys == {"labels", "raw/pictures", "models/digits"}
     repository = definitions.get_repository_def()
+    keys = {key.to_user_string() for key in repository.assets_defs_by_key}
+    assert keys == {"labels", "raw/pictures", "models/digits"}
     assert [sensor.name for sensor in repository.sensor_defs] == ["labels_approved"]
     assert set(repository.get_top_level_resources()) == {"windlass", "io_manager"}
     model = repository.assets_defs_by_key[dg.AssetKey(["models", "digits"])]
