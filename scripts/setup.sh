@@ -12,7 +12,7 @@ say() { printf '%s\n' "$*" >&2; }
 stamp="$venv/.windlass-$what"
 sum=$(cat pyproject.toml constraints.txt scripts/setup.sh examples/digits/requirements.txt \
     core/pyproject.toml agent/pyproject.toml cli/pyproject.toml server/pyproject.toml meta/pyproject.toml \
-    testkit/pyproject.toml plugins/*/*/pyproject.toml | cksum)
+    testkit/pyproject.toml plugins/*/*/pyproject.toml integrations/*/pyproject.toml | cksum)
 if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$sum" ]; then
     exit 0
 fi
