@@ -126,7 +126,53 @@ def settings() -> str:
     return "\n".join([*rows, ""])
 
 
-PAGES = {"hooks": hooks, "errors": errors, "plugins": plugins, "cli": cli, "settings": settings}
+_LAUNCH_CONFIG = """\
+The file of `windlass agent start`, of `windlass launch` without a queue, and of `windlass doctor`. It is read from
+`$XDG_CONFIG_HOME/windlass/launch-config.yaml`, which is `~/.config/windlass/launch-config.yaml` by default, or, by
+`agent` and `doctor`, from the path given with `-c`. Flags win over the environment (`WINDLASS_ENTITY`,
+`WINDLASS_LAUNCH_QUEUES`, separated by commas, `WINDLASS_LAUNCH_MAX_JOBS`), that over the file, the file over defaults.
+Every key may be left out; an unknown one is an error that names its line and the nearest known key.
+"""
+
+_LAUNCH_EXAMPLE = """\
+## Example
+
+```yaml
+entity: team
+queues: [gpu, nightly]
+weights: {gpu: 3}                      # three items of gpu for each of nightly
+slots: {cpu: 16, memory: 64GiB, gpu: [0, 1]}
+builder: {type: docker, destination: registry.example.com/team/jobs}
+registry: {type: oci, uri: registry.example.com/team/jobs}
+runners:
+  docker: {allow-env: [HTTP_PROXY, "AWS_*"]}
+storage:
+  s3: {endpoint-url: "http://127.0.0.1:9000"}
+git:
+  git.example.com: {username: robot, token: env/GIT_TOKEN}
+secrets:
+  DATABASE_PASSWORD: {secret: file//run/secrets/database}
+```
+
+`runners`, `storage`, `registry`, `builder` and `environment` take the settings of the plugin that is named; they are
+listed in [plugins](plugins.md). Values of secrets never stand in the file, only where they are: `env/NAME`, a variable
+of the agent, or `file/PATH`.
+"""
+
+
+def launch_config() -> str:
+    """The agent's configuration, from its class."""
+    from windlass_agent.config import AgentConfig, GitHost
+
+    parts = ["# launch-config.yaml\n", NOTE, _LAUNCH_CONFIG, _LAUNCH_EXAMPLE, "## Keys\n"]
+    parts += [*_table(AgentConfig, ""), "## Keys of a host in `git`\n", *_table(GitHost, "")]
+    return "\n".join(parts)
+
+
+PAGES = {
+    "hooks": hooks, "errors": errors, "plugins": plugins, "cli": cli, "settings": settings,
+    "launch-config": launch_config,
+}  # fmt: skip
 _INCLUDE = re.compile(r"<!-- include: (\S+) -->\n```(\w*)[^\n]*\n.*?\n```\n", re.DOTALL)
 
 

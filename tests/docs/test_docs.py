@@ -50,6 +50,26 @@ def test_every_hook_is_documented_with_its_signature() -> None:
         assert f"`{name}({arguments})" in page
 
 
+def test_the_example_of_a_launch_config_is_one(tmp_path: Path) -> None:
+    from windlass.config.converter import structure
+    from windlass.plugins.app import App
+    from windlass_agent.config import load
+
+    page = (DOCS / "reference" / "launch-config.md").read_text()
+    path = tmp_path / "launch-config.yaml"
+    path.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    config, app = load(path, env={}), App()
+    assert config.queues == ("gpu", "nightly")
+    for kind, parts in (("runner", config.runners), ("storage", config.storage)):
+        assert parts
+        for name, values in parts.items():
+            structure(values, app.catalog(kind).get(name).config)
+    for kind, part in (("registry", config.registry), ("builder", config.builder)):
+        assert part is not None
+        settings = {key: value for key, value in part.items() if key != "type"}
+        structure(settings, app.catalog(kind).get(part["type"]).config)
+
+
 # -- blocks of code ---------------------------------------------------------------------------------------------------
 
 
