@@ -127,9 +127,9 @@ def settings() -> str:
 
 
 _LAUNCH_CONFIG = """\
-The file of `windlass agent start`, of `windlass launch` without a queue, and of `windlass doctor`. It is read from
+The file of `windlass launch-agent`, of `windlass launch` without a queue, and of `windlass doctor`. It is read from
 `$XDG_CONFIG_HOME/windlass/launch-config.yaml`, which is `~/.config/windlass/launch-config.yaml` by default, or, by
-`agent` and `doctor`, from the path given with `-c`. Flags win over the environment (`WINDLASS_ENTITY`,
+`launch-agent` and `doctor`, from the path given with `-c`. Flags win over the environment (`WINDLASS_ENTITY`,
 `WINDLASS_LAUNCH_QUEUES`, separated by commas, `WINDLASS_LAUNCH_MAX_JOBS`), that over the file, the file over defaults.
 Every key may be left out; an unknown one is an error that names its line and the nearest known key.
 """

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["run_here", "watch"]
 
 
-def run_here(state: State, request: LaunchRequest, *, quiet: bool) -> Run:
+def run_here(state: State, request: LaunchRequest, *, quiet: bool, said: str = "") -> Run:
     """Submit to a private queue, serve it with an agent in this process, and wait for the end of the run.
+
+    `said` is told once the request is accepted.
 
     Ctrl-C stops the run in good order; a second one leaves at once.
     """
@@ -38,6 +40,8 @@ def run_here(state: State, request: LaunchRequest, *, quiet: bool) -> Run:
             "running here needs an agent, which is not installed", hint="pip install windlass-agent, or give --queue."
         ) from None
     run = submit(request, app=state.app, store=state.store, engine=state.engine)
+    if said:  # only now: what is refused does not run
+        note(said)
     try:
         flags = {"queues": (run.queue,), "entity": run.entity, "max_jobs": 1, "drain": True}
         agent = Agent(load(None, flags), state.app, state.store)

@@ -284,3 +284,25 @@ def test_macros_are_total(config):
         macros.expand(config, {})
     except MacroError as error:
         assert error.problems  # noqa: PT017
+
+
+@pytest.mark.parametrize("texts", [("a=1", "a.b=2"), ("a.b=2", "a=1"), ("a.b.c=1", "x=1", "a.b={}")])
+def test_a_value_and_a_key_below_it_cannot_both_be_set(texts):
+    from windlass.launch.request import parse_sets
+
+    (problem,) = parse_sets(texts)[1]
+    assert "cannot both be set" in problem.message
+
+
+def test_settings_beside_each_other_and_repeated_ones_are_no_conflict():
+    from windlass.launch.request import parse_sets
+
+    assert parse_sets(("a.b=1", "a.c=2", "ab=3", "a.b=4")) == ({"a": {"b": 4, "c": 2}, "ab": 3}, [])
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "x" * 129])
+def test_names_of_runs_that_are_refused(name):
+    from windlass.launch.names import run_name_problem
+
+    assert run_name_problem(name, "--name") is not None
+    assert run_name_problem("Übung 1, zweiter Anlauf", "--name") is None

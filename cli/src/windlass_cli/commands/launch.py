@@ -69,14 +69,16 @@ def launch(
         raise UsageError(
             "without a queue the run is executed here, by this command", where="--no-wait", hint="Give --queue."
         )
+    said = ""
     if not queue:
-        request = _with_resource(state, request)
+        asked, request = request.resource, _with_resource(state, request)
+        said = "" if asked else f"No queue is given: running here, with the {request.resource} runner."
     if dry_run:
         return _show_plan(state, request, as_json=as_json)
     if not queue:
         from windlass_cli.here import run_here
 
-        return _end(state, run_here(state, request, quiet=as_json), as_json=as_json)
+        return _end(state, run_here(state, request, quiet=as_json, said=said), as_json=as_json)
     from windlass.launch.submit import submit
 
     run = submit(request, app=state.app, store=state.store, engine=state.engine)
@@ -113,7 +115,6 @@ def _with_resource(state: State, request: LaunchRequest) -> LaunchRequest:
     if not resource:
         wants_image = bool(request.image or request.dockerfile or request.base_image) or _is_image_job(state, request)
         resource = "docker" if request.image or (wants_image and _engine_answers(state)) else "process"
-        note(f"No queue is given: running here, with the {resource} runner.")
     return evolve(request, resource=resource)
 
 

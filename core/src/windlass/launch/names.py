@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from windlass.errors import Problem
 
-__all__ = ["code_name", "default_job_name", "name_problem", "sanitise"]
+__all__ = ["code_name", "default_job_name", "name_problem", "run_name_problem", "sanitise"]
 
 _LIMIT = 128
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
@@ -51,4 +52,14 @@ def name_problem(name: str, where: str) -> Problem | None:
     if _UNSAFE.search(name) or name[0] in ".-":
         hint = f"e.g. {sanitise(name)}"
         return Problem(f"{name!r} has characters other than letters, digits, '_', '.' and '-'", where=where, hint=hint)
+    return None
+
+
+def run_name_problem(name: str, where: str) -> Problem | None:
+    """What is wrong with the display name of a run, or None. It may hold anything that is seen on one line."""
+    if len(name) > _LIMIT:
+        hint = "say more in a config value"
+        return Problem(f"a run's name has at most {_LIMIT} characters, this has {len(name)}", where=where, hint=hint)
+    if any(unicodedata.category(char) == "Cc" for char in name):
+        return Problem(f"{name!r} has control characters", where=where, hint="leave out line breaks and tabs")
     return None

@@ -13,7 +13,7 @@ from windlass.config.converter import structure
 from windlass.config.document import Document, load, loads
 from windlass.config.options import option
 from windlass.errors import ConfigError, Problem, UsageError
-from windlass.launch.paths import parse_path, set_path
+from windlass.launch.paths import KeyPath, covered, dotted, parse_path, set_path
 from windlass.launch.templates import parse_assignment
 from windlass.models.launch import LaunchPolicy, Priority
 from windlass.models.reason import JSON
@@ -201,6 +201,7 @@ def parse_sets(texts: tuple[str, ...]) -> tuple[dict[str, JSON], list[Problem]]:
     """``--set path.to.key=value`` options as a tree; values are read as YAML (``1e-3`` is a number)."""
     tree: dict[str, JSON] = {}
     problems = []
+    seen: list[KeyPath] = []
     for text in texts:
         parsed = parse_assignment(text, "--set")
         if isinstance(parsed, Problem):
@@ -212,5 +213,11 @@ def parse_sets(texts: tuple[str, ...]) -> tuple[dict[str, JSON], list[Problem]]:
         except (UsageError, ConfigError) as error:
             problems.append(Problem(f"{text!r}: {error.message}", where="--set", hint=error.hint))
             continue
+        clash = next((o for o in seen if o != path and (covered(path, [o]) or covered(o, [path]))), None)
+        if clash is not None:  # one is a value and the other would be a key below it
+            message = f"'{dotted(path)}' and '{dotted(clash)}' cannot both be set"
+            problems.append(Problem(message, where="--set", hint="leave one out"))
+            continue
+        seen.append(path)
         set_path(tree, path, value)
     return tree, problems

@@ -18,7 +18,7 @@ from windlass.ids import new_run_id
 from windlass.launch import templates
 from windlass.launch.drafts import Draft, make_draft, store_draft
 from windlass.launch.inputs import check_overrides
-from windlass.launch.names import name_problem
+from windlass.launch.names import name_problem, run_name_problem
 from windlass.launch.paths import dotted, leaves, merge
 from windlass.launch.plan import RunPlan, check_spec, plan_run, queue_config, resource_name
 from windlass.launch.private import private_queue
@@ -130,6 +130,8 @@ class _Resolver:
         run_id = request.run_id or new_run_id()
         if not _RUN_ID.fullmatch(run_id):
             self._problem(f"{run_id!r} is no run id", "--run-id", "at most 48 of a-z, 0-9 and -")
+        if problem := run_name_problem(request.name, "--name"):
+            self.problems.append(problem)
         over = self._try(lambda: load_overrides(request.overrides), Overrides()) if request.overrides else Overrides()
         draft = self._try(self._draft, None)
         queue, private = self._queue(run_id, draft)
