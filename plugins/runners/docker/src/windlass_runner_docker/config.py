@@ -10,6 +10,10 @@ from windlass.config import option
 
 __all__ = ["DockerArgs", "DockerConfig"]
 
+_LATER = r"|.*\$\{.*"
+"""Or a text with a macro, which is filled in for each run."""
+_SIZE = r"(?i:\d+(\.\d+)?([bkmgt]b?)?)" + _LATER
+
 
 @frozen(kw_only=True)
 class DockerConfig:
@@ -45,18 +49,32 @@ class DockerArgs:
     tmpfs: tuple[str, ...] = option(default=(), help="`target[:options]`, a directory in memory.")
     gpus: str | int | None = option(default=None, help="`all`, a number, or `device=0,1`.")
     device: tuple[str, ...] = option(default=(), help="`source[:target[:rwm]]`, a device of the host.")
-    cpus: float | str | None = option(default=None, help="Processor cores, e.g. 1.5.")
+    cpus: float | str | None = option(
+        default=None, minimum=0, pattern=r"\d+(\.\d+)?|\.\d+" + _LATER, help="Processor cores, e.g. 1.5."
+    )
     cpu_shares: int | None = option(default=None, key="cpu-shares", help="Relative weight.")
     cpu_period: int | None = option(default=None, key="cpu-period", help="Scheduler period in microseconds.")
     cpu_quota: int | None = option(default=None, key="cpu-quota", help="Scheduler quota in microseconds.")
     cpuset_cpus: str | int | None = option(default=None, key="cpuset-cpus", help="Cores to run on, e.g. 0-3.")
     cpuset_mems: str | int | None = option(default=None, key="cpuset-mems", help="Memory nodes to use.")
-    memory: str | int | None = option(default=None, help="Most memory, e.g. 4g.")
+    memory: str | int | None = option(default=None, minimum=0, pattern=_SIZE, help="Most memory, e.g. 4g.")
     memory_reservation: str | int | None = option(
-        default=None, key="memory-reservation", help="Memory to keep when the host runs short."
+        default=None,
+        key="memory-reservation",
+        minimum=0,
+        pattern=_SIZE,
+        help="Memory to keep when the host runs short, e.g. 2g.",
     )
-    memory_swap: str | int | None = option(default=None, key="memory-swap", help="Memory and swap; -1 is unlimited.")
-    shm_size: str | int | None = option(default=None, key="shm-size", help="Size of /dev/shm, e.g. 2g.")
+    memory_swap: str | int | None = option(
+        default=None,
+        key="memory-swap",
+        minimum=-1,
+        pattern="-1|" + _SIZE,
+        help="Memory and swap, e.g. 8g; -1 is unlimited.",
+    )
+    shm_size: str | int | None = option(
+        default=None, key="shm-size", minimum=0, pattern=_SIZE, help="Size of /dev/shm, e.g. 2g."
+    )
     pids_limit: int | None = option(default=None, key="pids-limit", help="Most processes; -1 is unlimited.")
     ulimit: tuple[str, ...] = option(default=(), help="`name=soft[:hard]`.")
     network: str = option(default="", help="`bridge`, `host`, `none`, or a network's name.")
@@ -68,7 +86,7 @@ class DockerArgs:
     pid: str = option(default="", help="Process name space: `host` or empty.")
     user: str | int | None = option(default=None, help="`name|uid[:group|gid]`.")
     group_add: tuple[str, ...] = option(default=(), key="group-add", help="Further groups.")
-    workdir: str = option(default="", help="Working directory inside.")
+    workdir: str = option(default="", pattern=r"/.*" + _LATER, help="Working directory inside, an absolute path.")
     entrypoint: str = option(default="", help="Replaces the image's entry point.")
     label: tuple[str, ...] = option(default=(), help="`name=value`.")
     cap_add: tuple[str, ...] = option(default=(), key="cap-add", help="Capabilities to add.")
