@@ -12,6 +12,7 @@ __all__ = ["DockerArgs", "DockerConfig"]
 
 _LATER = r"|.*\$\{.*"
 """Or a text with a macro, which is filled in for each run."""
+_PORT = r"(([0-9.]+:)?\d*:)?\d+(/(tcp|udp|sctp))?" + _LATER
 _SIZE = r"(?i:\d+(\.\d+)?([bkmgt]b?)?)" + _LATER
 
 
@@ -43,9 +44,15 @@ class DockerArgs:
     """
 
     env: tuple[str, ...] = option(
-        default=(), help="`NAME=value`; a bare `NAME` is taken from the agent if it allows that name."
+        default=(),
+        pattern=r"(?s:[A-Za-z_][A-Za-z0-9_.-]*(=.*)?)",
+        help="`NAME=value`; a bare `NAME` is taken from the agent if it allows that name.",
     )
-    volume: tuple[str, ...] = option(default=(), help="`source:target[:ro]`, a path of the engine's host or a volume.")
+    volume: tuple[str, ...] = option(
+        default=(),
+        pattern=r"[^:]+:/[^:]*(:[a-zA-Z,]+)?" + _LATER,
+        help="`source:target[:ro]`, a path of the engine's host or a volume.",
+    )
     tmpfs: tuple[str, ...] = option(default=(), help="`target[:options]`, a directory in memory.")
     gpus: str | int | None = option(default=None, help="`all`, a number, or `device=0,1`.")
     device: tuple[str, ...] = option(default=(), help="`source[:target[:rwm]]`, a device of the host.")
@@ -76,11 +83,11 @@ class DockerArgs:
         default=None, key="shm-size", minimum=0, pattern=_SIZE, help="Size of /dev/shm, e.g. 2g."
     )
     pids_limit: int | None = option(default=None, key="pids-limit", help="Most processes; -1 is unlimited.")
-    ulimit: tuple[str, ...] = option(default=(), help="`name=soft[:hard]`.")
+    ulimit: tuple[str, ...] = option(default=(), pattern=r"[a-z]+=-?\d+(:-?\d+)?" + _LATER, help="`name=soft[:hard]`.")
     network: str = option(default="", help="`bridge`, `host`, `none`, or a network's name.")
     add_host: tuple[str, ...] = option(default=(), key="add-host", help="`name:address`.")
     dns: tuple[str, ...] = option(default=(), help="Name servers.")
-    publish: tuple[str, ...] = option(default=(), help="`[address:][host port:]port[/protocol]`.")
+    publish: tuple[str, ...] = option(default=(), pattern=_PORT, help="`[address:][host port:]port[/protocol]`.")
     hostname: str = option(default="", help="Host name inside.")
     ipc: str = option(default="", help="IPC name space: `private`, `shareable`, `host` …")
     pid: str = option(default="", help="Process name space: `host` or empty.")
