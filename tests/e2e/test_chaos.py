@@ -1,6 +1,6 @@
 """Everything dies at random: agents and the server are killed and frozen while runs are at work.
 
-``WINDLASS_TEST_SEED`` replays a run of this test; ``WINDLASS_TEST_REQUIRE`` makes it full size (1500 runs).
+``WINDLASS_TEST_SEED`` replays a run of this test; ``WINDLASS_TEST_REQUIRE`` makes it full size (500 runs).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from windlass.settings import Settings
 from windlass_testkit.servers import free_port, wait_for_port
 
 FULL = bool(os.environ.get("WINDLASS_TEST_REQUIRE"))
-AGENTS, RUNS = 3, 1500 if FULL else 40
+AGENTS, RUNS = 3, 500 if FULL else 40
 LIMIT = 1500.0 if FULL else 150.0
 SEED = int(os.environ.get("WINDLASS_TEST_SEED") or random.randrange(10**6))
 SCRIPT = """

@@ -166,9 +166,9 @@ def test_waiting_costs_no_cpu(open_: Callable[..., SqlStore]) -> None:
     store = open_()
     ref = make_queue(store)
     claim(store, ref)
-    before = time.process_time()
+    before = time.thread_time()  # other threads of the test process may be at work
     assert not store.queues.wait((ref,), 2.0)
-    assert time.process_time() - before < 0.1
+    assert time.thread_time() - before < 0.1
 
 
 def test_bells_of_the_dead_are_removed(open_: Callable[..., SqlStore], settings: Settings) -> None:

@@ -30,6 +30,7 @@ class SocketBells(Bells):
         self._sender: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._fd = -1
+        self._guard = threading.Lock()
 
     def listen(self) -> None:
         """Bind this process's socket and read it in a thread."""
@@ -58,11 +59,13 @@ class SocketBells(Bells):
                 self._send_to(name, data)
 
     def _send_to(self, name: str, data: bytes) -> None:
-        if self._sender is None:
-            self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._sender.setblocking(False)
+        with self._guard:  # writers of several threads share one socket
+            if self._sender is None:
+                self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._sender.setblocking(False)
+            sender = self._sender
         try:
-            self._sender.sendto(data, self._address(name))
+            sender.sendto(data, self._address(name))
         except (ConnectionRefusedError, ConnectionResetError):
             with contextlib.suppress(OSError):
                 os.unlink(self._folder / name)
