@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from windlass.errors import NoSpaceError
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import NewItem, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.plugins import hookimpl
+from windlass_agent.agent import Agent
+from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults, Point
 
 
@@ -327,3 +330,25 @@ def test_a_lost_resource_is_reported(world: Any) -> None:
     os.kill(int(record.read_text().split()[0]), 9)
     run = world.wait(run_id)
     assert (run.state, run.reason.code) == (RunState.CRASHED, "lost")
+
+
+def test_a_run_whose_end_cannot_be_stored_is_told_of(world: Any, monkeypatch: Any, caplog: Any) -> None:
+    run_id = world.launch("exit 0")
+    runs = type(world.store.runs)
+    update = runs.update
+
+    def full(self: Any, run: str, changes: Any, *args: Any, **more: Any) -> Any:
+        if changes.state is not None and changes.state.is_terminal:
+            raise NoSpaceError("the disk is full")
+        return update(self, run, changes, *args, **more)
+
+    monkeypatch.setattr(runs, "update", full)
+    agent = Agent(AgentConfig(queues=("q",), drain=True), world.app, world.store)
+    agent.run()
+    assert agent.unreported == {run_id}
+    (line,) = [record for record in caplog.records if "could not be reported" in record.message]
+    assert line.exc_info is None
+    monkeypatch.undo()
+    time.sleep(2.1)  # the lease
+    world.drain()
+    assert world.store.runs.get(run_id).state.is_terminal

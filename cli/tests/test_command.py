@@ -7,12 +7,14 @@ import sys
 
 import click
 import pytest
+from attrs import evolve
 
 from windlass.models.artifact import ArtifactVersion
 from windlass.models.queue import Agent, Queue, QueueRef, QueueStatus
 from windlass.models.run import Run, RunState
-from windlass_cli import output, shapes
+from windlass_cli import output, shapes, waiting
 from windlass_cli.main import cli, run
+from windlass_cli.state import State
 from windlass_cli.tree import GROUPS, LazyGroup
 
 RUN_KEYS = {"id", "name", "state", "reason", "entity", "project", "job", "queue", "exit_code"}
@@ -26,8 +28,10 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("group", "name"), commands())
 def test_every_command_of_the_table_exists_and_its_help_says_the_same(group, name) -> None:
     context = click.Context(cli)
-    parent = cli.get_command(context, group) if group else cli
-    assert isinstance(parent, LazyGroup)
+    parent = cli
+    for part in group.split():
+        parent = parent.get_command(context, part)
+        assert isinstance(parent, LazyGroup)
     command = parent.get_command(context, name)
     assert command is not None
     if not isinstance(command, click.Group):
@@ -146,3 +150,40 @@ def test_a_table_in_a_pipe_is_plain_text(capsys) -> None:
     output.table(("id",), [], empty="There is nothing.")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "There is nothing.\n")
+
+
+def test_stopping_goes_on_behind_a_run_that_is_missing(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
+    monkeypatch.delenv("WINDLASS_BASE_URL", raising=False)
+    state = State()
+    for name in ("one", "two"):
+        state.store.runs.create(Run(id=name, entity="me", project="p"))
+    assert run(["run", "stop", "one", "nope", "two"]) == 1
+    assert "nope" in capsys.readouterr().err
+    assert [state.store.runs.get(name).stop_requested for name in ("one", "two")] == [True, True]
+    assert run(["run", "stop", "nope"]) == 1
+    state.close()
+
+
+def test_a_run_without_its_agent_says_who_takes_it_over() -> None:
+    lost = Run(id="r", queue="run-r", agent="gone", state=RunState.RUNNING)
+
+    class Agents:
+        def get(self, agent_id: str) -> Agent:
+            return Agent(id=agent_id, state="lost" if agent_id == "gone" else "running")
+
+    class Store:
+        agents = Agents()
+
+    assert "windlass launch-agent -q run-r --drain" in waiting.orphaned(Store(), lost)
+    assert waiting.orphaned(Store(), evolve(lost, agent="alive")) == ""
+    assert waiting.orphaned(Store(), evolve(lost, state=RunState.FINISHED)) == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "list", "--limit"], ["queue", "create", "q", "-r", "process", "--concurrency"]]
+)
+def test_a_number_no_store_can_hold_is_a_usage_error(words, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
+    assert run([*words, "99999999999999999999999"]) == 2
+    assert "internal" not in capsys.readouterr().err

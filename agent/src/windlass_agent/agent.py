@@ -74,6 +74,7 @@ class Agent:
         self._slots = Slots(config.slots)
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._attempts: dict[str, Attempt] = {}
+        self._unreported: set[str] = set()
         self._lock = threading.Lock()
         self._stops = 0
         self._draining = False
@@ -116,6 +117,11 @@ class Agent:
         finally:
             self._ended.set()
             backends.close()
+
+    @property
+    def unreported(self) -> frozenset[str]:
+        """Ids of the runs that it gave up without a word in the store, and did not take up again."""
+        return frozenset(self._unreported)
 
     def stop(self) -> None:
         """End in good order: take nothing more, then finish or hand over the runs. The second call ends at once.
@@ -258,6 +264,7 @@ class Agent:
         with self._lock:
             if self._attempts.get(attempt.run_id) is attempt:
                 del self._attempts[attempt.run_id]
+                (self._unreported.add if attempt.unreported else self._unreported.discard)(attempt.run_id)
                 self._slots.give_back(attempt.run_id)
         self._wake.put(None)
 

@@ -81,6 +81,7 @@ class Attempt:
         self._over = False
         self._ending = False
         self._reporting = False
+        self.unreported = False
 
     # -- what others ask --------------------------------------------------------------------------------------
 
@@ -346,10 +347,17 @@ class Attempt:
             self.give_up()
         except StoreUnavailableError as error:
             _log.warning("%s is left as it is: %s", self.run_id, error)
-            self._leave()
+            self._abandon()
+        except WindlassError as error:
+            _log.error("%s could not be reported, its lease will end: %s", self.run_id, error.message)
+            self._abandon()
         except Exception:
             _log.exception("%s could not be reported as failed; its lease will end", self.run_id)
-            self._leave()
+            self._abandon()
+
+    def _abandon(self) -> None:
+        self.unreported = not self._over
+        self._leave()
 
     def _interrupt(self) -> None:
         if self._submission is not None and self._handle is None:

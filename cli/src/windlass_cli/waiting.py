@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from windlass.models.queue import Waiting
     from windlass.models.run import Run
 
-__all__ = ["explained", "shape", "told"]
+__all__ = ["explained", "orphaned", "shape", "told"]
 
 
 def explained(store: MetadataStore, run: Run) -> Waiting | None:
@@ -19,6 +19,22 @@ def explained(store: MetadataStore, run: Run) -> Waiting | None:
     from windlass.models.run import RunState
 
     return store.queues.explain(run.id) if run.state in (RunState.QUEUED, RunState.PENDING) else None
+
+
+def orphaned(store: MetadataStore, run: Run) -> str:
+    """What to do about a run whose agent is lost; empty when it has one, needs none or is over."""
+    from windlass.errors import NotFoundError
+    from windlass.models.run import RunState
+
+    if run.state not in (RunState.PENDING, RunState.RUNNING) or not run.agent or not run.queue:
+        return ""
+    try:
+        if store.agents.get(run.agent).state not in ("lost", "stopped"):
+            return ""
+    except NotFoundError:
+        pass
+    where = f" on {run.host}" if run.host else ""
+    return f"its agent is lost; take it over{where} with: windlass launch-agent -q {run.queue} --drain"
 
 
 def shape(value: Waiting | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from windlass_cli import shapes
-from windlass_cli.options import entity_option, json_option
+from windlass_cli.options import MOST, entity_option, json_option
 from windlass_cli.output import ago, note, print_json, table
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
@@ -13,7 +13,7 @@ from windlass_cli.tree import lazy_group
 
 @click.command()
 @click.option("-q", "--queue", "queues", multiple=True, help="Queue to take items from. May be repeated.")
-@click.option("-j", "--max-jobs", type=click.IntRange(min=-1), help="Runs at the same time; -1 is unlimited.")
+@click.option("-j", "--max-jobs", type=click.IntRange(-1, MOST), help="Runs at the same time; -1 is unlimited.")
 @click.option("-e", "--entity", default=None, help="Owner of the queues.")
 @click.option("-c", "--config", "path", default=None, metavar="FILE", help="launch-config.yaml.")
 @click.option("--drain", is_flag=True, default=None, help="End when the queues are empty and all runs are over.")
@@ -22,8 +22,12 @@ from windlass_cli.tree import lazy_group
 def launch_agent(
     state: State, queues: tuple[str, ...], max_jobs: int | None, entity: str | None, path: str | None,
     drain: bool | None, verbose: int,
-) -> None:  # fmt: skip
-    """Take items off queues, build and run them, until it is stopped. Ctrl-C ends it when its runs are over."""
+) -> int:  # fmt: skip
+    """Take items off queues, build and run them, until it is stopped.
+
+    Ctrl-C ends it when its runs are over, or at once with `on-stop: hand-over` in launch-config.yaml: other agents go
+    on with them. A second Ctrl-C always ends it at once. The exit code is 1 if the end of a run could not be stored.
+    """
     import logging
 
     from windlass.errors import PluginNotFoundError
@@ -42,6 +46,9 @@ def launch_agent(
     logging.getLogger("windlass").setLevel(logging.WARNING if not chatty else logging.INFO)
     agent = Agent(config, state.app, state.store)
     agent.run()
+    for run_id in sorted(agent.unreported):
+        note(f"The end of run {run_id} could not be stored; the next agent takes it up.")
+    return 1 if agent.unreported else 0
 
 
 @lazy_group("agent")

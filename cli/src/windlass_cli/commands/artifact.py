@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import Any
@@ -47,7 +48,7 @@ def put(
 ) -> None:  # fmt: skip
     """Store the file, directory or URI PATH as a version; a URI is tracked by reference.
 
-    What the collection's latest version holds already makes no new version.
+    Content that the collection has already makes no new version; what is said beside it is given to that version.
     """
     from windlass.artifacts.artifact import Artifact
     from windlass.artifacts.names import MAX_OBJECTS
@@ -56,6 +57,12 @@ def put(
     is_uri = _URI.match(path) is not None
     if not is_uri and not os.path.exists(path):
         raise UsageError(f"there is no file or directory '{path}'", where="artifact put", hint="Check the path.")
+    if not is_uri and not os.path.isfile(path) and not os.path.isdir(path):
+        raise UsageError(
+            f"'{path}' is neither a file nor a directory",
+            where="artifact put",
+            hint="Write its content to a file first.",
+        )
     project_path, _, base = name.rpartition("/")
     entity, project = _split(state, project_path, f"--name {name}")
     base = (
@@ -77,6 +84,8 @@ def put(
         stored = state.engine.log(
             made, entity=entity, project=project, run=run_id, aliases=aliases, tags=tags, done=progress
         )
+    if not stored.new_version:
+        note(f"No new version: {stored.info.path} has this content already.")
     if as_json:
         print_json(shapes.artifact(stored.info))
     else:
@@ -108,7 +117,11 @@ def _metadata(text: str) -> dict[str, Any]:
     document = loads(text, "--metadata") if text.lstrip().startswith("{") else load(text)
     if not isinstance(document.data, dict):
         raise ConfigError("expected a mapping", where="--metadata", hint='e.g. {"rows": 100}')
-    return document.data
+    try:
+        data: dict[str, Any] = json.loads(text)  # YAML takes the NaN that many tools write into JSON for a text
+    except ValueError:
+        return document.data
+    return data
 
 
 def _split(state: State, path: str, where: str) -> tuple[str, str]:

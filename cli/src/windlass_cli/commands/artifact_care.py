@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import click
 
@@ -51,10 +52,22 @@ def restore(state: State, path: str, as_json: bool) -> None:
         click.echo(f"Restored {back.path}.")
 
 
+def _finite(_: click.Context, __: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--undelete", default=7.0, show_default=True, metavar="DAYS", help="Deleted versions are kept so long.")
-@click.option("--grace", default=1.0, show_default=True, metavar="HOURS", help="Younger bytes are spared.")
+@click.option(
+    "--undelete", type=click.FloatRange(min=0), callback=_finite, default=7.0, show_default=True, metavar="DAYS",
+    help="Deleted versions are kept so long.",
+)  # fmt: skip
+@click.option(
+    "--grace", type=float, callback=_finite, default=1.0, show_default=True, metavar="HOURS",
+    help="Younger bytes are spared.",
+)  # fmt: skip
 @json_option
 @pass_state
 def gc(state: State, dry_run: bool, undelete: float, grace: float, as_json: bool) -> None:

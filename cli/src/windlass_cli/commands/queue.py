@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from windlass_cli import shapes, waiting
-from windlass_cli.options import entity_option, json_option
+from windlass_cli.options import MOST, entity_option, json_option
 from windlass_cli.output import ago, facts, note, print_json, table
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
@@ -35,8 +35,8 @@ def _definition(command: Any) -> Any:
             click.option("--open", "open_fields", multiple=True, metavar="PATH", help="Field submitters may set."),
             click.option("--prioritized/--not-prioritized", default=None, help="Items may have a priority."),
             click.option("--fair-share/--no-fair-share", default=None, help="Submitters take turns."),
-            click.option("--concurrency", type=click.IntRange(min=0), help="Runs at the same time; 0 is unlimited."),
-            click.option("--per-user", type=click.IntRange(min=0), help="Runs of one author; 0 is unlimited."),
+            click.option("--concurrency", type=click.IntRange(0, MOST), help="Runs at the same time; 0 is unlimited."),
+            click.option("--per-user", type=click.IntRange(0, MOST), help="Runs of one author; 0 is unlimited."),
             click.option("--description", help="For people."),
         )
     ):

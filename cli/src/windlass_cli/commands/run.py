@@ -84,6 +84,7 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             if reason
             else "",
             "waits for": waiting.told(why),
+            "agent": waiting.orphaned(state.store, found),
             "exit code": found.exit_code,
             "project": f"{found.entity}/{found.project}",
             "job": found.job,
@@ -153,18 +154,35 @@ def follow_log(state: State, run_id: str, *, follow: bool, build: bool = True) -
 @click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID...")
 @click.option("--wait/--no-wait", default=False, help="Wait until they are over.")
 @pass_state
-def stop(state: State, run_ids: tuple[str, ...], wait: bool) -> None:
-    """Ask for the end of runs: SIGTERM, and SIGKILL after the grace time."""
-    found = [state.store.runs.get(run_id) for run_id in run_ids]
-    for item in found:
-        if item.state.is_terminal:
-            note(f"Run {item.id} is over already ({item.state}).")
+def stop(state: State, run_ids: tuple[str, ...], wait: bool) -> int:
+    """Ask for the end of runs: SIGTERM, and SIGKILL after the grace time.
+
+    One that cannot be stopped does not keep the others: each is tried, and the exit code is 1 if any failed.
+    """
+    from windlass.errors import WindlassError
+
+    asked, failed = [], False
+    for run_id in run_ids:
+        try:
+            item = state.store.runs.get(run_id)
+            if item.state.is_terminal:
+                note(f"Run {item.id} is over already ({item.state}).")
+                continue
+            item = state.store.runs.request_stop(item.id)
+        except WindlassError as error:
+            if len(run_ids) == 1:
+                raise
+            note(f"error: {error}")
+            failed = True
             continue
-        stopped = state.store.runs.request_stop(item.id)
-        note(f"Run {item.id} is {stopped.state}." if stopped.state.is_terminal else f"Stopping run {item.id} …")
+        note(f"Run {item.id} is {item.state}." if item.state.is_terminal else f"Stopping run {item.id} …")
+        if advice := waiting.orphaned(state.store, item):
+            note(advice)
+        asked.append(item.id)
     if wait:
-        for item in found:
-            wait_for(state, item.id)
+        for run_id in asked:
+            wait_for(state, run_id)
+    return 1 if failed else 0
 
 
 def wait_for(state: State, run_id: str) -> Run:

@@ -11,13 +11,14 @@ from attrs import evolve
 from windlass.artifacts.digest import artifact_digest
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry, Manifest, Part, write_manifest
+from windlass.artifacts.metadata import clean_metadata
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
 from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
 from windlass.artifacts.statcache import StatCache
 from windlass.artifacts.upload import Uploader
 from windlass.errors import ArtifactNotFoundError, ConflictError, FencedError, IntegrityError, UsageError
-from windlass.models.artifact import ArtifactRef, ArtifactVersion, DistributedPart, NewVersion
+from windlass.models.artifact import ArtifactRef, ArtifactVersion, DistributedPart, NewVersion, VersionUpdate
 from windlass.plugins.events import ArtifactCommitted
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class ArtifactEngine(ArtifactReading):
     ) -> Artifact:
         """Store an artifact and make it a version: bytes first, then the manifest, then one commit.
 
-        Content that the collection has already makes no new version; aliases and lineage are still recorded.
+        Content that the collection has already makes no new version (`Artifact.new_version` says so); aliases, tags
+        and lineage are still recorded, and a description and metadata that are set replace those of the version.
 
         Args:
             artifact: An artifact that was put together. It becomes the logged one.
@@ -91,7 +93,7 @@ class ArtifactEngine(ArtifactReading):
             aliases=wanted,
             tags=labels,
             description=artifact.description or "",
-            metadata=artifact.metadata,
+            metadata=clean_metadata(artifact.metadata),
             ttl_seconds=artifact.ttl_seconds,
             run=run,
             attempt=attempt,
@@ -123,10 +125,21 @@ class ArtifactEngine(ArtifactReading):
                     if last or not session.id:
                         raise
         cache.save()
-        artifact.bind(self, committed.version)
+        artifact.bind(self, committed.version if committed.created else self._relabel(committed.version, new))
+        artifact.new_version = committed.created
         if committed.created:
             self.app.fire(ArtifactCommitted(version=committed.version))
         return artifact
+
+    def _relabel(self, version: ArtifactVersion, new: NewVersion) -> ArtifactVersion:
+        """Give a version that was there already what the caller set beside the content."""
+        description = new.description if new.description not in ("", version.description) else None
+        metadata = new.metadata if new.metadata not in ({}, version.metadata) else None
+        tags = tuple(tag for tag in new.tags if tag not in version.tags)
+        if description is None and metadata is None and not tags:
+            return version
+        changes = VersionUpdate(description=description, metadata=metadata, add_tags=tags)
+        return self.store.artifacts.update(version.id, changes)
 
     def add_part(
         self, artifact: Artifact, *, group: str, part: str, entity: str = "", project: str = ""

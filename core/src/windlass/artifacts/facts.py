@@ -31,6 +31,7 @@ class ArtifactFacts:
         incremental: The new version holds all of the latest version plus what is added here.
 
     Attributes:
+        new_version: False when it was logged and the collection had its content already.
         app: Finds storages and serializers before the artifact is logged. None: what is installed, unconfigured.
 
     Raises:
@@ -61,6 +62,7 @@ class ArtifactFacts:
         self.draft = Draft()
         self._engine: ArtifactEngine | None = None
         self.app: App | None = None
+        self.new_version = True
         self._version: ArtifactVersion | None = None
         self._manifest: Manifest | None = None
 

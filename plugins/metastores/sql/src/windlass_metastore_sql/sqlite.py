@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ from windlass_metastore_sql.sqlite_bells import SocketBells
 from windlass_metastore_sql.turns import Turns
 
 NORMAL, FULL = 1, 2
+_ROOM = 32 << 10  # bytes of a -shm file
 
 
 class SqliteDatabase(Database):
@@ -164,12 +166,22 @@ def _plain(sql: str) -> str:
     return sql.replace("{lock}", "").replace("{skip}", "")
 
 
+def _full(folder: Path) -> bool:
+    """True when the disk of a folder has no room for the smallest of SQLite's files."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ROOM or (found.f_files > 0 and found.f_favail == 0)
+
+
 def _translated(error: Exception, path: Path) -> WindlassError:
     name = getattr(error, "sqlite_errorname", "")
     where = str(path)
     if isinstance(error, UnicodeEncodeError):
         return UsageError("a text holds characters that are no Unicode text", hint="Remove lone surrogates.")
-    if name == "SQLITE_FULL":
+    # SQLite calls a full disk an I/O error where it makes the files beside the database, such as its -shm file.
+    if name == "SQLITE_FULL" or (name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and _full(path.parent)):
         return NoSpaceError("the disk is full; nothing was changed", where=where, hint="Make room, then try again.")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
         return StoreUnavailableError(
