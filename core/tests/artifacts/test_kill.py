@@ -176,7 +176,7 @@ def test_killed_anywhere(world: Callable[..., World], points: int) -> None:
 
 
 @pytest.mark.service("moto")
-@pytest.mark.parametrize("points", [8, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("points", [8, pytest.param(40, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_killed_anywhere_over_s3(
     world: Callable[..., World],
     tmp_path: Path,

@@ -114,11 +114,13 @@ def _metadata(text: str) -> dict[str, Any]:
     from windlass.config.document import load, loads
     from windlass.errors import ConfigError
 
-    document = loads(text, "--metadata") if text.lstrip().startswith("{") else load(text)
+    inline = text.lstrip().startswith("{")
+    document = loads(text, "--metadata") if inline else load(text)
     if not isinstance(document.data, dict):
         raise ConfigError("expected a mapping", where="--metadata", hint='e.g. {"rows": 100}')
     try:
-        data: dict[str, Any] = json.loads(text)  # YAML takes the NaN that many tools write into JSON for a text
+        # YAML takes the NaN that many tools write into JSON for a text.
+        data: dict[str, Any] = json.loads(text) if inline else document.data
     except ValueError:
         return document.data
     return data
