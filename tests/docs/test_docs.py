@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -15,6 +17,8 @@ from types import ModuleType
 
 import pytest
 from attrs import frozen
+
+from windlass_testkit.simulators.aws import aws_env, moto_server  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -90,14 +94,28 @@ def blocks(path: Path) -> list[Block]:
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(DOCS)))
-def test_blocks_run(path: Path, tmp_path: Path) -> None:
-    """Blocks of a page run one after the other in one empty directory, as a reader would run them."""
+def test_blocks_run(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Blocks of a page run one after the other in one empty directory, as a reader would run them.
+
+    A page that says ``<!-- needs: s3 -->`` finds an S3 server. Servers that it starts leave their pid in ``*.pid``.
+    """
     env = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "WINDLASS_HOME": str(tmp_path / "home"),
         "WINDLASS_ENTITY": "docs",
     }
+    if "<!-- needs: s3 -->" in path.read_text(encoding="utf-8"):
+        env |= request.getfixturevalue("aws_env")
+    try:
+        _run_blocks(path, tmp_path, env)
+    finally:
+        for note in tmp_path.glob("*.pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(note.read_text()), signal.SIGTERM)
+
+
+def _run_blocks(path: Path, tmp_path: Path, env: dict[str, str]) -> None:
     for block in blocks(path):
         place = f"{path.relative_to(ROOT)}:{block.line}"
         if block.note.startswith("not-run:"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -64,7 +65,7 @@ class App:
         hooks: Event hooks.
     """
 
-    def __init__(self, settings: Settings | None = None, *, plugins: tuple[str, ...] = ()) -> None:
+    def __init__(self, settings: Settings | None = None, *, plugins: Iterable[str | os.PathLike[str]] = ()) -> None:
         self.settings = settings or Settings.from_env()
         self._catalogs: dict[str, Catalog[Any]] = {
             kind: Catalog(kind, hook, descriptor, self._installed) for kind, (hook, descriptor) in _KINDS.items()
@@ -121,8 +122,9 @@ class App:
             hint="Register a RunnerPlugin, BuilderPlugin … or an object with windlass_… event hooks.",
         )
 
-    def load(self, path: str) -> None:
+    def load(self, path: str | os.PathLike[str]) -> None:
         """Add all plugins of a Python file. Raises `PluginImportError` or `PluginInvalidError`."""
+        path = os.fspath(path)
         module = load_file(path)
         count = sum(catalog.register_module(module, path) for catalog in self._catalogs.values())
         providers = {hook for hook, _ in _KINDS.values()}
