@@ -101,6 +101,7 @@ class Preparation:
         self._step = ""
         self._output: BuildOutput | None = None
         self._interrupted = False
+        self._notes: list[str] = []
 
     def interrupt(self) -> None:
         """End a build that is under way, or about to begin. Called by any thread."""
@@ -142,12 +143,14 @@ class Preparation:
         assert self._run.spec is not None
         target = folder / "source"
         shutil.rmtree(target, ignore_errors=True)
+        self._notes.clear()
         return fetch_source(
             self._run.spec.source,
             target,
             engine=self._services.engine,
             cache_dir=self._services.app.settings.cache_dir,
             access=self._services.git_access(),
+            note=self._notes.append,
         )
 
     def _environment(self, folder: Path, root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -156,13 +159,14 @@ class Preparation:
 
         assert self._run.spec is not None
         planned = plan_environment(self._run.spec, root, self._venv)
-        if not planned.wanted and not planned.notes:
+        notes = (*self._notes, *planned.notes)
+        if not planned.wanted and not notes:
             return {}, planned.needs.lines
         if planned.wanted:
             self._phase(RunPhase.BUILDING)
 
         def work(output: BuildOutput) -> dict[str, str]:
-            _say(output, planned.notes)
+            _say(output, notes)
             if not planned.wanted:
                 return {}
             made = planned.make(self._services.app.settings.cache_dir, output)
@@ -208,7 +212,7 @@ class Preparation:
         began = time.monotonic()
 
         def work(output: BuildOutput) -> BuiltImage:
-            _say(output, context.notes)
+            _say(output, (*self._notes, *context.notes))
             return builder.build(spec, output)
 
         built = self._logged(folder, work)

@@ -46,10 +46,11 @@ class JobMaker:
     def capture(self) -> None:
         """Look at the checkout as it is now. Called in the background."""
         from windlass.launch.automatic import git_state
+        from windlass.sdk.launch import declared_files
 
         try:
             if self._look:
-                self._git = git_state(self._entry.folder)
+                self._git = git_state(self._entry.folder, declared_files())
         finally:
             self._seen.set()
 

@@ -69,6 +69,11 @@ def manage_config_file(
         publish(run)
 
 
+def declared_files() -> tuple[str, ...]:
+    """Paths of the config files that were declared so far, relative to the working directory."""
+    return tuple(_files)
+
+
 def load_windlass_config() -> dict[str, Any]:
     """The values that the launch has set for the run config; empty outside of a launch."""
     from windlass.launch.inputs import read_overrides
