@@ -19,6 +19,7 @@ from attrs import frozen
 from windlass.errors import UsageError
 from windlass.launch.inputs import CONFIG_KEY
 from windlass.launch.names import default_job_name
+from windlass.launch.notebook import notebook_command
 from windlass.launch.schema import infer_schema, infer_types
 from windlass.launch.uris import UriKind, classify
 from windlass.models.job import JobSource, JobSpec, SourceKind
@@ -51,7 +52,7 @@ class Entry:
 
     Attributes:
         folder: Working directory.
-        script: Absolute path of the program, or empty.
+        script: Absolute path of the program (a script or a notebook), or empty.
         module: Name after ``python -m``, or empty.
     """
 
@@ -96,6 +97,8 @@ class JobDraft:
 def entry_of_process() -> Entry:
     """How this process was started. Arguments are left out: people put secrets there."""
     folder = os.getcwd()
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
+        return Entry(folder=folder, script=_notebook(shell))
     main = sys.modules.get("__main__")
     found = getattr(main, "__spec__", None)
     if found is not None and found.name:
@@ -103,6 +106,13 @@ def entry_of_process() -> Entry:
     script = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
     path = os.path.abspath(script) if script else ""
     return Entry(folder=folder, script=path if path.endswith(".py") and os.path.isfile(path) else "")
+
+
+def _notebook(shell: Any) -> str:
+    """Path of the notebook that a shell of IPython runs; empty when nobody says it."""
+    said = os.environ.get("JPY_SESSION_NAME") or getattr(shell, "user_ns", {}).get("__vsc_ipynb_file__") or ""
+    path = os.path.abspath(str(said)) if said else ""
+    return path if path.endswith(".ipynb") and os.path.isfile(path) else ""
 
 
 def git_state(folder: str, files: Iterable[str] = ()) -> GitState | None:
@@ -269,4 +279,5 @@ def _command(entry: Entry, root: Path) -> tuple[str, ...] | None:
     script = Path(entry.script).resolve() if entry.script else None
     if script is None or not script.is_relative_to(folder):
         return None
-    return ("python", script.relative_to(folder).as_posix())
+    path = script.relative_to(folder).as_posix()
+    return notebook_command(path) or ("python", path)

@@ -35,6 +35,7 @@ class LaunchRequest:
         base_image: Base of a generated Dockerfile.
         entry_point: ``-E``: command line, or its words.
         git_hash: ``-g``: branch, tag or commit.
+        python: ``-r`` of ``job create``: Python version ``3.N``; empty: found in the source.
         job_name: ``-J``: name of the job that is made.
         entity, project: ``-e``, ``-p``: where the run belongs; the settings' by default.
         name: ``--name``: display name of the run.
@@ -65,6 +66,7 @@ class LaunchRequest:
     base_image: str = ""
     entry_point: str | tuple[str, ...] = ()
     git_hash: str = ""
+    python: str = ""
     job_name: str = ""
     entity: str = ""
     project: str = ""

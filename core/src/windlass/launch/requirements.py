@@ -17,7 +17,7 @@ from windlass.launch.lockfiles import from_environment, from_poetry_lock, from_u
 from windlass.launch.safe import inside, read_text
 from windlass.launch.script import script_header
 
-__all__ = ["OLDEST_PYTHON", "Requirements", "find_requirements", "python_version", "unmet"]
+__all__ = ["OLDEST_PYTHON", "Requirements", "check_python", "find_requirements", "python_version", "unmet"]
 
 OLDEST_PYTHON = 11
 _NEWEST_PYTHON = 14
@@ -195,14 +195,19 @@ def python_version(root: Path, wanted: str = "", command: Iterable[str] = ()) ->
         if not version and (text := read_text(root, name)) is not None:
             version, where = next((line.strip() for line in text.splitlines() if line.strip()), ""), name
     if version:
-        match = _VERSION.fullmatch(version)
-        if match is None:
-            raise ConfigError(f"{version!r} is no Python version", where=where, hint="e.g. 3.12")
-        return _supported(int(match.group(1)), where)
+        return check_python(version, where)
     requires = _project(root).get("requires-python", "")
     if not requires:
         return _supported(sys.version_info.minor, "python")
     return _best(str(requires), "pyproject.toml ($.project.requires-python)")
+
+
+def check_python(version: str, where: str) -> str:
+    """``3.N`` of a version as people write it (``3.12``, ``3.12.1``, ``python-3.12``). Raises `ConfigError`."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise ConfigError(f"{version!r} is no Python version", where=where, hint="e.g. 3.12")
+    return _supported(int(match.group(1)), where)
 
 
 def _best(requires: str, where: str) -> str:

@@ -134,7 +134,7 @@ class JobMaker:
         from windlass.launch.jobs import load_job, save_job
 
         path = run.job
-        schemas, types = inputs_of(run.config.as_dict(), notes)
+        schemas, types = inputs_of(run.config.own_dict(), notes)
         if not path or not (schemas or types):
             return
         job = load_job(path, engine=self._session.engine, entity=run.entity, project=run.project)
