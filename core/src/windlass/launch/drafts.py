@@ -168,14 +168,14 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
             f"no entry point is given, and there is no {_DEFAULT_SCRIPT}", where="--entry-point",
             hint='e.g. --entry-point "python train.py"',
         )  # fmt: skip
+    if next(code_files(directory), None) is None:
+        raise ConfigError("the directory holds no code", where=str(directory), hint="It is empty, or all is ignored.")
     own = request.dockerfile or any((context / file).is_file() for file in UNASKED_DOCKERFILES)
     if not own and (missing := _missing_script(entry, context)):
         raise ConfigError(
             f"there is no file {missing!r} in the build context", where="--entry-point",
             hint=f"The build context is {context}; the entry point starts there.",
         )  # fmt: skip
-    if next(code_files(directory), None) is None:
-        raise ConfigError("the directory holds no code", where=str(directory), hint="It is empty, or all is ignored.")
     name = code_name(request.job_name or directory.name)
     source = JobSource(
         kind=SourceKind.CODE,
