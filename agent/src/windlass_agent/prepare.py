@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from windlass.builders import BuildSpec
 from windlass.errors import ConfigError, UnsupportedError
@@ -22,6 +22,7 @@ from windlass.plugins.events import ImageBuilt
 from windlass_agent.logs import BuildOutput, Pump
 
 if TYPE_CHECKING:
+    from windlass.artifacts.engine import ArtifactEngine
     from windlass.builders import BuiltImage
     from windlass.models.queue import Queue
     from windlass.models.run import Run
@@ -138,6 +139,25 @@ class Preparation:
         return Prepared(image=built.uri, digest=built.digest, requirements=requirements, timings=self._done())
 
     def _fetch(self, folder: Path) -> Path:
+        assert self._run.spec is not None
+        services = self._services
+        if self._run.entity != self._queue.entity and services.app.settings.store_url.startswith(("http", "unix:")):
+            return self._fetch_as_the_run(folder)
+        return self._fetch_with(services.engine, folder)
+
+    def _fetch_as_the_run(self, folder: Path) -> Path:
+        """What another entity put on our queue is read with the rights of its run, for we may have none there."""
+        from windlass.sdk.session import Session
+
+        services, run = self._services, self._run
+        token = services.store.access.issue_run_token(run.id, run.attempt, run.fence)
+        session = Session(evolve(services.app.settings, api_key=token))
+        try:
+            return self._fetch_with(session.engine, folder)
+        finally:
+            session.close()
+
+    def _fetch_with(self, engine: ArtifactEngine, folder: Path) -> Path:
         from windlass.launch.sources import fetch_source
 
         assert self._run.spec is not None
@@ -147,7 +167,7 @@ class Preparation:
         return fetch_source(
             self._run.spec.source,
             target,
-            engine=self._services.engine,
+            engine=engine,
             cache_dir=self._services.app.settings.cache_dir,
             access=self._services.git_access(),
             note=self._notes.append,
