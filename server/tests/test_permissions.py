@@ -268,10 +268,14 @@ def test_every_route_asks_who_calls(store: MetadataStore) -> None:
     blobs = {("POST", "/api/v1/blobs/missing"), ("POST", "/api/v1/blobs/delete"), ("POST", "/api/v1/blobs/list"),
              ("PUT", "/api/v1/blobs/{digest}"), ("GET", "/api/v1/blobs/{digest}")}  # fmt: skip
     assert found == methods | blobs | {("GET", "/healthz")}
+    bodies = {"POST": b'{"digests":[]}', "PUT": b"", "GET": None}
     for method, path in sorted(methods | blobs):
         for headers in ({}, {"authorization": "Bearer wl_not-a-key"}, {"authorization": "Basic YTpi"}):
             answer = client.request(
-                method, path.format(digest=digest(5)), headers=headers, content=b'{"digests":[]}' if method == "POST" else b""
+                method,
+                path.format(digest=digest(5)),
+                headers=headers,
+                content=bodies[method],
             )
             assert answer.status_code == 401, f"{method} {path} {headers}: {answer.status_code}"
 

@@ -368,18 +368,16 @@ def test_secrets_in_a_container(home, docker_base) -> None:
 
 
 def test_an_agent_signs_in_at_git_hosts(home, monkeypatch) -> None:
-    from types import SimpleNamespace
-
     from windlass.launch.git import GitAccess
     from windlass_agent.config import load
-    from windlass_agent.services import Services
+    from windlass_agent.git_hosts import git_access
 
     Path("c.yaml").write_text(
         "git:\n  host.example: {token: {secret: env/GIT_TOKEN}, username: bot}\n  other.example: {ssh-key: ~/.ssh/k}\n"
     )
     monkeypatch.setenv("GIT_TOKEN", "hush")
     config = load("c.yaml")
-    found = Services.git_access(SimpleNamespace(config=config))
+    found = git_access(config)
     assert found["host.example"].token.reveal() == "hush"
     assert found["other.example"] == GitAccess(ssh_key="~/.ssh/k")
     assert "hush" not in repr(found) + repr(config)

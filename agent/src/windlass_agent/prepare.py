@@ -19,6 +19,7 @@ from windlass.ids import attempt_id
 from windlass.models.job import SourceKind
 from windlass.models.run import RunPhase
 from windlass.plugins.events import ImageBuilt
+from windlass_agent.git_hosts import git_access
 from windlass_agent.logs import BuildOutput, Pump
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Preparation:
             target,
             engine=engine,
             cache_dir=self._services.app.settings.cache_dir,
-            access=self._services.git_access(),
+            access=git_access(self._services.config),
             note=self._notes.append,
         )
 

@@ -33,7 +33,7 @@ def git(folder, *arguments) -> str:
 
 @pytest.fixture
 def host(git_https, tmp_path, monkeypatch):
-    """Publishes working trees: `host.publish(name, {path: text}, submodules={path: (url, commit)})` gives the commit."""
+    """Publishes trees: `host.publish(name, {path: text}, submodules={path: (url, commit)})` gives the commit."""
     monkeypatch.setenv("HOME", str(tmp_path))  # whatever helpers the machine has, they do not sign in
 
     class Host:
@@ -184,8 +184,7 @@ def test_submodules_without_end(host, fetch) -> None:
         '[submodule "s"]\n\tpath = sub\n\turl = ../../../../../../etc\n',
         '[submodule "../../.git/modules/x"]\n\tpath = sub\n\turl = ext::sh -c "touch RAN"\n',
         '[submodule "s"]\n\tpath = sub\n\turl = https://h.example/x\n\tupdate = !touch RAN\n',
-        "[include]\n\tpath = /etc/passwd\n[core]\n\tfsmonitor = touch RAN\n"
-        '[submodule "s"]\n\tpath = sub\n\turl = "ext::x"\n',
+        '[include]\n\tpath = /etc/passwd\n[core]\n\tfsmonitor = touch RAN\n[submodule "s"]\n\tpath=sub\n\turl=ext::x\n',
     ],
 )
 def test_hostile_submodules_are_refused(host, fetch, tmp_path, modules) -> None:

@@ -11,8 +11,8 @@ from windlass.config.secrets import SecretResolver
 from windlass.errors import BuildError, ConfigError, SecretError
 from windlass.launch import lockfiles, venv
 from windlass.launch.automatic import Entry, GitState, automatic_job, inputs_of
-from windlass.launch.request import LaunchRequest
 from windlass.launch.installed import unmet
+from windlass.launch.request import LaunchRequest
 from windlass.launch.requirements import find_requirements, python_version
 from windlass.launch.schema import validate
 from windlass.launch.script import read_header, script_settings, with_script
@@ -211,8 +211,14 @@ def test_when_an_environment_is_made(tmp_path):
     assert "WARNING" in never.notes[0]
 
 
-@pytest.mark.parametrize(("file", "text"), [("runtime.txt", "python-3.14"), (".python-version", "3.14.1\n"),
-                                            ("pyproject.toml", '[project]\nrequires-python = ">=3.14"\n')])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("runtime.txt", "python-3.14"),
+        (".python-version", "3.14.1\n"),
+        ("pyproject.toml", '[project]\nrequires-python = ">=3.14"\n'),
+    ],
+)
 def test_another_python_needs_an_environment(tmp_path, file, text):
     (tmp_path / file).write_text(text)
     found = plan(tmp_path, "auto")

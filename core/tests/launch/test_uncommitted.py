@@ -21,7 +21,7 @@ def repo(tmp_path, monkeypatch):
     home = tmp_path / "home-of-user"
     home.mkdir()
     (home / ".gitconfig").write_text(
-        "[user]\n\tname = t\n\temail = t@t\n[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n"
+        '[user]\n\tname = t\n\temail = t@t\n[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n'
         "[diff]\n\tnoprefix = true\n\tmnemonicPrefix = true\n\tcontext = 0\n\tsubmodule = log\n\trelative = true\n"
         "\trenames = copies\n\texternal = false\n[color]\n\tui = always\n[core]\n\tpager = false\n"
     )

@@ -120,7 +120,9 @@ def _version(tag: str) -> bool:
 
 
 def _git_draft(request: LaunchRequest, remote: str, settings: Settings) -> Draft:
-    commit = resolve_commit(classify(request.uri), request.git_hash, settings.cache_dir)
+    location = classify(request.uri)
+    access = request.git_access.get(location.host)
+    commit = resolve_commit(location, request.git_hash, settings.cache_dir, access)
     entry, origin = _entry_point(request, "")
     source = JobSource(
         kind=SourceKind.GIT,

@@ -59,8 +59,8 @@ _SAFE = {
     "uploadpack.packObjectsHook": "",
     "advice.detachedHead": "false",
 }
-_TOKEN = "WINDLASS_GIT_TOKEN"
-_HELPER = f'!f() {{ test "$1" != get || printf "password=%s\\n" "${_TOKEN}"; }}; f'
+_VARIABLE = "WINDLASS_GIT_VARIABLE"
+_HELPER = f'!f() {{ test "$1" != get || printf "password=%s\\n" "${_VARIABLE}"; }}; f'
 
 
 @frozen(kw_only=True)
@@ -102,7 +102,7 @@ def _environment(location: Location | None, access: GitAccess | None) -> dict[st
             # A helper for this host alone: a header would follow when the host sends git elsewhere.
             host = f"credential.https://{urlsplit(location.remote).netloc.rpartition('@')[2]}"
             config += [(f"{host}.helper", ""), (f"{host}.helper", _HELPER), (f"{host}.username", access.username)]
-            env[_TOKEN] = access.token.reveal()
+            env[_VARIABLE] = access.token.reveal()
     env |= {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",

@@ -77,7 +77,7 @@ def run_notebook(path: Path) -> None:
             name = f"{path}[{number}]"
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
             code = compile(source, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-            waiting: Any = eval(code, program.__dict__)
+            waiting: Any = types.FunctionType(code, program.__dict__)()
             if waiting is not None:
                 runner.run(waiting)
 

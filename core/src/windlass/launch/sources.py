@@ -68,7 +68,7 @@ def fetch_source(
     engine: ArtifactEngine,
     cache_dir: Path,
     access: Mapping[str, GitAccess] | None = None,
-    note: Callable[[str], None] = lambda text: None,
+    note: Callable[[str], None] | None = None,
 ) -> Path:
     """Put the code of a job into a directory.
 
@@ -120,7 +120,7 @@ def _restore_modes(target: Path) -> None:
 class _Fetch:
     """A repository with its submodules."""
 
-    def __init__(self, cache: Path, access: dict[str, GitAccess], note: Callable[[str], None]) -> None:
+    def __init__(self, cache: Path, access: dict[str, GitAccess], note: Callable[[str], None] | None) -> None:
         self._cache = cache
         self._access = access
         self._note = note
@@ -131,7 +131,7 @@ class _Fetch:
         mirror = Mirror(location, self._cache, self._access.get(location.host))
         mirror.fetch(commit)
         done = mirror.checkout(commit, target, patch)
-        if done.pointers:
+        if done.pointers and self._note is not None:
             names = ", ".join(done.pointers[:5]) + (" …" if len(done.pointers) > 5 else "")
             self._note(
                 f"WARNING: {len(done.pointers)} files of {location.remote} are pointers of Git LFS, not the contents,"
@@ -159,4 +159,5 @@ class _Fetch:
 def _submodules(done: Checkout, remote: str) -> list[tuple[str, str, str]]:
     """Path, URL and commit of the submodules; gitlinks without a ``.gitmodules`` entry are left empty."""
     urls = {entry["path"]: entry["url"] for entry in done.modules if {"path", "url"} <= set(entry)}
-    return [(path, resolve_relative(remote, urls[path]), pinned) for path, pinned in done.gitlinks.items() if path in urls]
+    known = {path: pinned for path, pinned in done.gitlinks.items() if path in urls}
+    return [(path, resolve_relative(remote, urls[path]), pinned) for path, pinned in known.items()]

@@ -16,8 +16,8 @@ from blake3 import blake3
 
 from windlass.errors import BuildError, ConfigError
 from windlass.launch.buildlog import TailLog, build_error
-from windlass.launch.lockfiles import program
 from windlass.launch.installed import unmet
+from windlass.launch.lockfiles import program
 from windlass.launch.requirements import Requirements, find_requirements, python_version
 from windlass.launch.safe import read_text
 from windlass.launch.wheels import job_requirements, pack_wheels

@@ -71,9 +71,7 @@ def _stop(settings: Settings, run: Run) -> None:
         session.close()
 
 
-def ended(
-    store: MetadataStore, run_id: str, timeout: float | None, alive: Callable[[], bool] = lambda: True
-) -> Run:
+def ended(store: MetadataStore, run_id: str, timeout: float | None, alive: Callable[[], bool] = lambda: True) -> Run:
     """Wait for the end of a run.
 
     Raises:
