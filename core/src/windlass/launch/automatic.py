@@ -120,7 +120,7 @@ def git_state(folder: str, files: Iterable[str] = ()) -> GitState | None:
 
     Args:
         folder: The directory.
-        files: Files, relative to it, that belong to the code even if git does not know them yet.
+        files: Paths, relative to it, of files that belong to the code even if git does not know them yet.
 
     Returns:
         None without one, without a commit, without a remote that others could fetch from, and when its uncommitted

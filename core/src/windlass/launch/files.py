@@ -105,7 +105,9 @@ def _patch_toml(text: str, values: Mapping[str, JSON], path: Path) -> str:
         import tomlkit
     except ImportError:
         raise UnsupportedError(
-            "writing TOML files needs the package tomlkit", where=str(path), hint="pip install tomlkit"
+            "writing TOML files needs the package tomlkit",
+            where=str(path),
+            hint="pip install 'windlass-core[toml]' where the job runs.",
         ) from None
     document = tomlkit.parse(text)
 

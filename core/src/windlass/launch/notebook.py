@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import builtins
 import json
 import linecache
 import os
@@ -69,7 +70,7 @@ def run_notebook(path: Path) -> None:
     """Run the code cells as the program ``__main__``, in the working directory. Ends as that program does."""
     program = types.ModuleType("__main__")
     program.__file__ = str(path)
-    program.__dict__["display"] = print
+    program.__dict__ |= {"__builtins__": builtins, "display": print}
     sys.modules["__main__"] = program
     sys.path[:1] = [os.path.dirname(os.path.abspath(path))]
     with asyncio.Runner() as runner:

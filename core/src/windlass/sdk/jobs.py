@@ -50,7 +50,8 @@ class JobMaker:
 
         try:
             if self._look:
-                self._git = git_state(self._entry.folder, declared_files())
+                own = (self._entry.script,) if self._entry.script else ()
+                self._git = git_state(self._entry.folder, (*own, *declared_files()))
         finally:
             self._seen.set()
 
