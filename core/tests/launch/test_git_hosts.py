@@ -120,11 +120,11 @@ def test_the_users_own_helper_signs_in(host, tmp_path) -> None:
     assert Path(tmp_path, ".git-credentials").read_text() == kept, "a wrong token must not erase what a helper knows"
 
 
-def test_a_token_does_not_follow_to_another_host(host, tmp_path) -> None:
-    with pytest.raises(WindlassError):
-        resolve_commit(classify(f"{host.facts['moved']}/job.git"), "", tmp_path / "cache", SIGNED_IN)
+def test_a_token_does_not_follow_to_another_host(host, fetch) -> None:
+    commit = host.publish("job", {"job.py": "print(1)\n"})
+    assert (fetch(f"{host.facts['moved']}/job.git", commit) / "job.py").exists()
     followed = [line.split() for line in host.log().splitlines() if line.startswith("localhost:")]
-    assert followed, "git was sent on"
+    assert any("git-upload-pack" in words[1] for words in followed), "git was sent on"
     assert {words[2] for words in followed} == {"-"}
 
 

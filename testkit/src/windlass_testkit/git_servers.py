@@ -32,18 +32,21 @@ http {{
   server {{
     listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     location ~ ^/private(/.*) {{
-      auth_basic git; auth_basic_user_file {folder}/passwords;
-      fastcgi_pass unix:{folder}/socket;
-      fastcgi_param SCRIPT_FILENAME {backend}; fastcgi_param GIT_HTTP_EXPORT_ALL ""; fastcgi_param PATH_INFO $1;
-      fastcgi_param GIT_PROJECT_ROOT {folder}/repositories; fastcgi_param REMOTE_USER $remote_user;
-      fastcgi_param QUERY_STRING $query_string; fastcgi_param REQUEST_METHOD $request_method;
-      fastcgi_param CONTENT_TYPE $content_type; fastcgi_param CONTENT_LENGTH $content_length;
-      fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding; fastcgi_param GIT_PROTOCOL $http_git_protocol;
+      auth_basic git; auth_basic_user_file {folder}/passwords; set $repository $1; include {folder}/backend;
     }}
-    location ~ ^/moved/(.*) {{ return 302 https://localhost:{port}/elsewhere/$1?$query_string; }}
+    location ~ ^/public(/.*) {{ set $repository $1; include {folder}/backend; }}
+    location ~ ^/moved/(.*) {{ return 302 https://localhost:{port}/public/$1?$query_string; }}
     location / {{ auth_basic other; auth_basic_user_file {folder}/passwords; return 404; }}
   }}
 }}
+"""
+_BACKEND = """
+fastcgi_pass unix:{folder}/socket;
+fastcgi_param SCRIPT_FILENAME {backend}; fastcgi_param GIT_HTTP_EXPORT_ALL ""; fastcgi_param PATH_INFO $repository;
+fastcgi_param GIT_PROJECT_ROOT {folder}/repositories; fastcgi_param REMOTE_USER $remote_user;
+fastcgi_param QUERY_STRING $query_string; fastcgi_param REQUEST_METHOD $request_method;
+fastcgi_param CONTENT_TYPE $content_type; fastcgi_param CONTENT_LENGTH $content_length;
+fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding; fastcgi_param GIT_PROTOCOL $http_git_protocol;
 """
 
 
@@ -54,7 +57,7 @@ def https_git_server() -> Iterator[Running]:
     Yields:
         `folder` is where bare repositories go; ``url`` of `facts` is what stands before their names, ``ca`` the
         certificate to trust, ``log`` a file with host, path and Authorization header of each request, and ``moved`` a
-        URL that leads on to another host name.
+        URL that leads on to another host name, where everybody may read.
     """
     folder, port = Path(tempfile.mkdtemp(prefix="windlass-git-")), free_port()
     pids: list[int] = []
@@ -68,7 +71,8 @@ def https_git_server() -> Iterator[Running]:
         # nginx drops root; its workers must reach the socket, and the backend the repositories.
         user = "user root;" if os.getuid() == 0 else ""
         backend = Path(exec_path.stdout.strip(), "git-http-backend")
-        (folder / "conf").write_text(_CONFIG.format(user=user, folder=folder, port=port, backend=backend))
+        (folder / "conf").write_text(_CONFIG.format(user=user, folder=folder, port=port))
+        (folder / "backend").write_text(_BACKEND.format(folder=folder, backend=backend))
         env = {"PATH": os.environ["PATH"], "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory",
                "GIT_CONFIG_VALUE_0": "*"}  # fmt: skip
         pids.append(start([program("fcgiwrap", "/usr/sbin"), "-c", "4", "-s", f"unix:{folder}/socket"],
