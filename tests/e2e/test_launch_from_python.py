@@ -30,13 +30,14 @@ def typed(windlass) -> Callable[..., str]:
 
 def python(program: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False,
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+@pytest.mark.timeout(420)
 def test_a_launch_without_a_queue_runs_here_and_waits(home, typed) -> None:
     Path("a.py").write_text("import sys\nprint('hello', sys.argv[1:])\n")
     program = (
@@ -148,6 +149,7 @@ def test_a_private_repository_is_launched_with_the_token_of_the_agents_config(
     assert not [path for path in kept if GIT_PASSWORD.encode() in path.read_bytes()]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.service("docker", "python-image", "git", "nginx", "fcgiwrap")
 def test_the_three_sources_as_the_guide_has_them(home, typed, git_https: Running, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

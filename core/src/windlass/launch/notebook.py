@@ -70,7 +70,7 @@ def run_notebook(path: Path) -> None:
     """Run the code cells as the program ``__main__``, in the working directory. Ends as that program does."""
     program = types.ModuleType("__main__")
     program.__file__ = str(path)
-    program.__dict__ |= {"__builtins__": builtins, "display": print}
+    program.__dict__.update(__builtins__=builtins, display=print)
     sys.modules["__main__"] = program
     sys.path[:1] = [os.path.dirname(os.path.abspath(path))]
     with asyncio.Runner() as runner:
