@@ -263,6 +263,8 @@ def test_requirements_that_the_agent_lacks_are_only_named_when_the_queue_wants_n
 def test_a_run_says_where_it_comes_from(home) -> None:
     import base64
 
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     from windlass.trust.keys import generate_key
 
     program = """
@@ -291,6 +293,8 @@ with windlass.init() as run:
     kind = envelope["payloadType"].encode()
     data = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
     assert key.public().verifies(base64.b64decode(signature["sig"]), data)
+    plain = load_pem_private_key(Path("key").read_bytes(), None).public_key()
+    plain.verify(base64.b64decode(signature["sig"]), data)  # as anybody would, without Windlass
     again = subprocess.run(
         [sys.executable, "-m", "windlass_cli", "run", "retry", run, "--exact", "--json"],
         capture_output=True, text=True, check=True, timeout=60,

@@ -66,7 +66,8 @@ class JobMaker:
             else:
                 self._make(run, notes)
         except (WindlassError, OSError, ValueError, RuntimeError) as error:
-            _log.info("no job was made from this run: %s", error)
+            asked = bool(self._session.settings.job_name)  # who names it expects it
+            _log.log(logging.WARNING if asked else logging.INFO, "no job was made from this run: %s", error)
 
     def watch_exit(self, run: Run) -> None:
         """Store the job also when the program just ends, before Python stops giving threads to anybody."""
