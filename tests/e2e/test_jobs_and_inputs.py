@@ -263,6 +263,8 @@ def test_requirements_that_the_agent_lacks_are_only_named_when_the_queue_wants_n
 def test_a_run_says_where_it_comes_from(home) -> None:
     import base64
 
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     from windlass.trust.keys import generate_key
 
     program = """
@@ -291,6 +293,8 @@ with windlass.init() as run:
     kind = envelope["payloadType"].encode()
     data = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
     assert key.public().verifies(base64.b64decode(signature["sig"]), data)
+    plain = load_pem_private_key(Path("key").read_bytes(), None).public_key()
+    plain.verify(base64.b64decode(signature["sig"]), data)  # as anybody would, without Windlass
     again = subprocess.run(
         [sys.executable, "-m", "windlass_cli", "run", "retry", run, "--exact", "--json"],
         capture_output=True, text=True, check=True, timeout=60,
@@ -368,18 +372,16 @@ def test_secrets_in_a_container(home, docker_base) -> None:
 
 
 def test_an_agent_signs_in_at_git_hosts(home, monkeypatch) -> None:
-    from types import SimpleNamespace
-
     from windlass.launch.git import GitAccess
     from windlass_agent.config import load
-    from windlass_agent.services import Services
+    from windlass_agent.git_hosts import git_access
 
     Path("c.yaml").write_text(
         "git:\n  host.example: {token: {secret: env/GIT_TOKEN}, username: bot}\n  other.example: {ssh-key: ~/.ssh/k}\n"
     )
     monkeypatch.setenv("GIT_TOKEN", "hush")
     config = load("c.yaml")
-    found = Services.git_access(SimpleNamespace(config=config))
+    found = git_access(config)
     assert found["host.example"].token.reveal() == "hush"
     assert found["other.example"] == GitAccess(ssh_key="~/.ssh/k")
     assert "hush" not in repr(found) + repr(config)

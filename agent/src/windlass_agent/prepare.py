@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from windlass.builders import BuildSpec
 from windlass.errors import ConfigError, UnsupportedError
@@ -19,9 +19,11 @@ from windlass.ids import attempt_id
 from windlass.models.job import SourceKind
 from windlass.models.run import RunPhase
 from windlass.plugins.events import ImageBuilt
+from windlass_agent.git_hosts import git_access
 from windlass_agent.logs import BuildOutput, Pump
 
 if TYPE_CHECKING:
+    from windlass.artifacts.engine import ArtifactEngine
     from windlass.builders import BuiltImage
     from windlass.models.queue import Queue
     from windlass.models.run import Run
@@ -101,6 +103,7 @@ class Preparation:
         self._step = ""
         self._output: BuildOutput | None = None
         self._interrupted = False
+        self._notes: list[str] = []
 
     def interrupt(self) -> None:
         """End a build that is under way, or about to begin. Called by any thread."""
@@ -137,17 +140,38 @@ class Preparation:
         return Prepared(image=built.uri, digest=built.digest, requirements=requirements, timings=self._done())
 
     def _fetch(self, folder: Path) -> Path:
+        assert self._run.spec is not None
+        services = self._services
+        if self._run.entity != self._queue.entity and services.app.settings.store_url.startswith(("http", "unix:")):
+            return self._fetch_as_the_run(folder)
+        return self._fetch_with(services.engine, folder)
+
+    def _fetch_as_the_run(self, folder: Path) -> Path:
+        """What another entity put on our queue is read with the rights of its run, for we may have none there."""
+        from windlass.sdk.session import Session
+
+        services, run = self._services, self._run
+        token = services.store.access.issue_run_token(run.id, run.attempt, run.fence)
+        session = Session(evolve(services.app.settings, api_key=token))
+        try:
+            return self._fetch_with(session.engine, folder)
+        finally:
+            session.close()
+
+    def _fetch_with(self, engine: ArtifactEngine, folder: Path) -> Path:
         from windlass.launch.sources import fetch_source
 
         assert self._run.spec is not None
         target = folder / "source"
         shutil.rmtree(target, ignore_errors=True)
+        self._notes.clear()
         return fetch_source(
             self._run.spec.source,
             target,
-            engine=self._services.engine,
+            engine=engine,
             cache_dir=self._services.app.settings.cache_dir,
-            access=self._services.git_access(),
+            access=git_access(self._services.config),
+            note=self._notes.append,
         )
 
     def _environment(self, folder: Path, root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -156,13 +180,14 @@ class Preparation:
 
         assert self._run.spec is not None
         planned = plan_environment(self._run.spec, root, self._venv)
-        if not planned.wanted and not planned.notes:
+        notes = (*self._notes, *planned.notes)
+        if not planned.wanted and not notes:
             return {}, planned.needs.lines
         if planned.wanted:
             self._phase(RunPhase.BUILDING)
 
         def work(output: BuildOutput) -> dict[str, str]:
-            _say(output, planned.notes)
+            _say(output, notes)
             if not planned.wanted:
                 return {}
             made = planned.make(self._services.app.settings.cache_dir, output)
@@ -208,7 +233,7 @@ class Preparation:
         began = time.monotonic()
 
         def work(output: BuildOutput) -> BuiltImage:
-            _say(output, context.notes)
+            _say(output, (*self._notes, *context.notes))
             return builder.build(spec, output)
 
         built = self._logged(folder, work)

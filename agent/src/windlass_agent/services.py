@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 
-from windlass.config.secrets import SecretResolver
 from windlass.errors import StoreUnavailableError
 from windlass_agent.backends import Backends
 from windlass_agent.claims import Claims, Held
@@ -21,7 +20,6 @@ from windlass_agent.slots import Slots
 
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
-    from windlass.launch.git import GitAccess
     from windlass.metastore import MetadataStore
     from windlass.plugins.app import App
     from windlass_agent.jobapi import JobAccess
@@ -58,20 +56,6 @@ class Services:
     def work(self) -> Path:
         """Where each attempt has a directory."""
         return self.app.settings.home / "work"
-
-    def git_access(self) -> dict[str, GitAccess]:
-        """How to sign in at git hosts, secrets resolved. Raises `SecretError`."""
-        from windlass.launch.git import GitAccess
-        from windlass.launch.secret_env import secret_references
-
-        found = {}
-        for host, given in self.config.git.items():
-            token = None
-            if given.token is not None:
-                reference = secret_references({"token": given.token})["token"]
-                token = SecretResolver().resolve(reference, where=f"git.{host}.token")
-            found[host] = GitAccess(username=given.username, token=token, ssh_key=given.ssh_key)
-        return found
 
     def insist(self, held: Held, call: Callable[[], T]) -> T:
         """Call the store, again and again while it is out of reach, as long as the claim may be ours.

@@ -13,6 +13,9 @@ from windlass.plugins.types import RunnerPlugin
 from windlass.runners import RunnerCapabilities
 from windlass.settings import Settings
 from windlass_testkit.fakes import PLUGIN_FILE
+from windlass_testkit.git_servers import git_https
+
+__all__ = ["git_https"]
 
 
 @frozen(kw_only=True)

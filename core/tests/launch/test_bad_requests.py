@@ -12,6 +12,7 @@ from windlass.models.queue import Queue, TemplateVariable
 from windlass.models.run import RunFilter
 
 IMAGE = {"image": "org/app:1", "queue": "q"}
+CODE = {"uri": "@code", "resource": "bare"}
 
 CASES = [
     ({}, "nothing to launch", "launch"),
@@ -71,6 +72,11 @@ CASES = [
     ({**IMAGE, "overrides": "@over:- 1"}, "expected a mapping", "over.yaml"),
     ({"image": "org/app:1", "resource": "warp-drive"}, "warp-drive", "--resource"),
     ({"image": "org/app:1", "resource": "bare"}, "runs no container images", "--docker-image"),
+    ({**CODE, "entry_point": "python nope.py"}, "no file 'nope.py'", "--entry-point"),
+    ({**CODE, "entry_point": "python ../main.py"}, "leads out", "--entry-point"),
+    ({**CODE, "python": "3.2"}, "too old", "--runtime"),
+    ({**CODE, "python": "new"}, "no Python version", "--runtime"),
+    ({**IMAGE, "python": "3.12"}, "not built", "--runtime"),
 ]
 
 

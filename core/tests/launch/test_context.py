@@ -271,6 +271,12 @@ def test_packed_wheels_can_be_used(tmp_path):
     assert job_requirements()[0][0].split("==")[1] in done.stdout
 
 
+def test_a_job_can_write_toml_files(tmp_path):
+    pytest.importorskip("tomlkit")
+    assert job_requirements()[0][-1] == "tomlkit", "in any version, as the job may ask for one"
+    assert any(name.startswith("tomlkit-") for name in pack_wheels(tmp_path / "w", tmp_path / "cache"))
+
+
 # -- tags and logs --------------------------------------------------------------------------------------------------
 
 

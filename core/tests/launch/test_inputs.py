@@ -221,6 +221,24 @@ def test_json_keeps_its_indent(tmp_path):
     assert read_config(path) == {"a": 1, "b": {"c": "é", "d": 2}}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("c.yaml", "# top\na: 1  # one\nb:\n  c: 2\n", "# top\na: 5  # one\nb:\n  c: 2\n  d: 3\n"),
+        ("c.json", '{\n  "a": 1,\n  "b": {\n    "c": 2\n  }\n}\n', None),
+        ("c.toml", "a = 1 # one\n[b]\nc = 2\n", None),
+    ],
+)
+def test_line_ends_of_windows_stay(tmp_path, name, text, wanted):
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    patch_file(path, {"a": 5, "b": {"d": 3}})
+    data = path.read_bytes()
+    assert data.count(b"\r\n") == data.count(b"\n") > 2
+    assert read_config(path) == {"a": 5, "b": {"c": 2, "d": 3}}
+    assert wanted is None or data == wanted.replace("\n", "\r\n").encode()
+
+
 def test_toml_keeps_comments(tmp_path):
     pytest.importorskip("tomlkit")
     path = tmp_path / "c.toml"

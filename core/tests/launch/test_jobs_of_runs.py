@@ -11,8 +11,9 @@ from windlass.config.secrets import SecretResolver
 from windlass.errors import BuildError, ConfigError, SecretError
 from windlass.launch import lockfiles, venv
 from windlass.launch.automatic import Entry, GitState, automatic_job, inputs_of
+from windlass.launch.installed import unmet
 from windlass.launch.request import LaunchRequest
-from windlass.launch.requirements import find_requirements, python_version, unmet
+from windlass.launch.requirements import find_requirements, python_version
 from windlass.launch.schema import validate
 from windlass.launch.script import read_header, script_settings, with_script
 from windlass.launch.secret_env import resolve_secrets, secret_references, take_secrets
@@ -159,6 +160,28 @@ def test_what_is_not_met_beside_the_agent(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "met"),
+    [
+        ("pkg", True), ("Pkg==2.5.1", True), ("pkg==2.5", False), ("pkg == 2.5.*", True), ("pkg==2.4.*", False),
+        ("pkg>=2,<3", True), ("pkg>=2,<2.5", False), ("pkg (>2.5)", True), ("pkg<=2.5.1", True), ("pkg~=2.4", True),
+        ("pkg~=2.5.0", True), ("pkg~=2.4.0", False), ("pkg!=2.5.1", False), ("pkg!=2.4.*", True), ("pkg===2.5.1", True),
+        ("pkg==2.5.1; python_version < '3'", True), ("pkg==1; python_version < '3'", False), ("pkg>=2.0rc1", False),
+        ("pkg[extra]", False), ("pkg @ https://h.example/pkg.whl", False), ("./pkg.whl", False), ("-e .", False),
+        ("pkg==2.5.1 --hash=sha256:aa", True), ("--extra-index-url https://h.example/", True), ("pkg>>2", False),
+        ("local==1.2", True), ("local==1.2+cpu", True), ("local==1.2+gpu", False), ("local>=1.1", True),
+    ],
+)  # fmt: skip
+def test_what_is_installed_is_compared(tmp_path, monkeypatch, line, met):
+    for name, version in (("pkg", "2.5.1"), ("local", "1.2+cpu")):
+        info = tmp_path / "site" / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    (tmp_path / "requirements.txt").write_text(f"{line}\n")
+    assert unmet(find_requirements(tmp_path), tmp_path) == (() if met else (line,))
+
+
 class Log:
     def __init__(self):
         self.text = ""
@@ -186,6 +209,33 @@ def test_when_an_environment_is_made(tmp_path):
     never = plan(tmp_path, "never")
     assert not never.wanted
     assert "WARNING" in never.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("runtime.txt", "python-3.14"),
+        (".python-version", "3.14.1\n"),
+        ("pyproject.toml", '[project]\nrequires-python = ">=3.14"\n'),
+    ],
+)
+def test_another_python_needs_an_environment(tmp_path, file, text):
+    (tmp_path / file).write_text(text)
+    found = plan(tmp_path, "auto")
+    assert (found.wanted, found.python) == (True, "3.14")
+    never = plan(tmp_path, "never")
+    assert not never.wanted
+    assert "WARNING: the code asks for Python 3.14" in never.notes[0]
+
+
+def test_a_python_version_that_cannot_be_read(tmp_path):
+    (tmp_path / ".python-version").write_text("my-virtualenv\n")
+    found = plan(tmp_path, "auto")
+    assert not found.wanted
+    assert ".python-version" in found.notes[0]
+    (tmp_path / "requirements.txt").write_text("no-such-thing\n")
+    with pytest.raises(ConfigError, match="no Python version"):
+        plan(tmp_path, "auto")
 
 
 def test_a_failed_environment_is_no_environment(tmp_path, monkeypatch):

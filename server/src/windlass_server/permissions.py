@@ -2,7 +2,7 @@
 
 A rule names the role that a user needs, and how to find the entities it must be held in. Run tokens have no role:
 a rule says with `run` what they may do, or they may not. Agents need the role ``owner``: they read what everybody
-submits and may end it.
+submits and may end it. On a run that another entity put on their queue they may do what an agent does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from attrs import frozen
 from windlass.errors import AccessError, NotFoundError
 from windlass.metastore import MetadataStore
 from windlass.models.access import Principal, Role
-from windlass.models.queue import QueueRef
+from windlass.models.launch import LaunchSpec
+from windlass.models.queue import QueueRef, queue_of
 from windlass_server import run_tokens
 
 Arguments = dict[str, Any]
@@ -33,11 +34,13 @@ class Rule:
         role: Role in every entity of `entities`; None: being signed in is enough.
         entities: Finds them. Without it a `role` of ADMIN means administrator of the server.
         run: What a run token may do; None: nothing.
+        agents: Owners of the queue that the run is on may do it, whosever the run is.
     """
 
     role: Role | None
     entities: Find | None = None
     run: Narrow | None = None
+    agents: bool = False
 
 
 def _path(*names: str) -> Find:
@@ -103,27 +106,27 @@ RULES: dict[str, Rule] = {
     "store.whoami": Rule(None, run=run_tokens.anything),
     "store.now": Rule(None, run=run_tokens.anything),
     "runs.create": Rule(_SUBMITTER, _path("run", "entity")),
-    "runs.get": Rule(_VIEWER, _run, _own),
+    "runs.get": Rule(_VIEWER, _run, _own, agents=True),
     "runs.list": Rule(_VIEWER, _path("where", "entity")),
-    "runs.update": Rule(_SUBMITTER, _run, run_tokens.update),
-    "runs.request_stop": Rule(_SUBMITTER, _run),
+    "runs.update": Rule(_SUBMITTER, _run, run_tokens.update, agents=True),
+    "runs.request_stop": Rule(_SUBMITTER, _run, agents=True),
     "runs.delete": Rule(_OWNER, _run),
     "runs.log_metrics": Rule(_SUBMITTER, _run, _own),
     "runs.metrics": Rule(_VIEWER, _run, _own),
-    "runs.append_log": Rule(_SUBMITTER, _run, run_tokens.append_log),
-    "runs.log_cursor": Rule(_VIEWER, _run, _own),
-    "runs.read_log": Rule(_VIEWER, _run, _own),
+    "runs.append_log": Rule(_SUBMITTER, _run, run_tokens.append_log, agents=True),
+    "runs.log_cursor": Rule(_VIEWER, _run, _own, agents=True),
+    "runs.read_log": Rule(_VIEWER, _run, _own, agents=True),
     "queues.create": Rule(_OWNER, _path("queue", "entity")),
     "queues.get": Rule(_VIEWER, _path("ref", "entity")),
     "queues.list": Rule(_VIEWER, _path("entity")),
     "queues.update": Rule(_OWNER, _path("queue", "entity")),
     "queues.delete": Rule(_OWNER, _path("ref", "entity")),
     "queues.status": Rule(_VIEWER, _path("ref", "entity")),
-    "queues.explain": Rule(_VIEWER, _run, _own),
+    "queues.explain": Rule(_VIEWER, _run, _own, agents=True),
     "queues.enqueue": Rule(_SUBMITTER, _items),
     "queues.claim": Rule(_OWNER, lambda store, a: _queues(a["request"].queues)),
     "queues.renew": Rule(_OWNER, _agent("agent")),
-    "queues.release": Rule(_OWNER, _lease),
+    "queues.release": Rule(_OWNER, _lease, agents=True),
     "queues.wait": Rule(_VIEWER, lambda store, a: _queues(a["queues"])),
     "agents.register": Rule(_OWNER, lambda store, a: _queues(a["agent"].queues) | {a["agent"].entity}),
     "agents.heartbeat": Rule(_OWNER, _agent("agent_id")),
@@ -131,8 +134,8 @@ RULES: dict[str, Rule] = {
     "agents.list": Rule(_VIEWER, _path("entity")),
     "agents.request_drain": Rule(_OWNER, _agent("agent_id")),
     "artifacts.commit": Rule(_SUBMITTER, _path("new", "entity"), run_tokens.commit),
-    "artifacts.get": Rule(_VIEWER, _path("ref", "entity"), _project("ref")),
-    "artifacts.get_by_id": Rule(_VIEWER, _version, run_tokens.version),
+    "artifacts.get": Rule(_VIEWER, _path("ref", "entity"), run_tokens.read_ref),
+    "artifacts.get_by_id": Rule(_VIEWER, _version, run_tokens.read_version),
     "artifacts.list": Rule(_VIEWER, _path("where", "entity"), _project("where")),
     "artifacts.collection": Rule(_VIEWER, _path("entity"), _project()),
     "artifacts.collections": Rule(_VIEWER, _path("entity"), _project()),
@@ -150,7 +153,7 @@ RULES: dict[str, Rule] = {
     "artifacts.purge": Rule(_ADMIN),
     "artifacts.add_part": Rule(_SUBMITTER, _path("part", "entity"), _project("part")),
     "artifacts.take_parts": Rule(_SUBMITTER, _path("entity"), _project()),
-    "access.issue_run_token": Rule(_OWNER, _run),
+    "access.issue_run_token": Rule(_OWNER, _run, agents=True),
     "access.authenticate": Rule(None),
     "access.role": Rule(None),
     "access.create_user": Rule(_ADMIN),
@@ -186,11 +189,23 @@ def check(store: MetadataStore, principal: Principal, key: str, arguments: Argum
         return
     if rule.role is Role.ADMIN and rule.entities is None:
         raise AccessError(f"{key} is for administrators of the server")
+    if rule.agents and _serves(store, principal, arguments):
+        return
     if rule.role is not None and rule.entities is not None:
         for entity in rule.entities(store, arguments):
             require(store, principal, entity, rule.role)
     if extra := _EXTRA.get(key):
         extra(store, principal, arguments)
+
+
+def _serves(store: MetadataStore, principal: Principal, arguments: Arguments) -> bool:
+    """Whether the principal is an owner of the queue that a run of another entity is on."""
+    lease = arguments.get("lease")
+    run = store.runs.get(arguments["run_id"] if lease is None else lease.run_id)
+    if not run.queue or queue_of(run).entity == run.entity:
+        return False
+    held = store.access.role(principal, queue_of(run).entity)
+    return held is not None and held.covers(Role.OWNER)
 
 
 def require(store: MetadataStore, principal: Principal, entity: str, role: Role) -> None:
@@ -227,15 +242,25 @@ def _not_admin(store: MetadataStore, principal: Principal, arguments: Arguments)
         raise AccessError("only administrators may make administrators")
 
 
+def _readable(store: MetadataStore, principal: Principal, spec: LaunchSpec) -> None:
+    """The agent fetches what a spec names; who submits it must be allowed to read that himself."""
+    paths = (spec.job, spec.source.artifact, spec.source.patch)
+    for entity in {path.partition("/")[0] for path in paths if path}:
+        require(store, principal, entity, Role.VIEWER)
+
+
 def _as_author(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     from attrs import evolve
 
+    for item in arguments["items"]:
+        _readable(store, principal, item.spec)
     arguments["items"] = [evolve(item, author=principal.name) for item in arguments["items"]]
 
 
 def _as_trigger_author(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     from attrs import evolve
 
+    _readable(store, principal, arguments["trigger"].spec)
     arguments["trigger"] = evolve(arguments["trigger"], author=principal.name)
 
 

@@ -72,6 +72,25 @@ def version(store: MetadataStore, principal: Principal, arguments: Arguments) ->
         _unprotected(store, arguments)
 
 
+def read_ref(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
+    """An artifact of its project, or one that its launch spec names: the code of the job."""
+    ref = arguments["ref"]
+    if not _named(store, principal, str(ref)):
+        _same_project(principal, ref.entity, ref.project)
+
+
+def read_version(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
+    """A version of its project, or one that its launch spec names."""
+    found = store.artifacts.get_by_id(arguments["version_id"])
+    if not _named(store, principal, found.path):
+        _same_project(principal, found.entity, found.project)
+
+
+def _named(store: MetadataStore, principal: Principal, path: str) -> bool:
+    spec = store.runs.get(principal.run).spec
+    return spec is not None and path in (spec.job, spec.source.artifact, spec.source.patch)
+
+
 def use(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     """Its own run uses a version of its project."""
     own_run(store, principal, arguments)

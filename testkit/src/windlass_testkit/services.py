@@ -118,6 +118,7 @@ SERVICES: dict[str, Probe] = {
     "git-daemon": _git_daemon,
     "nginx": _needs("nginx"),
     "sshd": _needs("sshd"),
+    "fcgiwrap": _needs("fcgiwrap"),
     "slurm": _needs("sbatch"),
     "kubectl": _needs("kubectl"),
     "node": _needs("node"),

@@ -21,11 +21,13 @@ def job() -> None:
 @click.command()
 @click.argument("kind", type=click.Choice(("git", "code", "image")))
 @click.argument("path")
-@click.option("-n", "--name", "job_name", default="", help="Name of the job. Default: made from the source.")
+@click.option("-n", "-J", "--name", "--job-name", "job_name", default="", metavar="NAME",
+              help="Name of the job. Default: made from the source.")  # fmt: skip
 @click.option("-d", "--description", default="", help="For people.")
 @click.option("-a", "--alias", "aliases", multiple=True, help="Alias beside latest. May be repeated.")
 @click.option("-E", "--entry-point", default="", metavar="COMMAND", help='E.g. "python train.py".')
 @click.option("-g", "--git-hash", default="", help="Branch, tag or commit of a git URI.")
+@click.option("-r", "--runtime", "python", default="", metavar="3.N", help="Python version. Default: by the source.")
 @click.option("-b", "--build-context", default="", metavar="DIR", help="Sub-directory that is the build context.")
 @click.option("-D", "--dockerfile", default="", metavar="FILE", help="Relative to the build context.")
 @click.option("-B", "--base-image", default="", metavar="IMAGE", help="Base of a generated Dockerfile.")
@@ -39,6 +41,7 @@ def create(state: State, /, kind: str, path: str, entity: str, project: str, as_
     from windlass.launch.drafts import make_draft, store_draft
     from windlass.launch.request import LaunchRequest
     from windlass.launch.uris import UriKind, classify
+    from windlass_cli.git_hosts import signed_in
 
     if kind != "image":
         is_git = classify(path).kind is UriKind.GIT
@@ -49,7 +52,7 @@ def create(state: State, /, kind: str, path: str, entity: str, project: str, as_
                 hint=f"windlass job create {right} {path}",
             )  # fmt: skip
     description = given["description"]
-    request = LaunchRequest(**{"image" if kind == "image" else "uri": path, **given})
+    request = signed_in(LaunchRequest(**{"image" if kind == "image" else "uri": path, **given}))
     entity, project = entity or state.settings.entity, project or state.settings.project
     draft = make_draft(request, engine=state.engine, settings=state.settings, entity=entity, project=project)
     try:

@@ -58,12 +58,13 @@ def launch(
     from windlass.errors import UsageError
     from windlass.launch.request import LaunchRequest
     from windlass.launch.script import with_script
+    from windlass_cli.git_hosts import signed_in
 
     if given["args"] and not (given["uri"] or given["image"] or given["job"]):
         given["uri"], *rest = given["args"]
         given["args"] = tuple(rest)
 
-    request = with_script(LaunchRequest(queue=queue, set=sets, env=_pairs(env), **given))
+    request = signed_in(with_script(LaunchRequest(queue=queue, set=sets, env=_pairs(env), **given)))
     queue = request.queue
     if not queue and wait is False:
         raise UsageError(

@@ -203,7 +203,7 @@ def retry(state: State, run_id: str, exact: bool, as_json: bool) -> None:
     """Launch what the run RUN_ID ran again, with the same inputs, as a new run on its queue."""
     from windlass.errors import UsageError
     from windlass.ids import new_run_id
-    from windlass.models.queue import NewItem, QueueRef
+    from windlass.models.queue import NewItem, queue_of
 
     old = state.store.runs.get(run_id)
     if old.spec is None or not old.queue:
@@ -213,7 +213,7 @@ def retry(state: State, run_id: str, exact: bool, as_json: bool) -> None:
         )  # fmt: skip
     if not old.state.is_terminal:
         raise UsageError(f"run {run_id} is {old.state}", where="run retry", hint=f"windlass run stop {run_id}")
-    spec, queue = old.spec, QueueRef(entity=old.entity, name=old.queue)
+    spec, queue = old.spec, queue_of(old)
     if exact:
         from windlass.launch.provenance import pinned
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +19,7 @@ from attrs import frozen
 from windlass.errors import UsageError
 from windlass.launch.inputs import CONFIG_KEY
 from windlass.launch.names import default_job_name
+from windlass.launch.notebook import notebook_command
 from windlass.launch.schema import infer_schema, infer_types
 from windlass.launch.uris import UriKind, classify
 from windlass.models.job import JobSource, JobSpec, SourceKind
@@ -32,8 +36,13 @@ __all__ = [
     "inputs_of",
 ]
 
+_log = logging.getLogger("windlass")
 _TIMEOUT = 10.0
 _PATCH_LIMIT = 32 << 20
+# Whatever the user's config says of how differences are shown, this is what `git apply` reads. What was changed within
+# a submodule cannot be part of it.
+_DIFF = ("diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative", "-U3", "--src-prefix=a/",
+         "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=dirty", "HEAD")  # fmt: skip
 _SKIP = re.compile(r"(?:dagster-)?windlass(?:-.*)?|pip|setuptools|wheel|uv")
 
 
@@ -43,7 +52,7 @@ class Entry:
 
     Attributes:
         folder: Working directory.
-        script: Absolute path of the program, or empty.
+        script: Absolute path of the program (a script or a notebook), or empty.
         module: Name after ``python -m``, or empty.
     """
 
@@ -60,7 +69,8 @@ class GitState:
         root: Top directory.
         remote: Without credentials.
         commit: Checked out.
-        patch: Uncommitted changes of tracked files; empty if there are none.
+        patch: Uncommitted changes; empty if there are none. Of files that git does not know yet, Python files and
+            those that were asked for are in it.
     """
 
     root: str
@@ -87,6 +97,8 @@ class JobDraft:
 def entry_of_process() -> Entry:
     """How this process was started. Arguments are left out: people put secrets there."""
     folder = os.getcwd()
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
+        return Entry(folder=folder, script=_notebook(shell))
     main = sys.modules.get("__main__")
     found = getattr(main, "__spec__", None)
     if found is not None and found.name:
@@ -96,8 +108,24 @@ def entry_of_process() -> Entry:
     return Entry(folder=folder, script=path if path.endswith(".py") and os.path.isfile(path) else "")
 
 
-def git_state(folder: str) -> GitState | None:
-    """The checkout around a directory; None without one, a commit, or a remote that others could fetch from."""
+def _notebook(shell: Any) -> str:
+    """Path of the notebook that a shell of IPython runs; empty when nobody says it."""
+    said = os.environ.get("JPY_SESSION_NAME") or getattr(shell, "user_ns", {}).get("__vsc_ipynb_file__") or ""
+    path = os.path.abspath(str(said)) if said else ""
+    return path if path.endswith(".ipynb") and os.path.isfile(path) else ""
+
+
+def git_state(folder: str, files: Iterable[str] = ()) -> GitState | None:
+    """The checkout around a directory.
+
+    Args:
+        folder: The directory.
+        files: Paths, relative to it, of files that belong to the code even if git does not know them yet.
+
+    Returns:
+        None without one, without a commit, without a remote that others could fetch from, and when its uncommitted
+        changes are too large to be kept.
+    """
     from windlass.sdk.facts import without_credentials
 
     root, commit, remote = (
@@ -113,15 +141,37 @@ def git_state(folder: str) -> GitState | None:
         return None
     if location.kind is not UriKind.GIT:
         return None
-    patch = _git(root, "diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
+    patch = _changes(root, [os.path.join(folder, name) for name in files])
+    if len(patch) > _PATCH_LIMIT:
+        _log.warning(
+            "the uncommitted changes in %s are %d MB, too many to be kept: commit them to get a job from this run",
+            root, len(patch) >> 20,
+        )  # fmt: skip
+        return None
     return GitState(root=root, remote=location.remote, commit=commit, patch=patch)
 
 
-def _git(folder: str, *words: str) -> bytes:
+def _changes(root: str, files: Iterable[str]) -> bytes:
+    """Uncommitted changes. New files are added to a copy of git's index, so the user's own stays as it is."""
+    wanted = [":(glob)**/*.py", *(f":(literal){os.path.relpath(os.path.realpath(f), root)}" for f in files)]
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *wanted).rstrip(b"\0")
+    if not new:
+        return _git(root, *_DIFF)
+    index = os.path.join(root, os.fsdecode(_git(root, "rev-parse", "--git-path", "index").rstrip(b"\n")))
+    with tempfile.TemporaryDirectory(prefix="windlass-index-") as scratch:
+        copy = os.path.join(scratch, "index")
+        if os.path.exists(index):
+            shutil.copy2(index, copy)
+        names = [os.fsdecode(name) for name in new.split(b"\0")]
+        _git(root, "--literal-pathspecs", "add", "--intent-to-add", "--", *names, GIT_INDEX_FILE=copy)
+        return _git(root, *_DIFF, GIT_INDEX_FILE=copy)
+
+
+def _git(folder: str, *words: str, **env: str) -> bytes:
     try:
         done = subprocess.run(
             ["git", "-C", folder, *words], capture_output=True, timeout=_TIMEOUT, check=False, stdin=subprocess.DEVNULL,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"},
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", **env},
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return b""
@@ -198,7 +248,7 @@ def automatic_job(
             kind=SourceKind.GIT, remote=git.remote, commit=git.commit, build_context=inside, entry_point=command,
             python=python,
         )  # fmt: skip
-        patch = git.patch if len(git.patch) <= _PATCH_LIMIT else b""
+        patch = git.patch
         default = default_job_name(remote=git.remote, script="/".join(filter(None, (inside, command[-1]))))
     elif code and (command := _command(entry, Path(entry.folder))) is not None:
         source = JobSource(kind=SourceKind.CODE, artifact=code, entry_point=command, python=python)
@@ -229,4 +279,5 @@ def _command(entry: Entry, root: Path) -> tuple[str, ...] | None:
     script = Path(entry.script).resolve() if entry.script else None
     if script is None or not script.is_relative_to(folder):
         return None
-    return ("python", script.relative_to(folder).as_posix())
+    path = script.relative_to(folder).as_posix()
+    return notebook_command(path) or ("python", path)

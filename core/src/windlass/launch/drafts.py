@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -14,8 +15,10 @@ from windlass.launch.git import resolve_commit
 from windlass.launch.ignore import code_files
 from windlass.launch.images import parse_image
 from windlass.launch.jobs import load_job, save_job
-from windlass.launch.names import code_name, default_job_name
+from windlass.launch.names import code_name, default_job_name, name_problem
+from windlass.launch.notebook import notebook_command
 from windlass.launch.request import LaunchRequest, split_command
+from windlass.launch.requirements import check_python
 from windlass.launch.safe import inside, relative_problem
 from windlass.launch.script import script_settings
 from windlass.launch.sources import code_artifact
@@ -77,6 +80,8 @@ def make_draft(
         if (text := getattr(request, option)) and (problem := relative_problem(text)):
             where = f"--{option.replace('_', '-')}"
             raise UsageError(f"{text!r}: {problem}", where=where, hint="Give a path relative to the source.")
+    if request.job_name and (wrong := name_problem(request.job_name, "--job-name")):
+        raise UsageError(wrong.message, where=wrong.where, hint=wrong.hint)
     if request.git_hash and not request.uri:
         raise UsageError("a git hash needs a git URI", where="--git-hash", hint="Give it with --uri.")
     if request.base_image:
@@ -95,9 +100,9 @@ def make_draft(
 
 def _image_draft(request: LaunchRequest) -> Draft:
     ref = parse_image(request.image, "--docker-image")
-    for option in ("build_context", "dockerfile", "base_image"):
+    for option in ("build_context", "dockerfile", "base_image", "python"):
         if getattr(request, option):
-            where = f"--{option.replace('_', '-')}"
+            where = "--runtime" if option == "python" else f"--{option.replace('_', '-')}"
             raise UsageError("an image is run as it is, not built", where=where, hint="Leave it out.")
     source = JobSource(
         kind=SourceKind.IMAGE, image=request.image, entry_point=tuple(split_command(request.entry_point))
@@ -115,7 +120,9 @@ def _version(tag: str) -> bool:
 
 
 def _git_draft(request: LaunchRequest, remote: str, settings: Settings) -> Draft:
-    commit = resolve_commit(classify(request.uri), request.git_hash, settings.cache_dir)
+    location = classify(request.uri)
+    access = request.git_access.get(location.host)
+    commit = resolve_commit(location, request.git_hash, settings.cache_dir, access)
     entry, origin = _entry_point(request, "")
     source = JobSource(
         kind=SourceKind.GIT,
@@ -125,6 +132,7 @@ def _git_draft(request: LaunchRequest, remote: str, settings: Settings) -> Draft
         build_context=request.build_context,
         dockerfile=request.dockerfile,
         base_image=request.base_image,
+        python=_python(request),
     )
     script = "/".join(filter(None, (request.build_context, _script(entry))))
     return Draft(
@@ -142,8 +150,6 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
             hint=f"Write file://{path} to launch a commit of a repository.",
         )  # fmt: skip
     directory, script = (path.parent, path.name) if path.is_file() else (path, "")
-    if path.is_file() and script.endswith(".ipynb"):
-        raise UsageError("a notebook cannot be launched", where="--uri", hint="Convert it to a script first.")
     context = inside(directory, request.build_context, "--build-context")
     if not context.is_dir():
         raise ConfigError(
@@ -166,11 +172,17 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
         )  # fmt: skip
     if next(code_files(directory), None) is None:
         raise ConfigError("the directory holds no code", where=str(directory), hint="It is empty, or all is ignored.")
+    own = request.dockerfile or any((context / file).is_file() for file in UNASKED_DOCKERFILES)
+    if not own and (missing := _missing_script(entry, context)):
+        raise ConfigError(
+            f"there is no file {missing!r} in the build context", where="--entry-point",
+            hint=f"The build context is {context}; the entry point starts there.",
+        )  # fmt: skip
     name = code_name(request.job_name or directory.name)
     source = JobSource(
         kind=SourceKind.CODE,
         entry_point=entry,
-        python=script_settings(request).python,
+        python=_python(request),
         build_context=request.build_context,
         dockerfile=request.dockerfile,
         base_image=request.base_image,
@@ -185,19 +197,40 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
     )
 
 
+def _python(request: LaunchRequest) -> str:
+    return check_python(request.python, "--runtime") if request.python else script_settings(request).python
+
+
+def _missing_script(entry: tuple[str, ...], context: Path) -> str:
+    """The script that an interpreter is to be given and that is not there; empty if it is, or that cannot be told."""
+    if len(entry) < 2 or not re.fullmatch(r"python(?:3(?:\.\d+)?)?|bash|sh", entry[0]):
+        return ""
+    script = entry[1]
+    if script.startswith(("-", "/")) or "$" in script or relative_problem(script):
+        return ""
+    return "" if (context / script).exists() else script
+
+
 def _entry_point(request: LaunchRequest, script: str) -> tuple[tuple[str, ...], str]:
     if request.entry_point:
-        return tuple(split_command(request.entry_point)), "flag"
+        words = tuple(split_command(request.entry_point))
+        if any(".." in PurePosixPath(word).parts for word in words[:2]):
+            raise UsageError(
+                f"{' '.join(words)!r} leads out of the source", where="--entry-point",
+                hint="Start the launch in the directory that holds all of the code.",
+            )  # fmt: skip
+        return words, "flag"
     if script:
         program = {".sh": "bash", ".bash": "bash"}.get(Path(script).suffix, "python")
-        return (program, script), "uri"
+        return notebook_command(script) or (program, script), "uri"
     if request.dockerfile:
         return (), "dockerfile"
     return ("python", _DEFAULT_SCRIPT), "default"
 
 
 def _script(entry: tuple[str, ...]) -> str:
-    return next((word for word in entry if word.endswith((".py", ".sh", ".bash"))), entry[-1] if entry else "")
+    scripts = (".py", ".sh", ".bash", ".ipynb")
+    return next((word for word in entry if word.endswith(scripts)), entry[-1] if entry else "")
 
 
 def store_draft(

@@ -39,7 +39,7 @@ def read_config(path: Path) -> dict[str, JSON]:
             f"config files end with {', '.join(_SUFFIXES)}", where=str(path), hint="Convert it to one of these."
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError("the file does not exist", where=str(path), hint="Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -67,12 +67,15 @@ def _parse(text: str, path: Path) -> Any:
 def patch_file(path: Path, values: Mapping[str, JSON]) -> None:
     """Lay values over a config file: mappings are merged, everything else is replaced. In one step.
 
+    Line ends stay what they are, a byte order mark goes.
+
     Raises:
         UnsupportedError: A TOML file, and ``tomlkit`` is not installed.
         ConfigError: See `read_config`.
     """
     wanted = merge(read_config(path), values)
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
+    ends = "\r\n" if b"\r\n" in path.read_bytes() else "\n"
     if path.suffix == ".json":
         indent = re.search(r"^([ \t]+)\"", text, re.MULTILINE)
         new = json.dumps(wanted, indent=indent.group(1) if indent else None, ensure_ascii=False) + "\n"
@@ -84,7 +87,7 @@ def patch_file(path: Path, values: Mapping[str, JSON]) -> None:
             new = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
+        with os.fdopen(handle, "w", encoding="utf-8", newline=ends) as out:
             out.write(new)
         os.chmod(partial, path.stat().st_mode & 0o777)
         os.replace(partial, path)
@@ -105,7 +108,9 @@ def _patch_toml(text: str, values: Mapping[str, JSON], path: Path) -> str:
         import tomlkit
     except ImportError:
         raise UnsupportedError(
-            "writing TOML files needs the package tomlkit", where=str(path), hint="pip install tomlkit"
+            "writing TOML files needs the package tomlkit",
+            where=str(path),
+            hint="pip install 'windlass-core[toml]' where the job runs.",
         ) from None
     document = tomlkit.parse(text)
 

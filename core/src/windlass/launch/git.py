@@ -7,7 +7,6 @@ protocols are refused, nothing asks for a password, and secrets travel in the en
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import hashlib
@@ -17,6 +16,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -24,7 +24,7 @@ from windlass.config.secrets import Secret
 from windlass.errors import AccessError, NotFoundError, StorageError, UsageError
 from windlass.launch.uris import Location, check_ref
 
-__all__ = ["GitAccess", "Mirror", "resolve_commit"]
+__all__ = ["Checkout", "GitAccess", "Mirror", "resolve_commit"]
 
 _TIMEOUT = 900.0
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -33,6 +33,7 @@ _DENIED = re.compile(
     r"|access denied|\b40[13]\b|host key verification failed|repository not found|invalid credentials",
     re.IGNORECASE,
 )
+_UNKNOWN_HOST = re.compile(r"host key verification failed", re.IGNORECASE)
 _ABSENT = re.compile(r"does not appear to be a git repository|not found|does not exist|\b404\b", re.IGNORECASE)
 _SAFE = {
     "core.hooksPath": "/dev/null",
@@ -42,6 +43,11 @@ _SAFE = {
     "core.protectHFS": "true",
     "core.protectNTFS": "true",
     "fetch.fsckObjects": "true",
+    # What old tools wrote into many repositories; it makes no fetched file harmful.
+    "fetch.fsck.badTimezone": "warn",
+    "fetch.fsck.missingSpaceBeforeDate": "warn",
+    "fetch.fsck.missingSpaceBeforeEmail": "warn",
+    "fetch.fsck.zeroPaddedFilemode": "warn",
     "fetch.recurseSubmodules": "no",
     "gc.auto": "0",
     "http.lowSpeedLimit": "1000",
@@ -53,6 +59,8 @@ _SAFE = {
     "uploadpack.packObjectsHook": "",
     "advice.detachedHead": "false",
 }
+_VARIABLE = "WINDLASS_GIT_VARIABLE"
+_HELPER = f'!f() {{ test "$1" != get || printf "password=%s\\n" "${_VARIABLE}"; }}; f'
 
 
 @frozen(kw_only=True)
@@ -76,23 +84,25 @@ def _environment(location: Location | None, access: GitAccess | None) -> dict[st
             "GIT_SSL_CAPATH", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "XDG_CONFIG_HOME",
             "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # fmt: skip
     env = {name: os.environ[name] for name in kept if name in os.environ}
-    config = dict(_SAFE)
+    config = list(_SAFE.items())
     if location is None:
         env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
         env["GIT_ALLOW_PROTOCOL"] = ""
     else:
         env["GIT_ALLOW_PROTOCOL"] = location.protocol
-        config[f"protocol.{location.protocol}.allow"] = "always"
+        config.append((f"protocol.{location.protocol}.allow", "always"))
         if location.protocol == "file":
-            config["safe.directory"] = "*"
+            config.append(("safe.directory", "*"))
         ssh = os.environ.get("GIT_SSH_COMMAND") or "ssh"
         if access is not None and access.ssh_key:
             ssh += f" -i {shlex.quote(str(Path(access.ssh_key).expanduser()))} -oIdentitiesOnly=yes"
         env["GIT_SSH_COMMAND"] = f"{ssh} -oBatchMode=yes -oPermitLocalCommand=no"
-        del config["core.sshCommand"]
+        config.remove(("core.sshCommand", ""))
         if access is not None and access.token is not None and location.protocol == "https":
-            pair = base64.b64encode(f"{access.username}:{access.token.reveal()}".encode()).decode()
-            config[f"http.{location.remote}.extraHeader"] = f"Authorization: Basic {pair}"
+            # A helper for this host alone: a header would follow when the host sends git elsewhere.
+            host = f"credential.https://{urlsplit(location.remote).netloc.rpartition('@')[2]}"
+            config += [(f"{host}.helper", ""), (f"{host}.helper", _HELPER), (f"{host}.username", access.username)]
+            env[_VARIABLE] = access.token.reveal()
     env |= {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",
@@ -103,7 +113,7 @@ def _environment(location: Location | None, access: GitAccess | None) -> dict[st
         "LC_ALL": "C",
         "GIT_CONFIG_COUNT": str(len(config)),
     }
-    for i, (key, value) in enumerate(config.items()):
+    for i, (key, value) in enumerate(config):
         env[f"GIT_CONFIG_KEY_{i}"], env[f"GIT_CONFIG_VALUE_{i}"] = key, value
     return env
 
@@ -142,6 +152,8 @@ def run_git(
     short = text[-1500:] or f"git ended with code {done.returncode}"
     if _DENIED.search(text):
         hint = "Set up a git credential helper or an ssh key for the user who runs this."
+        if _UNKNOWN_HOST.search(text):
+            hint = "Add the host's key to ~/.ssh/known_hosts of the user who runs this."
         raise AccessError(f"git was refused: {short}", where=remote, hint=hint)
     if location is not None and _ABSENT.search(text):
         raise NotFoundError(f"git found nothing there: {short}", where=remote, hint="Check the URI and --git-hash.")
@@ -184,6 +196,21 @@ def resolve_commit(location: Location, ref: str, cache_dir: Path, access: GitAcc
     )
 
 
+@frozen(kw_only=True)
+class Checkout:
+    """What was written.
+
+    Attributes:
+        gitlinks: Pinned commit of each submodule, by path.
+        modules: Path and URL of the submodules that ``.gitmodules`` names, a mapping for each.
+        pointers: Files that hold the address of a content kept by Git LFS instead of it.
+    """
+
+    gitlinks: Mapping[str, str]
+    modules: tuple[Mapping[str, str], ...] = ()
+    pointers: tuple[str, ...] = ()
+
+
 class Mirror:
     """A cached bare repository of one remote. Several processes may use it."""
 
@@ -223,15 +250,57 @@ class Mirror:
             # The ref keeps the commit from being collected, and marks that its files are complete.
             self.run("update-ref", f"refs/windlass/{commit}", commit)
 
-    def checkout(self, commit: str, target: Path) -> None:
-        """Write the files of a fetched commit into an empty directory. No filter of any config applies."""
+    def checkout(self, commit: str, target: Path, patch: Path | None = None) -> Checkout:
+        """Write the files of a fetched commit into an empty directory. No filter of any config applies.
+
+        Args:
+            commit: That was fetched.
+            target: The directory.
+            patch: Changes of the commit, as ``git diff --binary`` writes them. They are made to the commit's own
+                content, so line ends and links are as git would write them.
+
+        Raises:
+            StorageError: The patch does not fit.
+        """
         index = target.parent / f".{target.name}.index"
         env = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(target), "GIT_DIR": str(self.path)}
         try:
             run_git("read-tree", commit, cwd=target, env=env)
+            if patch is not None:
+                run_git("apply", "--cached", "--whitespace=nowarn", str(patch), cwd=target, env=env)
             run_git("checkout-index", "--all", "--force", "--quiet", cwd=target, env=env)
+            return self._described(run_git("ls-files", "--stage", "-z", cwd=target, env=env), target)
         finally:
             index.unlink(missing_ok=True)
+
+    def _described(self, listing: bytes, target: Path) -> Checkout:
+        links: dict[str, str] = {}
+        files: list[str] = []
+        modules: tuple[Mapping[str, str], ...] = ()
+        for record in listing.split(b"\0"):
+            head, tab, path = record.partition(b"\t")
+            if not tab:
+                continue
+            mode, blob, _ = head.decode().split()
+            name = os.fsdecode(path)
+            if mode == "160000":
+                links[name] = blob
+            elif mode.startswith("100"):
+                files.append(name)
+                if name == ".gitmodules":
+                    modules = self._modules(blob)
+        pointed = any(_of_lfs(target / name) for name in files if name.rpartition("/")[2] == ".gitattributes")
+        pointers = tuple(name for name in files if _is_pointer(target / name)) if pointed else ()
+        return Checkout(gitlinks=links, modules=modules, pointers=pointers)
+
+    def _modules(self, blob: str) -> tuple[Mapping[str, str], ...]:
+        values: dict[str, dict[str, str]] = {}
+        for setting in self.run("config", "--blob", blob, "--null", "--list").decode(errors="replace").split("\0"):
+            key, _, value = setting.partition("\n")
+            match = re.fullmatch(r"submodule\.(.+)\.(path|url)", key, re.DOTALL)
+            if match:
+                values.setdefault(match[1], {})[match[2]] = value
+        return tuple(values.values())
 
     def run(self, *arguments: str) -> bytes:
         """Run git in the mirror, off line."""
@@ -263,4 +332,18 @@ class Mirror:
             if not (self.path / "HEAD").exists():
                 self.path.mkdir(exist_ok=True)
                 run_git("init", "--quiet", "--bare", "--template=", str(self.path), cwd=self.path.parent)
+            # We are alone, so these are of a git that was killed; it would never work here again.
+            for left in (*self.path.glob("*.lock"), *(self.path / "refs").rglob("*.lock"),
+                         *(self.path / "objects" / "pack").glob("tmp_*")):  # fmt: skip
+                left.unlink(missing_ok=True)
             yield
+
+
+def _of_lfs(attributes: Path) -> bool:
+    return b"filter=lfs" in attributes.read_bytes()
+
+
+def _is_pointer(path: Path) -> bool:
+    if path.is_symlink() or path.stat().st_size > 1024:
+        return False
+    return path.read_bytes().startswith(b"version https://git-lfs.github.com/spec/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from windlass.models.launch import LaunchPolicy
-from windlass.models.queue import Queue, QueueRef
+from windlass.models.queue import Queue, queue_of
 from windlass.models.run import Run
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def discard(run: Run, store: MetadataStore) -> None:
 
     if not run.queue.startswith(_PREFIX):
         return
-    ref = QueueRef(entity=run.entity, name=run.queue)
+    ref = queue_of(run)
     try:
         if is_private(store.queues.get(ref)):
             store.queues.delete(ref, force=True)

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -17,6 +18,9 @@ from windlass.launch.paths import KeyPath, covered, dotted, parse_path, set_path
 from windlass.launch.templates import parse_assignment
 from windlass.models.launch import LaunchPolicy, Priority
 from windlass.models.reason import JSON
+
+if TYPE_CHECKING:
+    from windlass.launch.git import GitAccess
 
 __all__ = ["LaunchRequest", "Overrides", "load_overrides", "parse_priority", "parse_resource_args", "parse_sets",
            "parse_variables", "split_command"]  # fmt: skip
@@ -35,6 +39,7 @@ class LaunchRequest:
         base_image: Base of a generated Dockerfile.
         entry_point: ``-E``: command line, or its words.
         git_hash: ``-g``: branch, tag or commit.
+        python: ``-r`` of ``job create``: Python version ``3.N``; empty: found in the source.
         job_name: ``-J``: name of the job that is made.
         entity, project: ``-e``, ``-p``: where the run belongs; the settings' by default.
         name: ``--name``: display name of the run.
@@ -53,6 +58,7 @@ class LaunchRequest:
         depends_on: Ids of runs that must finish first.
         run_id: Chosen by the caller, so that a repeated submission does not run twice. Empty: a fresh one.
         author: Who asks; empty: whom the store takes us for.
+        git_access: How to sign in at git hosts, by host name; at others git's own helpers and keys do.
         description: Of the job that is made.
         aliases: Of the job that is made.
     """
@@ -65,6 +71,7 @@ class LaunchRequest:
     base_image: str = ""
     entry_point: str | tuple[str, ...] = ()
     git_hash: str = ""
+    python: str = ""
     job_name: str = ""
     entity: str = ""
     project: str = ""
@@ -84,6 +91,7 @@ class LaunchRequest:
     depends_on: tuple[str, ...] = ()
     run_id: str = ""
     author: str = ""
+    git_access: Mapping[str, GitAccess] = field(factory=dict, repr=False)
     description: str = ""
     aliases: tuple[str, ...] = ()
 

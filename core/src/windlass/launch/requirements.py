@@ -6,7 +6,6 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from windlass.launch.lockfiles import from_environment, from_poetry_lock, from_u
 from windlass.launch.safe import inside, read_text
 from windlass.launch.script import script_header
 
-__all__ = ["OLDEST_PYTHON", "Requirements", "find_requirements", "python_version", "unmet"]
+__all__ = ["OLDEST_PYTHON", "Requirements", "check_python", "find_requirements", "logical_lines", "python_version",
+           "without_ours"]  # fmt: skip
 
 OLDEST_PYTHON = 11
 _NEWEST_PYTHON = 14
@@ -26,8 +26,6 @@ _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)")
 _LOCAL = re.compile(r"\s*(?:-e|--editable|\.|/|~|file:|[A-Za-z0-9_./-]+\.(?:whl|tar\.gz|zip)\s*$)")
 _OURS = re.compile(r"(?:dagster[-_.])?windlass(?:[-_.][a-z0-9-_.]+)?")
-_PIN = re.compile(r"(?<![=!<>~])==\s*([A-Za-z0-9][A-Za-z0-9.+!_-]*)(?!\S)")
-_LEAST = re.compile(r">=\s*(\d+(?:\.\d+)*)(?![\w.])")
 _CLAUSE = re.compile(r"\s*(>=|<=|==|!=|~=|>|<|===)\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(\.\*)?\s*")
 
 
@@ -69,25 +67,25 @@ def find_requirements(root: Path, frozen_list: Iterable[str] = (), command: Iter
     if header is not None and header.dependencies is not None:
         lines = list(header.dependencies)
         return Requirements(
-            origin="script", lines=_without_ours(lines), needs_code=any(_LOCAL.match(line) for line in lines)
+            origin="script", lines=without_ours(lines), needs_code=any(_LOCAL.match(line) for line in lines)
         )
     text = read_text(root, "requirements.txt")
     if text is not None:
-        lines = _logical_lines(text)
+        lines = logical_lines(text)
         includes = _includes(root, "requirements.txt", lines, set())
         return Requirements(
             origin="requirements.txt",
-            lines=_without_ours(lines),
+            lines=without_ours(lines),
             includes=includes,
             needs_code=any(_LOCAL.match(line) for line in lines),
         )
     notes: tuple[str, ...] = ()
     if (root / "uv.lock").is_file():
-        return Requirements(origin="uv.lock", lines=_without_ours(from_uv_lock(root)))
+        return Requirements(origin="uv.lock", lines=without_ours(from_uv_lock(root)))
     if (root / "poetry.lock").is_file():
         locked = from_poetry_lock(root)
         if locked is not None:
-            return Requirements(origin="poetry.lock", lines=_without_ours(locked))
+            return Requirements(origin="poetry.lock", lines=without_ours(locked))
         notes = ("poetry.lock is not used, for poetry is not installed on the agent's machine",)
     project = _project(root)
     declared = project.get("dependencies")
@@ -96,53 +94,23 @@ def find_requirements(root: Path, frozen_list: Iterable[str] = (), command: Iter
             raise ConfigError(
                 "expected a list of texts", where="pyproject.toml ($.project.dependencies)", hint='["numpy>=2"]'
             )
-        return Requirements(origin="pyproject.toml", lines=_without_ours(declared), notes=notes)
+        return Requirements(origin="pyproject.toml", lines=without_ours(declared), notes=notes)
     for name in ("environment.yml", "environment.yaml"):
         if (root / name).is_file():
-            return Requirements(origin=name, lines=_without_ours(from_environment(root, name)))
+            return Requirements(origin=name, lines=without_ours(from_environment(root, name)))
     lines = list(frozen_list)
-    return Requirements(origin="job" if lines else "", lines=_without_ours(lines))
+    return Requirements(origin="job" if lines else "", lines=without_ours(lines))
 
 
-def unmet(needs: Requirements, root: Path) -> tuple[str, ...]:
-    """Those requirements that are certainly not met beside this program: missing packages, and other pinned versions.
-
-    Markers, URLs and options are not judged; lines of included files are.
-    """
-    lines = list(needs.lines)
-    for name in needs.includes:
-        lines += _logical_lines(read_text(root, name) or "")
-    found = []
-    for line in _without_ours(lines):
-        name_match = _NAME.match(line)
-        if name_match is None or _LOCAL.match(line) or ";" in line or "@" in line:
-            continue
-        try:
-            have = metadata.version(name_match.group(1))
-        except metadata.PackageNotFoundError:
-            found.append(line)
-            continue
-        pin = _PIN.search(line)
-        if (pin is not None and pin.group(1) != have) or _older(have, line):
-            found.append(line)
-    return tuple(dict.fromkeys(found))
-
-
-def _older(have: str, line: str) -> bool:
-    least = _LEAST.search(line)
-    if least is None:
-        return False
-    numbers = [[int(part) for part in re.findall(r"\d+", text)[:4]] for text in (have, least.group(1))]
-    return numbers[0] < numbers[1]
-
-
-def _logical_lines(text: str) -> list[str]:
+def logical_lines(text: str) -> list[str]:
+    """Lines of a requirements file without comments, continued ones joined."""
     joined = re.sub(r"\\\r?\n", " ", text)
     lines = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in joined.splitlines())
     return [line for line in lines if line]
 
 
-def _without_ours(lines: Iterable[str]) -> tuple[str, ...]:
+def without_ours(lines: Iterable[str]) -> tuple[str, ...]:
+    """Requirements other than Windlass itself, which jobs get anyway."""
     return tuple(line for line in lines if not ((name := _NAME.match(line)) and _OURS.fullmatch(name.group(1).lower())))
 
 
@@ -160,7 +128,7 @@ def _includes(root: Path, where: str, lines: Iterable[str], seen: set[str]) -> t
             raise ConfigError(f"there is no file {name!r}", where=f"{where}: {line}", hint="Correct the path.")
         if name not in seen:
             seen.add(name)
-            found += [name, *_includes(root, name, _logical_lines(text), seen)]
+            found += [name, *_includes(root, name, logical_lines(text), seen)]
     return tuple(found)
 
 
@@ -195,14 +163,19 @@ def python_version(root: Path, wanted: str = "", command: Iterable[str] = ()) ->
         if not version and (text := read_text(root, name)) is not None:
             version, where = next((line.strip() for line in text.splitlines() if line.strip()), ""), name
     if version:
-        match = _VERSION.fullmatch(version)
-        if match is None:
-            raise ConfigError(f"{version!r} is no Python version", where=where, hint="e.g. 3.12")
-        return _supported(int(match.group(1)), where)
+        return check_python(version, where)
     requires = _project(root).get("requires-python", "")
     if not requires:
         return _supported(sys.version_info.minor, "python")
     return _best(str(requires), "pyproject.toml ($.project.requires-python)")
+
+
+def check_python(version: str, where: str) -> str:
+    """``3.N`` of a version as people write it (``3.12``, ``3.12.1``, ``python-3.12``). Raises `ConfigError`."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise ConfigError(f"{version!r} is no Python version", where=where, hint="e.g. 3.12")
+    return _supported(int(match.group(1)), where)
 
 
 def _best(requires: str, where: str) -> str:

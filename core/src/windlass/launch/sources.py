@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windlass.errors import ConfigError, UsageError
-from windlass.launch.git import GitAccess, Mirror, run_git
+from windlass.launch.git import Checkout, GitAccess, Mirror
 from windlass.launch.ignore import code_files
 from windlass.launch.safe import inside
 from windlass.launch.uris import Location, UriKind, classify, resolve_relative
@@ -69,6 +68,7 @@ def fetch_source(
     engine: ArtifactEngine,
     cache_dir: Path,
     access: Mapping[str, GitAccess] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Path:
     """Put the code of a job into a directory.
 
@@ -78,6 +78,7 @@ def fetch_source(
         engine: For code artifacts and patches.
         cache_dir: Git mirrors are kept below it.
         access: How to sign in, by git host; others use the host's own git config.
+        note: Takes what is worth knowing about the code, a line each.
 
     Returns:
         `target`; it stays empty for image jobs.
@@ -96,9 +97,12 @@ def fetch_source(
         location = classify(source.remote)
         if location.kind is not UriKind.GIT:
             raise UsageError(f"{source.remote!r} is not a git remote", where="source.remote")
-        _checkout(location, source.commit, target, cache_dir, dict(access or {}), 0)
-        if source.patch:
-            _apply_patch(source.patch, target, engine)
+        with tempfile.TemporaryDirectory(prefix="windlass-patch-") as folder:
+            patch = None
+            if source.patch:
+                engine.get(source.patch, type="code-patch").download(root=folder)
+                patch = Path(folder, PATCH_FILE)
+            _Fetch(cache_dir, dict(access or {}), note).checkout(location, source.commit, target, patch)
     return target
 
 
@@ -113,60 +117,47 @@ def _restore_modes(target: Path) -> None:
     listing.unlink()
 
 
-def _checkout(
-    location: Location, commit: str, target: Path, cache: Path, access: dict[str, GitAccess], depth: int
-) -> None:
-    mirror = Mirror(location, cache, access.get(location.host))
-    mirror.fetch(commit)
-    mirror.checkout(commit, target)
-    for path, url, pinned in _submodules(mirror, commit, location.remote):
-        if depth >= _SUBMODULE_DEPTH:
-            raise ConfigError(
-                f"submodules are nested deeper than {_SUBMODULE_DEPTH}", where=f"{location.remote}: {path}"
+class _Fetch:
+    """A repository with its submodules."""
+
+    def __init__(self, cache: Path, access: dict[str, GitAccess], note: Callable[[str], None] | None) -> None:
+        self._cache = cache
+        self._access = access
+        self._note = note
+
+    def checkout(
+        self, location: Location, commit: str, target: Path, patch: Path | None = None, *, depth: int = 0
+    ) -> None:
+        mirror = Mirror(location, self._cache, self._access.get(location.host))
+        mirror.fetch(commit)
+        done = mirror.checkout(commit, target, patch)
+        if done.pointers and self._note is not None:
+            names = ", ".join(done.pointers[:5]) + (" …" if len(done.pointers) > 5 else "")
+            self._note(
+                f"WARNING: {len(done.pointers)} files of {location.remote} are pointers of Git LFS, not the contents,"
+                f" which Windlass does not fetch: {names}. Keep large files in artifacts."
             )
-        try:
-            below = classify(url, local=False)
-        except UsageError as error:
-            raise ConfigError(
-                f"the submodule '{path}': {error.message}", where=".gitmodules", hint="Only https and ssh are allowed."
-            ) from None
-        folder = target / path
-        if folder.is_symlink() or target.resolve() not in folder.resolve().parents:
-            raise ConfigError(f"the submodule '{path}' lies behind a link", where=".gitmodules")
-        folder.mkdir(parents=True, exist_ok=True)
-        _checkout(below, pinned, folder, cache, access, depth + 1)
+        for path, url, pinned in _submodules(done, location.remote):
+            if depth >= _SUBMODULE_DEPTH:
+                raise ConfigError(
+                    f"submodules are nested deeper than {_SUBMODULE_DEPTH}", where=f"{location.remote}: {path}"
+                )
+            try:
+                below = classify(url, local=False)
+            except UsageError as error:
+                raise ConfigError(
+                    f"the submodule '{path}': {error.message}", where=".gitmodules",
+                    hint="Only https and ssh are allowed.",
+                ) from None  # fmt: skip
+            folder = target / path
+            if folder.is_symlink() or target.resolve() not in folder.resolve().parents:
+                raise ConfigError(f"the submodule '{path}' lies behind a link", where=".gitmodules")
+            folder.mkdir(parents=True, exist_ok=True)
+            self.checkout(below, pinned, folder, depth=depth + 1)
 
 
-def _submodules(mirror: Mirror, commit: str, remote: str) -> list[tuple[str, str, str]]:
-    """Path, URL and commit of the submodules of a commit; gitlinks without a ``.gitmodules`` entry are left empty."""
-    links, listed = {}, False
-    for record in mirror.run("ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
-        head, tab, path = record.partition(b"\t")
-        words = head.split()
-        listed = listed or path == b".gitmodules"
-        if tab and words[0] == b"160000":
-            links[os.fsdecode(path)] = words[2].decode()
-    if not links or not listed:
-        return []
-    listing = mirror.run("config", "--blob", f"{commit}:.gitmodules", "--null", "--list")
-    values: dict[str, dict[str, str]] = {}
-    for setting in listing.decode(errors="replace").split("\0"):
-        key, _, value = setting.partition("\n")
-        match = re.fullmatch(r"submodule\.(.+)\.(path|url)", key, re.DOTALL)
-        if match:
-            values.setdefault(match[1], {})[match[2]] = value
-    urls = {entry["path"]: entry["url"] for entry in values.values() if {"path", "url"} <= set(entry)}
-    return [(path, resolve_relative(remote, urls[path]), commit) for path, commit in links.items() if path in urls]
-
-
-def _apply_patch(artifact: str, target: Path, engine: ArtifactEngine) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        engine.get(artifact, type="code-patch").download(root=folder)
-        patch = Path(folder, PATCH_FILE)
-        # Outside a repository git applies to files as they are; it refuses paths that lead out or through links.
-        run_git(
-            "apply", "--whitespace=nowarn", str(patch),
-            cwd=target, env={"GIT_CEILING_DIRECTORIES": str(target.resolve().parent)},
-        )  # fmt: skip
+def _submodules(done: Checkout, remote: str) -> list[tuple[str, str, str]]:
+    """Path, URL and commit of the submodules; gitlinks without a ``.gitmodules`` entry are left empty."""
+    urls = {entry["path"]: entry["url"] for entry in done.modules if {"path", "url"} <= set(entry)}
+    known = {path: pinned for path, pinned in done.gitlinks.items() if path in urls}
+    return [(path, resolve_relative(remote, urls[path]), pinned) for path, pinned in known.items()]

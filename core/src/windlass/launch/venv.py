@@ -16,8 +16,9 @@ from blake3 import blake3
 
 from windlass.errors import BuildError, ConfigError
 from windlass.launch.buildlog import TailLog, build_error
+from windlass.launch.installed import unmet
 from windlass.launch.lockfiles import program
-from windlass.launch.requirements import Requirements, find_requirements, python_version, unmet
+from windlass.launch.requirements import Requirements, find_requirements, python_version
 from windlass.launch.safe import read_text
 from windlass.launch.wheels import job_requirements, pack_wheels
 
@@ -97,7 +98,7 @@ class JobEnvironment:
             pack_wheels(wheels, cache_dir)
             find = ["--find-links", str(wheels)]
         list_file = self.root / f".windlass-requirements-{folder.name[:8]}.txt"
-        list_file.write_text("".join(f"{line}\n" for line in (*self.needs.lines, *ours)), encoding="utf-8")
+        list_file.write_text("".join(f"{line}\n" for line in self.needs.lines), encoding="utf-8")
         uv = program("uv")
         python = str(folder / "bin" / "python")
         try:
@@ -109,6 +110,7 @@ class JobEnvironment:
                 _run([self._interpreter(""), "-m", "venv", str(folder)], self.root, log)
                 install = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
             _run([*install, *find, "-r", str(list_file)], self.root, log)
+            _run([*install, *find, *ours], self.root, log)  # apart, as a list with hashes admits nothing without
         finally:
             list_file.unlink(missing_ok=True)
             if find:
@@ -132,8 +134,8 @@ def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironmen
     Args:
         spec: With the entry point.
         root: Directory with the code.
-        choice: ``always``, ``never``, or ``auto``: when a script's header lists dependencies, or some of the code's
-            are not installed beside the agent.
+        choice: ``always``, ``never``, or ``auto``: when a script's header lists dependencies, the code asks for
+            another Python than the agent's, or some of its dependencies are not installed beside the agent.
 
     Raises:
         ConfigError: See `find_requirements` and `python_version`.
@@ -144,20 +146,37 @@ def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironmen
     needs = find_requirements(root, spec.requirements, command)
     own = f"3.{sys.version_info.minor}"
     missing = unmet(needs, root)
-    if choice == "never" or not needs.lines:
-        notes = _missing_notes(missing, needs, "builder.venv is 'never'") if needs.lines else ()
-        return JobEnvironment(root=root, needs=needs, python=own, notes=notes, wanted=False)
-    if choice == "auto" and not missing and needs.origin != "script":
-        return JobEnvironment(root=root, needs=needs, python=own, wanted=False)
-    if needs.origin == "job" and choice == "auto":
+    python, doubt = _python(root, spec.source.python, command, own, strict=choice == "always" or bool(missing))
+    listed = needs.origin != "job" or choice == "always"
+    if choice == "never" or (choice == "auto" and not listed):
         # The list of an automatic job holds whatever was installed where it was made, mostly not needed.
-        notes = _missing_notes(missing, needs, "set builder.venv to 'always' on the queue to install them")
+        why = "builder.venv is 'never'" if choice == "never" else (
+            "set builder.venv to 'always' on the queue to install them"
+        )  # fmt: skip
+        if python != own:
+            doubt = (*doubt, f"WARNING: the code asks for Python {python}; it runs with {own}, as {why}")
+        notes = (*_missing_notes(missing, needs, why), *doubt)
         return JobEnvironment(root=root, needs=needs, python=own, notes=notes, wanted=False)
-    python = python_version(root, spec.source.python, command)
-    notes = (f"dependencies: {needs.origin}, in an environment of their own; Python {python}", *needs.notes)
+    if python == own and (not needs.lines or (choice == "auto" and not missing and needs.origin != "script")):
+        return JobEnvironment(root=root, needs=needs, python=own, notes=doubt, wanted=False)
+    notes = (
+        f"dependencies: {needs.origin or 'none'}, in an environment of their own; Python {python}", *needs.notes, *doubt
+    )  # fmt: skip
     if missing and choice == "auto":
         notes = (*notes, f"not installed beside the agent: {', '.join(missing[:20])}")
     return JobEnvironment(root=root, needs=needs, python=python, notes=notes)
+
+
+def _python(
+    root: Path, wanted: str, command: tuple[str, ...], own: str, *, strict: bool
+) -> tuple[str, tuple[str, ...]]:
+    """The version that the code asks for. Where nothing is to be installed, an unreadable wish is only spoken of."""
+    try:
+        return python_version(root, wanted, command), ()
+    except ConfigError as error:
+        if strict:
+            raise
+        return own, (f"WARNING: {error.where}: {error.message}; it runs with Python {own}",)
 
 
 def _missing_notes(missing: tuple[str, ...], needs: Requirements, why: str) -> tuple[str, ...]:

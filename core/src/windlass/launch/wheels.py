@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import windlass
@@ -22,6 +23,8 @@ __all__ = ["JOB_DISTRIBUTIONS", "job_requirements", "pack_wheels"]
 
 JOB_DISTRIBUTIONS = ("windlass-core", "windlass-metastore-http", "windlass-serializer-pickle")
 """What code in an image needs to talk to the store."""
+_BESIDE = "tomlkit"
+"""Writes the launch's values into TOML files; in any version, for the job may want one of its own."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _SKIP = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json", "WHEEL")
 _MARKER = re.compile(r";.*\bextra\b")
@@ -38,7 +41,8 @@ def job_requirements() -> tuple[tuple[str, ...], bool]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     unreleased = "dev" in windlass.__version__ or any("dev" in v or "+" in v for v in versions.values())
-    return tuple(f"{name}=={version}" for name, version in versions.items()), unreleased
+    beside = [_BESIDE] if find_spec(_BESIDE) else []
+    return (*(f"{name}=={version}" for name, version in versions.items()), *beside), unreleased
 
 
 def pack_wheels(target: Path, cache_dir: Path) -> tuple[str, ...]:
@@ -66,7 +70,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _closure() -> list[metadata.Distribution]:
-    todo, found = list(JOB_DISTRIBUTIONS), dict[str, metadata.Distribution]()
+    todo, found = [*JOB_DISTRIBUTIONS, _BESIDE], dict[str, metadata.Distribution]()
     while todo:
         name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
         if name in found:

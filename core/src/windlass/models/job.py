@@ -34,7 +34,6 @@ class JobSource:
         dockerfile: Path of the Dockerfile, relative to the build context. Empty: generated.
         base_image: Base of a generated Dockerfile. Empty: by Python version.
         python: Python version ``3.N`` the job wants. Empty: found in the source, else the agent's.
-        notebook: The entry point is a notebook.
     """
 
     kind: SourceKind
@@ -48,7 +47,6 @@ class JobSource:
     dockerfile: str = ""
     base_image: str = ""
     python: str = ""
-    notebook: bool = False
 
 
 @frozen(kw_only=True)

@@ -90,6 +90,17 @@ class QueueRef:
     name: str
 
 
+def queue_name_in(ref: QueueRef, entity: str) -> str:
+    """How runs of an entity name a queue (`Run.queue`): ``name``, or ``entity/name`` for a queue of another entity."""
+    return ref.name if ref.entity == entity else f"{ref.entity}/{ref.name}"
+
+
+def queue_of(run: Run) -> QueueRef:
+    """The queue that a run was put on."""
+    entity, slash, name = run.queue.rpartition("/")
+    return QueueRef(entity=entity if slash else run.entity, name=name)
+
+
 @frozen(kw_only=True)
 class QueueStatus:
     """How full a queue is."""

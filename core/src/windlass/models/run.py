@@ -90,7 +90,7 @@ class Run:
         state: See `RunState`.
         phase: What a pending run is doing.
         reason: Why it is in this state.
-        queue: Queue name, or empty for a run that was not queued.
+        queue: Queue name, ``entity/name`` for a queue of another entity, or empty for a run that was not queued.
         job: Artifact path of the job, or empty.
         author: Who asked for it.
         priority: 0 critical … 3 low.

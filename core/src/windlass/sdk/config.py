@@ -107,6 +107,10 @@ class Config(MutableMapping[str, Any]):
         """A plain copy."""
         return dict(self.items())
 
+    def own_dict(self) -> dict[str, Any]:
+        """What the code itself has set, without what the launch has laid over it."""
+        return dict(self._own)
+
     def restrict_launch(self, keep: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Drop those values of the launch that the code does not accept as inputs."""
         before = self.as_dict()

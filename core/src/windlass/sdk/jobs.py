@@ -46,10 +46,12 @@ class JobMaker:
     def capture(self) -> None:
         """Look at the checkout as it is now. Called in the background."""
         from windlass.launch.automatic import git_state
+        from windlass.sdk.launch import declared_files
 
         try:
             if self._look:
-                self._git = git_state(self._entry.folder)
+                own = (self._entry.script,) if self._entry.script else ()
+                self._git = git_state(self._entry.folder, (*own, *declared_files()))
         finally:
             self._seen.set()
 
@@ -64,7 +66,8 @@ class JobMaker:
             else:
                 self._make(run, notes)
         except (WindlassError, OSError, ValueError, RuntimeError) as error:
-            _log.info("no job was made from this run: %s", error)
+            asked = bool(self._session.settings.job_name)  # who names it expects it
+            _log.log(logging.WARNING if asked else logging.INFO, "no job was made from this run: %s", error)
 
     def watch_exit(self, run: Run) -> None:
         """Store the job also when the program just ends, before Python stops giving threads to anybody."""
@@ -133,7 +136,7 @@ class JobMaker:
         from windlass.launch.jobs import load_job, save_job
 
         path = run.job
-        schemas, types = inputs_of(run.config.as_dict(), notes)
+        schemas, types = inputs_of(run.config.own_dict(), notes)
         if not path or not (schemas or types):
             return
         job = load_job(path, engine=self._session.engine, entity=run.entity, project=run.project)

@@ -69,6 +69,11 @@ def manage_config_file(
         publish(run)
 
 
+def declared_files() -> tuple[str, ...]:
+    """Paths of the config files that were declared so far, relative to the working directory."""
+    return tuple(_files)
+
+
 def load_windlass_config() -> dict[str, Any]:
     """The values that the launch has set for the run config; empty outside of a launch."""
     from windlass.launch.inputs import read_overrides
@@ -94,7 +99,7 @@ def publish(run: Run) -> None:
     types: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
     if _config is not None:
-        declared = managed_config(run.config.as_dict(), **_config)
+        declared = managed_config(run.config.own_dict(), **_config)  # a value of this launch says nothing of the job
         types[CONFIG_KEY], schemas[CONFIG_KEY] = declared.types, declared.schema
     if _files:
         types["files"] = {path: found["types"] for path, found in _files.items()}
@@ -107,43 +112,65 @@ def launch_add(*, settings: Any = None, **request: Any) -> RunRecord:
 
     Args:
         settings: `windlass.Settings`.
-        request: The fields of `windlass.launch.submit.LaunchRequest`: ``uri=…`` or ``job=…``, ``queue=…``,
-            ``entry_point=…``, ``config=…`` …
+        request: The fields of `windlass.launch.submit.LaunchRequest`: ``queue=…``, and ``uri=…`` or ``job=…``,
+            ``entry_point=…``, ``run_config=…`` …
 
     Raises:
         WindlassError: What ``windlass launch`` would say.
     """
+    from windlass.errors import UsageError
+    from windlass.launch.script import with_script
     from windlass.launch.submit import LaunchRequest, submit
     from windlass.sdk.session import Session
     from windlass.sdk.settings import Settings
 
+    asked = with_script(LaunchRequest(**request))
+    if not asked.queue:
+        hint = "Give queue='…', or call launch(), which runs it here and waits."
+        raise UsageError("without a queue nobody would run it", where="launch_add", hint=hint)
     session = Session((settings or Settings()).resolve())
     try:
-        return submit(LaunchRequest(**request), app=session.app, store=session.store, engine=session.engine)
+        return submit(asked, app=session.app, store=session.store, engine=session.engine)
     finally:
         session.close()
 
 
 def launch(*, settings: Any = None, timeout: float | None = None, **request: Any) -> RunRecord:
-    """Put a job on a queue, wait for its end and return its run. See `launch_add`.
+    """Put a job on a queue, or run it here and now if none is named; wait for its end and return its run.
 
     Args:
         settings: `windlass.Settings`.
-        timeout: Seconds to wait at most; None waits for ever.
+        timeout: Seconds to wait at most; None waits for ever. What runs here is stopped then, what is on a queue
+            goes on.
         request: See `launch_add`.
 
     Raises:
-        TimeoutError: It is not over within `timeout` seconds; it goes on.
+        TimeoutError: It is not over within `timeout` seconds.
+        WindlassError: What ``windlass launch`` would say.
     """
-    from windlass.sdk.api import Api
+    from windlass.launch.private import discard
+    from windlass.launch.script import with_script
+    from windlass.launch.submit import LaunchRequest, submit
+    from windlass.sdk import serving
+    from windlass.sdk.session import Session
+    from windlass.sdk.settings import Settings
 
-    queued = launch_add(settings=settings, **request)
-    api = Api(settings)
+    asked = with_script(LaunchRequest(**request))
+    found = (settings or Settings()).resolve()
+    session = Session(found)
     try:
-        record: RunRecord = api.run(queued.id).wait(timeout).record
-        return record
+        if asked.queue:
+            queued = submit(asked, app=session.app, store=session.store, engine=session.engine)
+            return serving.ended(session.store, queued.id, timeout)
+        serving.check_agent()
+        queued = submit(asked, app=session.app, store=session.store, engine=session.engine)
+        try:
+            with serving.agent(found, queued) as alive:
+                return serving.ended(session.store, queued.id, timeout, alive)
+        finally:
+            discard(queued, session.store)
     finally:
-        api.close()
+        session.close()
 
 
 def forget() -> None:

@@ -75,15 +75,23 @@ def _from_path(path: str, name: str, type: str, run_id: str) -> Artifact:
 def code_artifact(
     root: str, name: str, include: Callable[[str], bool] | None, exclude: Callable[[str], bool] | None
 ) -> Artifact | None:
-    """The source code below `root` as an artifact, or None when there is none."""
-    from windlass.artifacts.artifact import Artifact
-    from windlass.launch.ignore import code_files
+    """The source code below `root` as an artifact, or None when there is none.
 
+    By default that is what a job made from it needs: Python files and ``requirements.txt``, the notebook that runs, and
+    the config files that were declared as inputs.
+    """
+    from windlass.artifacts.artifact import Artifact
+    from windlass.launch.automatic import entry_of_process
+    from windlass.launch.ignore import code_files
+    from windlass.sdk.launch import declared_files
+
+    others = {os.path.abspath(path) for path in (entry_of_process().script, *declared_files()) if path}
     artifact = Artifact.internal(name, "code")
     found = False
     for file in code_files(Path(root)):
         path = os.path.join(root, file.path)
-        if (include(path) if include else path.endswith(".py")) and not (exclude and exclude(path)):
+        ours = path.endswith((".py", "requirements.txt")) or os.path.abspath(path) in others
+        if (include(path) if include else ours) and not (exclude and exclude(path)):
             artifact.add_file(str(file.source), name=file.path)
             found = True
     return artifact if found else None

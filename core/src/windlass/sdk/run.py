@@ -238,7 +238,8 @@ class Run(RunIdentity):
         Args:
             root: Directory. What ``.gitignore`` and ``.windlassignore`` name is left out.
             name: Name of the artifact. Default ``source-<project>``.
-            include_fn: Takes a path, says whether it belongs to the code. Default: Python files.
+            include_fn: Takes a path, says whether it belongs to the code. Default: Python files,
+                ``requirements.txt``, the notebook that runs, and the config files declared as inputs.
             exclude_fn: Takes a path, says whether it is left out.
 
         Returns:

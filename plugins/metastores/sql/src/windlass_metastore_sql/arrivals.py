@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from windlass.errors import RunNotFoundError, UsageError
 from windlass.launch.policy import effective_policy
-from windlass.models.queue import NewItem, Queue, QueueRef
+from windlass.models.queue import NewItem, Queue, QueueRef, queue_name_in
 from windlass.models.run import Run, RunState, RunUpdate
 from windlass.schedule.costs import hourly_rate
 from windlass_metastore_sql.bells import topic
@@ -61,7 +61,7 @@ def _add(tx: Tx, item: NewItem, queue_id: int, queue: Queue, arrival: float, now
         entity=item.entity or queue.entity,
         project=item.project,
         state=RunState.QUEUED,
-        queue=queue.name,
+        queue=queue_name_in(item.queue, item.entity or queue.entity),
         job=item.spec.job,
         author=item.author,
         priority=item.priority,

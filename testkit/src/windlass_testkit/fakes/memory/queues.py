@@ -10,7 +10,18 @@ from attrs import evolve
 from windlass.errors import ConflictError, NotFoundError, UsageError
 from windlass.launch.needs import fits
 from windlass.metastore import QueueStore
-from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal, Waiting
+from windlass.models.queue import (
+    Claim,
+    ClaimRequest,
+    Lease,
+    NewItem,
+    Queue,
+    QueueRef,
+    QueueStatus,
+    Renewal,
+    Waiting,
+    queue_name_in,
+)
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunPhase, RunState, RunUpdate
 from windlass.schedule.costs import check_prices
@@ -247,7 +258,7 @@ def _new_run(item: NewItem, queue: Queue, now: float) -> Run:
         entity=item.entity or queue.entity,
         project=item.project,
         state=RunState.QUEUED,
-        queue=queue.name,
+        queue=queue_name_in(item.queue, item.entity or queue.entity),
         job=item.spec.job,
         author=item.author,
         priority=item.priority,
