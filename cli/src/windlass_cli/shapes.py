@@ -145,6 +145,8 @@ def agent(value: Agent) -> dict[str, Any]:
         "queues": [f"{ref.entity}/{ref.name}" for ref in value.queues],
         "max_jobs": value.max_jobs,
         "runs": list(value.runs),
+        "slots": value.slots,
+        "drain_requested": value.drain_requested,
         "host": value.host,
         "pid": value.pid,
         "version": value.version,

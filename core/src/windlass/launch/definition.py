@@ -38,7 +38,7 @@ def definition_problems(queue: Queue) -> list[Problem]:
     return [
         *problems,
         *templates.undeclared(queue.config, queue.templates),
-        *templates.check_templates(config, queue.templates),
+        *templates.check_templates(queue.templates),
         *unknown_macros(queue.config),
         *open_field_problems(queue.open_fields),
         *secret_problems(plain, "$", hint=_SECRETS_HINT),

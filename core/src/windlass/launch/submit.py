@@ -139,7 +139,7 @@ class _Resolver:
         priority = self._priority(over, queue)
         if queue is not None and spec is not None:
             self.problems += check_spec(spec, queue)
-            self.problems += templates.check_templates(queue_config(queue), queue.templates, "$.queue.templates")
+            self.problems += templates.check_templates(queue.templates, "$.queue.templates")
         item = plan = None
         if queue is not None and spec is not None and draft is not None:
             item = NewItem(

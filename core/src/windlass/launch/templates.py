@@ -89,20 +89,18 @@ def undeclared(config: JSON, declared: Mapping[str, TemplateVariable]) -> list[P
 def unused(config: JSON, declared: Mapping[str, TemplateVariable]) -> dict[str, str]:
     """Declared variables that no field of a config uses, each with the name of a field like it or ``""``."""
     used = fields(config)
-    return {
-        name: next(iter(difflib.get_close_matches(name, used, n=1)), "") for name in declared if name not in used
-    }
+    return {name: next(iter(difflib.get_close_matches(name, used, n=1)), "") for name in declared if name not in used}
 
 
-def check_templates(
-    config: JSON, declared: Mapping[str, TemplateVariable], where: str = "$.templates"
-) -> list[Problem]:
+def check_templates(declared: Mapping[str, TemplateVariable], where: str = "$.templates") -> list[Problem]:
     """What is wrong with the declarations of a queue: types, bounds and defaults."""
-    problems = []
+    problems = [
+        Problem(f"{name!r} can be no field", where=f"{where}.{name}", hint="letters, digits, _ and -")
+        for name in declared
+        if not _NAME.fullmatch(name)
+    ]
     for name, variable in declared.items():
         place = f"{where}.{name}"
-        if not _NAME.fullmatch(name):
-            problems.append(Problem(f"{name!r} can be no field", where=place, hint="letters, digits, _ and -"))
         if variable.type not in _TYPES:
             problems.append(Problem(f"unknown type {variable.type!r}", where=place, hint=f"one of {', '.join(_TYPES)}"))
             continue
