@@ -98,7 +98,7 @@ def test_the_order_foretold_is_the_order_taken(tmp_path: Path) -> None:
     assert len(claim(store, REF)) == 1
     left = [run.id for run in store.runs.list(RunFilter(states=(RunState.QUEUED,)))]
     (turn,) = [why for why in store.queues.explain("ada1").reasons if why.code == "fair-share"]
-    assert turn.context == {"author": "ada", "at_work": 1, "later": 4}
+    assert turn.context == {"author": "ada", "at_work": 1, "later": 1}
     foretold = sorted(left, key=lambda run_id: store.queues.explain(run_id).position)
     assert [run_id for _ in left for run_id in ids_of(claim(store, REF))] == foretold
     store.close()
