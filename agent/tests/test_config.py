@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -109,7 +110,29 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, "max_jobs: x\nbuildr: {}\nverbosity: -1\n")
     with pytest.raises(ConfigError) as caught:
         load(path, env={})
-    assert len(caught.value.problems) == 2
+    assert len(caught.value.problems) == 3
+
+
+def test_values_are_checked_beside_unknown_keys(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """\
+queues: [q]
+max_jbs: 3
+builds: 0
+on-stop: never
+registry: {uri: x}
+slots: {cpu: many, gpu: [1, 1]}
+weights: {q: -1}
+""",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path, env={})
+    places = [problem.where.removeprefix(str(tmp_path)) for problem in caught.value.problems]
+    assert sorted(re.sub(r"^[^:]*", "", place) for place in places) == [
+        ":2 ($.max_jbs)", ":3 ($.builds)", ":4 ($.on-stop)", ":5 ($.registry)", ":6 ($.slots.cpu)", ":6 ($.slots.gpu)",
+        ":7 ($.weights.q)",
+    ]  # fmt: skip
 
 
 def test_a_missing_file_and_a_bad_variable(tmp_path: Path) -> None:

@@ -41,6 +41,30 @@ def test_each_thing_that_would_fail(world: Any) -> None:
     assert "none.sock" in wrong["runner docker"]
 
 
+def test_references_names_and_keys_that_lead_nowhere(world: Any, monkeypatch: Any) -> None:
+    from windlass_agent.config import GitHost
+
+    monkeypatch.setenv("HERE", "s3cret")
+    config: dict[str, Any] = {
+        "queues": ("q",), "secrets": {"A": {"secret": "env/NOT_THERE"}}, "weights": {"p": 2.0},
+        "git": {"example.com": GitHost(token="file//none/key")}, "storage": {"s33": {}},
+        "builder": {"type": "docker", "hots": "x", "platfrom": "y"},
+    }  # fmt: skip
+    found = findings(world, **config)
+    assert {name for name, each in found.items() if each.status == "problem"} == {
+        "secrets", "git tokens", "storage", "builder docker",
+    }  # fmt: skip
+    assert "NOT_THERE is not set" in found["secrets"].detail
+    assert "/none/key" in found["git tokens"].detail
+    assert "s33" in found["storage"].detail
+    assert all(word in found["builder docker"].detail for word in ("'hots'", "'platform'")), "all at once, the near key"
+    assert found["weights"].status == "warning"
+    good = findings(world, queues=("q",), secrets={"A": {"secret": "env/HERE"}}, weights={"q": 2.0})
+    assert good["secrets"].status == "ok"
+    assert "weights" not in good
+    assert "s3cret" not in str(good)
+
+
 def test_without_its_environment_nothing_works(world: Any) -> None:
     found = findings(world, environment={"type": "nonesuch"}, queues=("q",))
     assert found["environment nonesuch"].status == "problem"

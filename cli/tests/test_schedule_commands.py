@@ -6,29 +6,6 @@ from typing import Any
 
 import pytest
 
-from windlass_cli.main import run as windlass
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WINDLASS_ENTITY", "team")
-    monkeypatch.delenv("WINDLASS_BASE_URL", raising=False)
-    monkeypatch.delenv("WINDLASS_API_KEY", raising=False)
-    source = tmp_path / "src"
-    source.mkdir()
-    (source / "t.py").write_text("print(1)\n")
-    monkeypatch.chdir(source)
-
-    def command(*words: str, code: int = 0) -> Any:
-        found = windlass(list(words))
-        out, err = capsys.readouterr()
-        assert found == code, err
-        return json.loads(out) if "--json" in words and not code else out + err
-
-    command("queue", "create", "q", "-r", "process")
-    return command
-
 
 def test_a_trigger_starts_a_run_that_says_why_it_waits(call: Any) -> None:
     made = call("trigger", "create", "onv", "--on-version", "--type", "dataset", "-q", "q", "-u", ".", "-E",
@@ -66,6 +43,7 @@ def test_budgets_and_prices(call: Any) -> None:
     call("launch", "-u", ".", "-E", "python t.py", "-q", "q")
     (waiting,) = call("queue", "show", "q", "--json")["waiting"]
     assert "budget" in [reason["code"] for reason in waiting["reasons"]]
+    assert "has no budget of hours" in call("budget", "remove", code=1)
     call("budget", "remove", "--unit", "money")
     assert call("budget", "list", "--json") == []
     assert "gpu" in call("queue", "show", "q")

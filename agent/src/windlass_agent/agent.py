@@ -45,6 +45,7 @@ _BATCH = 16
 _THREADS = 8
 _SWEEP_EVERY = 600.0
 _SAY_EVERY = 60.0
+_SAY_RUNS_EVERY = 2.0
 
 
 class Agent:
@@ -81,6 +82,7 @@ class Agent:
         self._ended = threading.Event()
         self._state = ""
         self._said_at = 0.0
+        self._said_runs: tuple[str, ...] = ()
 
     # -- for callers ------------------------------------------------------------------------------------------
 
@@ -322,24 +324,27 @@ class Agent:
                 version=windlass.__version__,
                 queues=self._turns.queues,
                 max_jobs=self._config.max_jobs,
+                slots=self._slots.total(),
             )
         )
 
     def _say(self, state: str) -> None:
         """Tell the store what the agent does, when that changed or was long ago; not important enough to fail."""
         state = "draining" if self._draining and state != "stopped" else state
-        if state == self._state and time.monotonic() - self._said_at < _SAY_EVERY:
+        passed = time.monotonic() - self._said_at
+        runs = tuple(self._attempts)
+        if state == self._state and passed < (_SAY_EVERY if runs == self._said_runs else _SAY_RUNS_EVERY):
             return
         try:
             try:
-                self._store.agents.heartbeat(self.id, state, tuple(self._attempts))
+                self._store.agents.heartbeat(self.id, state, runs)
             except NotFoundError:
                 if state == "stopped":
                     return
                 _log.warning("somebody removed this agent from the store; it registers again")
                 self._register()
-                self._store.agents.heartbeat(self.id, state, tuple(self._attempts))
-            self._state, self._said_at = state, time.monotonic()
+                self._store.agents.heartbeat(self.id, state, runs)
+            self._state, self._said_runs, self._said_at = state, runs, time.monotonic()
         except WindlassError as error:
             _log.debug("the agent's state was not stored: %s", error)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,24 +118,16 @@ def load(
     env = os.environ if env is None else env
     document = load_document(path) if path is not None else _default_document(env)
     data = _aliases(document)
-    config = structure(data, AgentConfig, document=document)
+    try:
+        config = structure(data, AgentConfig, document=document)
+    except ConfigError as error:
+        raise _failure(document, [*error.problems, *_problems_of_rest(data, error, document)]) from None
     given = {**_from_env(env), **_given(flags or {})}
     config = evolve(config, **given)
     if config.slots and "max_jobs" not in given and not _says(data, "max_jobs"):
         config = evolve(config, max_jobs=-1)
-    _check_shares(config, document)
-    if config.max_jobs < -1:
-        raise ConfigError(f"must be at least -1, got {config.max_jobs}", where="max_jobs", hint="-1 is unlimited.")
-    for key in ("environment", "registry", "builder"):
-        part = getattr(config, key)
-        if part is not None and not isinstance(part.get("type"), str):
-            raise ConfigError(
-                f"{key} needs a type", where=document.place(f"$.{key}"), hint=f"Write {key}: {{type: <name>}}."
-            )
-    secret_references(config.secrets, document.place("$.secrets"))
-    for host, access in config.git.items():
-        if access.token is not None:
-            secret_references({"token": access.token}, document.place(f"$.git.{host}"))
+    if problems := _problems(config, document):
+        raise _failure(document, problems)
     object.__setattr__(config, "document", document)
     return config
 
@@ -143,15 +136,54 @@ def _says(data: Any, key: str) -> bool:
     return isinstance(data, dict) and (key in data or key.replace("_", "-") in data)
 
 
-def _check_shares(config: AgentConfig, document: Document) -> None:
-    parse_slots(config.slots, document.place("$.slots") if config.slots else "$.slots")
+def _failure(document: Document, problems: list[Problem]) -> ConfigError:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return ConfigError(f"{count} in the configuration", where=document.source, problems=problems)
+
+
+def _problems_of_rest(data: Any, error: ConfigError, document: Document) -> list[Problem]:
+    """What is wrong with the other keys of a file, so that it is not found one correction later."""
+    bad = {match[1] for p in error.problems if (match := re.search(r"\$\.([^.\[)]+)", p.where))}
+    if not isinstance(data, Mapping) or not bad:
+        return []
+    try:
+        rest = structure({key: value for key, value in data.items() if str(key) not in bad}, AgentConfig)
+    except ConfigError:
+        return []
+    return _problems(rest, document)
+
+
+def _problems(config: AgentConfig, document: Document) -> list[Problem]:
+    """What is wrong beyond the types of single keys."""
     problems = [
-        Problem(f"a share must be greater than 0, got {weight!r}", where=document.place(f"$.weights.{name}"))
+        Problem(f"a share must be greater than 0, got {weight!r}", where=f"$.weights.{name}")
         for name, weight in config.weights.items()
         if not 0 < weight < float("inf")
     ]
-    if problems:
-        raise ConfigError("the weights do not fit", problems=problems)
+    if config.max_jobs < -1:
+        problems.append(Problem(f"must be at least -1, got {config.max_jobs}", where="$.max_jobs", hint="-1: no limit"))
+    for key in ("environment", "registry", "builder"):
+        part = getattr(config, key)
+        if part is not None and not isinstance(part.get("type"), str):
+            problems.append(Problem(f"{key} needs a type", where=f"$.{key}", hint=f"write {key}: {{type: <name>}}"))
+    checks: list[Callable[[], object]] = [
+        lambda: parse_slots(config.slots),
+        lambda: secret_references(config.secrets, "$.secrets"),
+        *(
+            lambda host=host, access=access: secret_references({"token": access.token}, f"$.git.{host}")  # type: ignore[misc]
+            for host, access in config.git.items()
+            if access.token is not None
+        ),
+    ]
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            problems += error.problems or (Problem(error.message, where=error.where, hint=error.hint),)
+    return [
+        Problem(p.message, where=document.place(p.where) if p.where in document.lines else p.where, hint=p.hint)
+        for p in problems
+    ]
 
 
 def _default_document(env: Mapping[str, str]) -> Document:

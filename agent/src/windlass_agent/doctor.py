@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from windlass.errors import NotFoundError, PluginError, WindlassError
+from windlass.errors import ConfigError, NotFoundError, PluginError, WindlassError
 from windlass.launch.plan import resource_name
+from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models.queue import QueueRef
 from windlass_agent.backends import Backends
 from windlass_agent.jobapi import JobAccess
@@ -52,6 +53,10 @@ def examine(config: AgentConfig, app: App, store: MetadataStore | None) -> Itera
     try:
         if config.environment:
             yield _try(f"environment {config.environment['type']}", lambda: _environment(backends))
+        if config.storage:
+            yield _try("storage", lambda: _storage(config, backends, app))
+        yield from _secrets(config)
+        yield from _weights(config)
         if config.registry or backends.destination:
             yield _try("registry", lambda: _registry(backends))
         yield _builder(config, backends)
@@ -78,6 +83,8 @@ def _try(check: str, call: Callable[[], str]) -> Finding:
 
 
 def _sentence(error: WindlassError) -> str:
+    if isinstance(error, ConfigError) and error.problems:
+        return "; ".join(map(str, error.problems))
     where = f"{error.where}: " if error.where else ""
     return f"{where}{error.message}" + (f"; {error.hint}" if error.hint else "")
 
@@ -91,6 +98,33 @@ def _environment(backends: Backends) -> str:
     assert environment is not None
     environment.verify()
     return "credentials accepted"
+
+
+def _storage(config: AgentConfig, backends: Backends, app: App) -> str:
+    app.configure_storage(config.storage, environment=backends.environment())
+    return f"settings of {', '.join(config.storage)}"
+
+
+def _secrets(config: AgentConfig) -> Iterator[Finding]:
+    """Whether the agent's own secret references lead somewhere; the values are not kept."""
+    tokens = {f"token of {host}": access.token for host, access in config.git.items() if access.token is not None}
+
+    def look(references: dict[str, str]) -> str:
+        resolve_secrets(references)
+        return f"{len(references)} found"
+
+    if config.secrets:
+        yield _try("secrets", lambda: look(secret_references(config.secrets)))
+    if tokens:
+        refs = {name: ref for name, token in tokens.items() for ref in secret_references({"token": token}).values()}
+        yield _try("git tokens", lambda: look(refs))
+
+
+def _weights(config: AgentConfig) -> Iterator[Finding]:
+    strange = sorted(set(config.weights) - set(config.queues))
+    if strange and config.queues:
+        detail = f"{', '.join(strange)}: no queue of this agent; its queues are {', '.join(config.queues)}"
+        yield Finding(check="weights", status="warning", detail=detail)
 
 
 def _registry(backends: Backends) -> str:

@@ -73,6 +73,10 @@ class Slots:
     def __bool__(self) -> bool:
         return bool(self._total)
 
+    def total(self) -> dict[str, float]:
+        """All there is, taken or not, by slot."""
+        return dict(self._total)
+
     def free(self) -> dict[str, float]:
         """What is left, by slot. Never below 0."""
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from windlass import wire
+from windlass.launch.templates import TemplateField
 from windlass.models.artifact import ArtifactVersion, LineageEdge
 from windlass.models.launch import LaunchPolicy, Priority
 from windlass.models.queue import Agent, Queue, QueueStatus
@@ -15,7 +16,7 @@ from windlass.models.run import Run
 from windlass.plugins.types import PluginInfo
 from windlass_cli.output import iso
 
-__all__ = ["agent", "artifact", "edge", "plugin", "queue", "run"]
+__all__ = ["agent", "artifact", "edge", "plugin", "queue", "run", "template_field"]
 
 
 def run(value: Run) -> dict[str, Any]:
@@ -90,6 +91,18 @@ def queue(value: Queue, status: QueueStatus | None = None) -> dict[str, Any]:
     return shape
 
 
+def template_field(value: TemplateField) -> dict[str, Any]:
+    """A ``{{field}}`` of a queue's config. `type` is null where nothing is declared."""
+    return {
+        "name": value.name,
+        "paths": list(value.paths),
+        "declared": value.declared,
+        "required": value.variable.default is None,
+        **wire.to_plain(value.variable),
+        **({} if value.declared else {"type": None}),
+    }
+
+
 def policy(value: LaunchPolicy | None) -> dict[str, Any] | None:
     """The parts of a policy that are set."""
     if value is None:
@@ -132,6 +145,8 @@ def agent(value: Agent) -> dict[str, Any]:
         "queues": [f"{ref.entity}/{ref.name}" for ref in value.queues],
         "max_jobs": value.max_jobs,
         "runs": list(value.runs),
+        "slots": value.slots,
+        "drain_requested": value.drain_requested,
         "host": value.host,
         "pid": value.pid,
         "version": value.version,

@@ -49,6 +49,7 @@ def shape(value: Waiting | None) -> dict[str, Any] | None:
         "starts_in": value.starts_in,
         "takes": value.takes,
         "history": value.history,
+        "expires_in": value.expires_in,
     }
 
 
@@ -63,4 +64,6 @@ def told(value: Waiting | None) -> str:
             f"expected to start in about {seconds(value.starts_in)}; like runs took {seconds(value.takes)} "
             f"(median of {value.history})"
         )
+    if value.expires_in:
+        lines.append(f"it leaves the queue unstarted in {seconds(value.expires_in)}")
     return "\n".join(lines)

@@ -227,14 +227,32 @@ def test_declarations_that_do_not_fit():
     declared = {
         "cpus": TemplateVariable(type="int"),
         "name": TemplateVariable(minimum=1),
-        "nmae": TemplateVariable(),
+        "a b": TemplateVariable(),
     }
-    found = "\n".join(map(str, templates.check_templates(CONFIG, declared)))
+    found = "\n".join(map(str, templates.check_templates(declared)))
     assert "unknown type 'int'" in found
     assert "a text has no minimum" in found
-    assert "did you mean 'name'" in found
+    assert "'a b' can be no field" in found
     wrong = {"cpus": TemplateVariable(type="integer", minimum=5, maximum=1, default=9, enum=("x",))}
-    assert len(templates.check_templates({"a": "{{cpus}}"}, wrong)) == 3
+    assert len(templates.check_templates(wrong)) == 3
+
+
+def test_fields_are_listed_with_their_places():
+    config = {"env": ["A={{a}}", "B={{ b }}-{{a}}-{{a}}"], "docker": {"cpus": "{{c}}"}}
+    declared = {"a": TemplateVariable(type="integer", default=1), "bb": TemplateVariable()}
+    found = {field.name: field for field in templates.found_fields(config, declared)}
+    assert {name: field.paths for name, field in found.items()} == {
+        "a": ("$.env[0]", "$.env[1]"),
+        "b": ("$.env[1]",),
+        "c": ("$.docker.cpus",),
+        "bb": (),
+    }
+    assert [name for name, field in found.items() if field.declared] == ["a", "bb"]
+    assert found["a"].variable == declared["a"]
+    assert templates.unused(config, declared) == {"bb": "b"}
+    missing = templates.undeclared(config, declared)
+    assert [problem.where for problem in missing] == ["$.env[1]", "$.docker.cpus"]
+    assert "did you mean 'bb'" in missing[0].hint
 
 
 @given(JSON_TREES, st.text(max_size=20), st.integers())

@@ -1,4 +1,4 @@
-"""The contract of metadata stores: what holds a run back, triggers, budgets, and waiting that ends."""
+"""The contract of metadata stores: triggers, budgets, and waiting that ends."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from windlass.errors import ConflictError, NotFoundError, RunNotFoundError, UsageError
+from windlass.errors import ConflictError, NotFoundError, UsageError
 from windlass.metastore import MetadataStore
 from windlass.models.artifact import ArtifactVersion, NewVersion, VersionUpdate
 from windlass.models.launch import LaunchPolicy
-from windlass.models.queue import Agent, QueueLimits, QueueRef
+from windlass.models.queue import QueueRef
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.models.schedule import Budget, BudgetUnit, Trigger, TriggerEvent
 from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items, make_queue, take
-
-
-def codes(store: MetadataStore, run_id: str) -> set[str]:
-    """Why a run is not running."""
-    return {reason.code for reason in store.queues.explain(run_id).reasons}
+from windlass_testkit.metastore_waiting import codes
 
 
 def make_trigger(store: MetadataStore, ref: QueueRef, **values: Any) -> Trigger:
@@ -44,58 +40,7 @@ def made(store: MetadataStore) -> list[str]:
 
 
 class ScheduleTests:
-    """Tests of `QueueStore.explain` and `ScheduleStore`."""
-
-    # -- why is it not running yet ----------------------------------------------------------------------------
-
-    def test_a_run_that_waits_says_for_what(self, store: MetadataStore) -> None:
-        ref = make_queue(store, limits=QueueLimits(concurrency=1, per_user=1))
-        store.queues.enqueue(items(ref, "r1", "r2", "r3", author="ada"))
-        assert {"agent-absent", "behind-others"} <= codes(store, "r2")
-        store.agents.register(Agent(id="a", queues=(ref,), max_jobs=1))
-        assert codes(store, "r1") == {"next"}
-        assert [store.queues.explain(f"r{n}").position for n in (1, 2, 3)] == [1, 2, 3]
-        lease = take(store, ref)
-        store.agents.heartbeat("a", "running", ["r1"])
-        assert codes(store, "r1") == {"phase"}
-        assert {"concurrency-limit", "user-limit", "agents-busy"} <= codes(store, "r2")
-        store.queues.release(lease, 60.0, RunUpdate(), next_attempt=True)
-        store.agents.heartbeat("a", "polling", ())
-        assert codes(store, "r1") == {"back-off"}
-        waiting = store.queues.explain("r1")
-        assert waiting.starts_in is None or waiting.starts_in > 50
-        store.queues.update(evolve(store.queues.get(ref), paused=True))
-        assert "queue-paused" in codes(store, "r2")
-        assert store.queues.explain("r2").starts_in is None
-        with pytest.raises(RunNotFoundError):
-            store.queues.explain("nothing")
-
-    def test_a_dependency_is_named(self, store: MetadataStore) -> None:
-        ref = make_queue(store)
-        store.queues.enqueue(items(ref, "first"))
-        store.queues.enqueue(items(ref, "second", depends_on=("first",)))
-        (reason,) = [r for r in store.queues.explain("second").reasons if r.code == "dependency"]
-        assert reason.context["runs"] == ["first"]
-        assert store.queues.explain("second").position == 0
-
-    def test_the_start_is_foretold_from_like_runs(self, store: MetadataStore) -> None:
-        ref = make_queue(store)
-        store.agents.register(Agent(id="a", queues=(ref,), max_jobs=1))
-        store.queues.enqueue(items(ref, "done"))
-        lease = take(store, ref)
-        time.sleep(0.3)
-        store.runs.update("done", RunUpdate(state=RunState.FINISHED), fence=lease.fence)
-        assert store.queues.explain("done").reasons == ()
-        store.queues.enqueue(items(ref, "at-work", "r1", "r2"))
-        take(store, ref)
-        first, second = store.queues.explain("r1"), store.queues.explain("r2")
-        assert first.history == 1
-        assert first.takes is not None
-        assert 0.25 < first.takes < 30
-        assert first.starts_in is not None
-        assert second.starts_in is not None
-        assert first.starts_in <= first.takes
-        assert second.starts_in == pytest.approx(first.starts_in + first.takes, abs=0.2)
+    """Tests of `ScheduleStore`."""
 
     # -- triggers ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ pytest.register_assert_rewrite(
     "windlass_testkit.metastore_queues",
     "windlass_testkit.metastore_artifacts",
     "windlass_testkit.metastore_schedule",
+    "windlass_testkit.metastore_waiting",
 )
 
 from windlass.errors import AccessError, ConflictError, FencedError, NotFoundError, UsageError  # noqa: E402
@@ -27,11 +28,12 @@ from windlass_testkit.metastore_artifacts import ArtifactTests  # noqa: E402
 from windlass_testkit.metastore_queues import QueueTests, items, make_queue, take  # noqa: E402
 from windlass_testkit.metastore_runs import RunTests  # noqa: E402
 from windlass_testkit.metastore_schedule import ScheduleTests  # noqa: E402
+from windlass_testkit.metastore_waiting import WaitingTests  # noqa: E402
 
 __all__ = ["MetadataStoreContract"]
 
 
-class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, Contract):
+class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, WaitingTests, Contract):
     """Subclass it, set `name`, and give the fixture `url`: the URL of an empty store.
 
     Where a store is not opened by its URL alone, replace the fixture `open_store`.

@@ -63,18 +63,23 @@ def agent() -> None:
 @pass_state
 def list_(state: State, everything: bool, entity: str, as_json: bool) -> None:
     """List agents."""
+    from windlass.launch.needs import amount_text
+
     found = [a for a in state.store.agents.list(entity) if everything or a.state not in ("stopped", "lost")]
     if as_json:
         print_json([shapes.agent(item) for item in found])
         return
     table(
-        ("id", "name", "state", "queues", "runs", "host", "heartbeat"),
+        ("id", "name", "state", "queues", "runs", "slots", "host", "version", "heartbeat"),
         [
-            (a.id, a.name, a.state, ", ".join(ref.name for ref in a.queues), len(a.runs), a.host, ago(a.heartbeat_at))
+            (a.id, a.name, a.state, ", ".join(ref.name for ref in a.queues),
+             f"{len(a.runs)} of {a.max_jobs if a.max_jobs >= 0 else 'any'}",
+             ", ".join(amount_text(slot, amount) for slot, amount in a.slots.items()), a.host, a.version,
+             ago(a.heartbeat_at))
             for a in found
         ],
         empty="No agent is at work. Start one with: windlass launch-agent -q QUEUE",
-    )
+    )  # fmt: skip
 
 
 @click.command()

@@ -43,11 +43,11 @@ def set_(state: State, limit: float, unit: str, user: str, entity: str) -> None:
 def remove(state: State, unit: str, user: str, entity: str) -> None:
     """Remove a budget."""
     from windlass.models.schedule import Budget, BudgetUnit
+    from windlass.schedule.costs import remove_budget
 
-    state.store.schedule.set_budget(
-        Budget(entity=entity or state.settings.entity, user=user, unit=BudgetUnit(unit), limit=-1.0)
-    )
-    note("There is no such budget any more.")
+    wanted = Budget(entity=entity or state.settings.entity, user=user, unit=BudgetUnit(unit))
+    remove_budget(state.store.schedule, wanted)
+    note(f"Removed the budget of {wanted.user or wanted.entity} ({wanted.unit}).")
 
 
 @click.command()

@@ -13,8 +13,11 @@ from windlass_cli.state import State, pass_state
 
 if TYPE_CHECKING:
     from windlass.launch.request import LaunchRequest
+    from windlass.launch.submit import ResolvedLaunch
     from windlass.models.run import Run
 
+_LIKE = 200
+"""Runs of a queue that are looked through for like ones."""
 PRIORITIES = ("critical", "high", "medium", "low")
 
 
@@ -150,18 +153,24 @@ def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
 
     from windlass import wire
     from windlass.launch.submit import resolve
+    from windlass.models.launch import Priority
     from windlass.schedule.costs import hourly_rate
 
     found = resolve(request, app=state.app, store=state.store, engine=state.engine)
+    rate = hourly_rate(found.queue, found.item.spec)
     shape = {
         "run": {"entity": found.item.entity, "project": found.item.project, "name": found.item.name},
         "queue": "" if found.private else found.queue.name,
         "job": found.item.spec.job or f"{found.item.entity}/{found.item.project}/{found.draft.name} (new)",
         "source": {k: v for k, v in wire.to_plain(found.draft.spec.source).items() if v},
+        "author": found.item.author,
+        "priority": Priority(found.item.priority).name.lower(),
+        "depends_on": list(found.item.spec.depends_on),
         "config": found.item.config,
         "template_values": found.item.spec.template_values,
         "plan": {key: value for key, value in wire.to_plain(found.plan).items() if value},
-        "cost_per_hour": hourly_rate(found.queue, found.item.spec),
+        "cost_per_hour": rate,
+        "expected": None if found.private else _expected(state, found, rate),
         "origins": found.origins,
     }
     if as_json:
@@ -171,6 +180,23 @@ def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
         click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
         note("Nothing was submitted.")
     return 0
+
+
+def _expected(state: State, found: ResolvedLaunch, rate: float) -> dict[str, Any] | None:
+    """What it will take and cost, judged by like runs; None without any."""
+    from windlass.models.run import RunFilter, RunState
+    from windlass.schedule.forecast import typical
+
+    item = found.item
+    job = item.spec.job.rpartition(":")[0] or f"{item.entity}/{item.project}/{found.draft.name}"
+    ended = state.store.runs.list(
+        RunFilter(entity=item.entity, queue=item.queue.name, states=(RunState.FINISHED,), limit=_LIKE)
+    )
+    times = [run.finished_at - run.started_at for run in ended if run.job.rpartition(":")[0] == job and run.started_at]
+    takes = typical(times)
+    if takes is None:
+        return None
+    return {"seconds": round(takes, 3), "cost": round(takes / 3600 * rate, 6), "history": len(times)}
 
 
 def _end(state: State, run: Run, *, as_json: bool) -> int:

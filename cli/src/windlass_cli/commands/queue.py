@@ -13,7 +13,8 @@ from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
 
 if TYPE_CHECKING:
-    from windlass.models.queue import Queue
+    from windlass.config.document import Document
+    from windlass.models.queue import Queue, TemplateVariable
 
 _WAITING = 10
 """Waiting runs that are explained."""
@@ -44,44 +45,98 @@ def _definition(command: Any) -> Any:
     return command
 
 
+_parse = click.option("--parse", is_flag=True, help="List the {{template}} fields that are in the config.")
+
+
 @click.command()
 @click.argument("name")
 @click.option("-r", "--resource", required=True, help="Runner that runs its items: process, docker …")
 @_definition
+@_parse
 @entity_option
 @json_option
 @pass_state
-def create(state: State, /, name: str, resource: str, entity: str, as_json: bool, **given: Any) -> None:
-    """Create the queue NAME."""
+def create(state: State, /, name: str, resource: str, entity: str, parse: bool, as_json: bool, **given: Any) -> None:
+    """Create the queue NAME.
+
+    Each {{field}} of its config must be declared in --templates. With --parse they are listed first, also when the
+    queue then cannot be made.
+    """
     from windlass.models.queue import Queue
-    from windlass_cli.definition import check_queue, define
+    from windlass_cli.definition import define
 
     made, document = define(Queue(entity=entity or state.settings.entity, name=name, resource=resource), given)
-    check_queue(made, state.app, document)
+    if parse:
+        _list_fields(made, as_json=as_json)
+    _check(state, made, document)
     stored = state.store.queues.create(made)
-    if as_json:
+    if as_json and not parse:
         print_json(shapes.queue(stored))
     else:
-        click.echo(f"Created queue {stored.name} ({stored.resource}).")
+        (note if parse else click.echo)(f"Created queue {stored.name} ({stored.resource}).")
 
 
 @click.command()
 @click.argument("name")
 @_definition
+@_parse
 @entity_option
 @json_option
 @pass_state
-def update(state: State, /, name: str, entity: str, as_json: bool, **given: Any) -> None:
-    """Change the queue NAME: what is not given stays as it is."""
-    from windlass_cli.definition import check_queue, define
+def update(state: State, /, name: str, entity: str, parse: bool, as_json: bool, **given: Any) -> None:
+    """Change the queue NAME: what is not given stays as it is.
 
-    changed, document = define(_get(state, name, entity), given)
-    check_queue(changed, state.app, document)
+    With --parse the {{fields}} of its config are listed: those of the new one, with --config. Alone, --parse changes
+    nothing.
+    """
+    from windlass_cli.definition import define
+
+    old = _get(state, name, entity)
+    changed, document = define(old, given)
+    if parse:
+        _list_fields(changed, as_json=as_json)
+        if changed == old:
+            return
+    _check(state, changed, document)
     stored = state.store.queues.update(changed)
-    if as_json:
+    if as_json and not parse:
         print_json(shapes.queue(stored))
     else:
-        click.echo(f"Updated queue {stored.name}.")
+        (note if parse else click.echo)(f"Updated queue {stored.name}.")
+
+
+def _check(state: State, queue: Queue, document: Document) -> None:
+    from windlass.launch.definition import check_queue, definition_warnings
+
+    check_queue(queue, state.app, document)
+    for warning in definition_warnings(queue):
+        note(f"warning: {warning}")
+
+
+def _list_fields(queue: Queue, *, as_json: bool) -> None:
+    from windlass.launch.templates import found_fields
+
+    found = found_fields(queue.config, queue.templates)
+    if as_json:
+        print_json([shapes.template_field(field) for field in found])
+        return
+    table(
+        ("field", "at", "declared", "type", "default", "bounds", "description"),
+        [
+            (f.name, ", ".join(f.paths) or "(nowhere)", "yes" if f.declared else "no",
+             f.variable.type if f.declared else "", "" if f.variable.default is None else f.variable.default,
+             _bounds(f.variable), f.variable.description)
+            for f in found
+        ],
+        empty=f"The config of queue {queue.name} has no template fields.",
+    )  # fmt: skip
+
+
+def _bounds(variable: TemplateVariable) -> str:
+    if variable.enum:
+        return f"one of {', '.join(map(str, variable.enum))}"
+    low, high = ("" if bound is None else f"{bound:g}" for bound in (variable.minimum, variable.maximum))
+    return f"{low} to {high}".strip() if low or high else ""
 
 
 @click.command()

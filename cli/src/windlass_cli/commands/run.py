@@ -17,6 +17,7 @@ from windlass_cli.tree import lazy_group
 if TYPE_CHECKING:
     from windlass.models.run import Run
 
+DEAD = ("failed", "crashed", "killed")
 STATES = ("queued", "pending", "running", "finished", "failed", "killed", "crashed")
 
 
@@ -195,41 +196,64 @@ def wait_for(state: State, run_id: str) -> Run:
 
 
 @click.command()
-@click.argument("run_id")
+@click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
+@click.option("-q", "--queue", default="", help="All of this queue that did not finish.")
+@click.option("--state", "states", multiple=True, type=click.Choice(DEAD), help="All in this state. May be repeated.")
+@click.option("--reason", "reasons", multiple=True, metavar="CODE", help="All that ended so, e.g. agent-lost.")
 @click.option("--exact", is_flag=True, help="Pin all that can be pinned, and say what cannot.")
+@entity_option
 @json_option
 @pass_state
-def retry(state: State, run_id: str, exact: bool, as_json: bool) -> None:
-    """Launch what the run RUN_ID ran again, with the same inputs, as a new run on its queue."""
-    from windlass.errors import UsageError
-    from windlass.ids import new_run_id
-    from windlass.models.queue import NewItem, queue_of
+def retry(
+    state: State, run_ids: tuple[str, ...], queue: str, states: tuple[str, ...], reasons: tuple[str, ...], exact: bool,
+    entity: str, as_json: bool,
+) -> int:  # fmt: skip
+    """Launch again what runs ran, with the same inputs, as new runs on their queues.
 
-    old = state.store.runs.get(run_id)
-    if old.spec is None or not old.queue:
+    Name runs, or choose dead letters with --queue, --state and --reason. A chosen one is launched again once, however
+    often this is called; a named one each time. With --json: the new run, or an array when runs were chosen or several
+    are named. The exit code is 1 if any could not be launched.
+    """
+    from windlass.errors import UsageError, WindlassError
+    from windlass.launch.again import DEAD as OVER
+    from windlass.launch.again import dead_letters, launch_again
+    from windlass.models.run import RunState
+
+    chosen = bool(queue or states or reasons)
+    if chosen == bool(run_ids):
         raise UsageError(
-            f"run {run_id} was not launched, so there is nothing to launch again", where="run retry",
-            hint="Start its program again, or make a job of it: windlass job create",
+            "name runs, or choose them" if chosen else "no run is named", where="run retry",
+            hint="windlass run retry RUN_ID, or: windlass run retry --queue QUEUE --reason agent-lost",
         )  # fmt: skip
-    if not old.state.is_terminal:
-        raise UsageError(f"run {run_id} is {old.state}", where="run retry", hint=f"windlass run stop {run_id}")
-    spec, queue = old.spec, queue_of(old)
-    if exact:
-        from windlass.launch.provenance import pinned
-
-        spec, loose = pinned(old, state.store.queues.get(queue))
-        for what in loose:
-            note(f"not pinned: {what}")
-    item = NewItem(
-        run_id=new_run_id(), queue=queue, spec=spec, name=old.name,
-        project=old.project, entity=old.entity, author=state.store.whoami().name, priority=old.priority,
-        config=dict(spec.run_config),
-    )  # fmt: skip
-    (new,) = state.store.queues.enqueue([item])
+    if chosen:
+        found = dead_letters(
+            state.store, entity or state.settings.entity, queue=queue,
+            states=tuple(map(RunState, states)) or OVER, reasons=reasons,
+        )  # fmt: skip
+        run_ids = tuple(reversed([item.id for item in found]))
+    launched, failed = [], False
+    for run_id in run_ids:
+        try:
+            new, made = launch_again(state.store, run_id, exact=exact, once=chosen, say=note)
+        except WindlassError as error:
+            if len(run_ids) == 1:
+                raise
+            note(f"error: {error}")
+            failed = True
+            continue
+        launched.append(new)
+        said = (
+            f"Launched run {new.id} on queue {new.queue}."
+            if made
+            else f"Run {run_id} was launched again already, as {new.id}."
+        )
+        if not as_json:
+            click.echo(said)
     if as_json:
-        print_json(shapes.run(new))
-    else:
-        click.echo(f"Launched run {new.id} on queue {new.queue}.")
+        print_json([shapes.run(new) for new in launched] if chosen or len(run_ids) > 1 else shapes.run(launched[0]))
+    elif not run_ids:
+        note("No run fits.")
+    return 1 if failed else 0
 
 
 @click.command()

@@ -53,36 +53,21 @@ def create(
 
     In --set and in arguments, {{artifact}}, {{version}}, {{alias}} and {{scheduled_at}} stand for what happened.
     """
-    from attrs import evolve
-
     from windlass.errors import UsageError
-    from windlass.launch.drafts import store_draft
     from windlass.launch.request import LaunchRequest
-    from windlass.launch.submit import resolve
-    from windlass.models.schedule import Trigger, TriggerEvent
-    from windlass.schedule.triggers import check_trigger
+    from windlass.launch.triggering import create_trigger
+    from windlass.models.schedule import TriggerEvent
 
     chosen = [event for event, on in zip(TriggerEvent, (on_version, on_alias, cron), strict=True) if on]
     if len(chosen) != 1:
         raise UsageError(
             "name one event", where="trigger create", hint="--on-version, --on-alias ALIAS or --cron EXPRESSION"
         )
-    if not (given["job"] or given["uri"] or given["image"]):
-        raise UsageError("there is nothing to run", where="trigger create", hint="Give --job, --uri or --docker-image.")
-    found = resolve(LaunchRequest(set=sets, name=run_name, **given), app=state.app, store=state.store,
-                    engine=state.engine)  # fmt: skip
-    item = found.item
-    wanted = Trigger(
-        entity=item.entity, name=name, event=chosen[0], queue=item.queue, spec=item.spec, artifact_name=artifact,
-        artifact_type=artifact_type, artifact_project=artifact_project, alias=on_alias, cron=cron, timezone=timezone,
-        project=item.project, run_name=run_name, author=item.author, priority=item.priority,
+    made = create_trigger(
+        LaunchRequest(set=sets, name=run_name, **given), app=state.app, store=state.store, engine=state.engine,
+        name=name, event=chosen[0], artifact_name=artifact, artifact_type=artifact_type,
+        artifact_project=artifact_project, alias=on_alias, cron=cron, timezone=timezone,
     )  # fmt: skip
-    check_trigger(wanted)  # before code is stored for it
-    path, source = store_draft(
-        found.draft, engine=state.engine, settings=state.settings, entity=item.entity, project=item.project,
-        description="",
-    )  # fmt: skip
-    made = state.store.schedule.create_trigger(evolve(wanted, spec=evolve(item.spec, job=path, source=source)))
     if as_json:
         print_json(_shape(made))
     else:

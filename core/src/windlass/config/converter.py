@@ -46,6 +46,7 @@ def structure(data: Any, cls: type[T], *, where: str = "$", document: Document |
         result = _converter().structure(data, cls)
     except Exception as error:
         _collect(error, where, document, problems)
+        problems += _check_rest(data, cls, error, where, document)
     else:
         problems += _check_values(result, where, document)
         if not problems:
@@ -289,6 +290,20 @@ def _collect(error: Exception, where: str, document: Document | None, into: list
         into.append(Problem("required key is missing", where=_place(where, document)))
     else:
         into.append(Problem(str(error) or type(error).__name__, where=_place(where, document)))
+
+
+def _check_rest(data: Any, cls: type[Any], error: Exception, where: str, document: Document | None) -> list[Problem]:
+    """What is wrong with the values of the other keys, so that it is not found one correction later."""
+    found: list[Problem] = []
+    _collect(error, "$", None, found)
+    bad = {match[1] for problem in found if (match := re.match(r"\$\.([^.\[]+)", problem.where))}
+    if not isinstance(data, Mapping) or not bad:
+        return []
+    try:
+        rest = _converter().structure({key: value for key, value in data.items() if str(key) not in bad}, cls)
+    except Exception:
+        return []
+    return _check_values(rest, where, document)
 
 
 def _place(path: str, document: Document | None) -> str:

@@ -21,7 +21,7 @@ from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
 from windlass.models.reason import JSON
 
-__all__ = ["SLOTS_KEY", "check_needs", "fits", "needs_of", "parse_quantity"]
+__all__ = ["SLOTS_KEY", "amount_text", "check_needs", "fits", "lacking", "needs_of", "parse_quantity"]
 
 SLOTS_KEY = "slots"
 """Key of a queue's config that says what its runs need; it is not handed to the resource."""
@@ -91,12 +91,22 @@ def needs_of(queue: Queue, spec: LaunchSpec) -> dict[str, float]:
     return {slot: amount for slot, amount in found.items() if amount > 0}
 
 
+def lacking(capacity: Mapping[str, float], needs: Mapping[str, float]) -> dict[str, float]:
+    """What of `needs` is more than `capacity`. Slots that the agent does not count are not looked at."""
+    return {slot: need for slot, need in needs.items() if slot in capacity and need > capacity[slot] + 1e-9}
+
+
 def fits(capacity: Mapping[str, float], queue: Queue, spec: LaunchSpec) -> bool:
-    """True when a run needs no more than `capacity`. Slots that the agent does not count are not looked at."""
-    if not capacity:
-        return True
-    needs = needs_of(queue, spec)
-    return all(needs.get(slot, 0.0) <= free + 1e-9 for slot, free in capacity.items())
+    """True when a run lacks nothing of `capacity`, see `lacking`."""
+    return not capacity or not lacking(capacity, needs_of(queue, spec))
+
+
+def amount_text(slot: str, amount: float) -> str:
+    """An amount with its unit, for people: ``2 cpu``, ``8 GiB memory``."""
+    if slot != "memory":
+        return f"{amount:.6g} {slot}"
+    unit, power = ("GiB", 3) if amount >= 1024**3 else ("MiB", 2)
+    return f"{amount / 1024**power:.4g} {unit} {slot}"
 
 
 def check_needs(queue: Queue) -> list[Problem]:

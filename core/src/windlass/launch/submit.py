@@ -21,6 +21,7 @@ from windlass.launch.inputs import check_overrides
 from windlass.launch.names import name_problem, run_name_problem
 from windlass.launch.paths import dotted, leaves, merge
 from windlass.launch.plan import RunPlan, check_spec, plan_run, queue_config, resource_name
+from windlass.launch.policy import CAUSES
 from windlass.launch.private import private_queue
 from windlass.launch.request import (
     LaunchRequest,
@@ -139,7 +140,7 @@ class _Resolver:
         priority = self._priority(over, queue)
         if queue is not None and spec is not None:
             self.problems += check_spec(spec, queue)
-            self.problems += templates.check_templates(queue_config(queue), queue.templates, "$.queue.templates")
+            self.problems += templates.check_templates(queue.templates, "$.queue.templates")
         item = plan = None
         if queue is not None and spec is not None and draft is not None:
             item = NewItem(
@@ -154,6 +155,7 @@ class _Resolver:
                 config=dict(spec.run_config),
             )
             plan = self._plan(item, queue, private) if not self.problems else None
+            self._other_origins(queue)
         if self.problems or draft is None or queue is None or item is None or plan is None:
             count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
             raise ConfigError(
@@ -253,9 +255,11 @@ class _Resolver:
         for origin, layer in zip(("script", "overrides file", "flag"), layers, strict=True):
             for a in attrs.fields(LaunchPolicy):
                 value = getattr(layer, a.name)
-                if value not in (None, (), {}):
-                    merged[a.name] = {**merged.get(a.name, {}), **value} if isinstance(value, dict) else value
-                    self._origin(f"policy.{a.name}", origin)
+                if value in (None, (), {}):
+                    continue
+                merged[a.name] = {**merged.get(a.name, {}), **value} if isinstance(value, dict) else value
+                for path in [f"{a.name}.{cause}" for cause in value] if isinstance(value, dict) else [a.name]:
+                    self._origin(f"policy.{path}", origin)
         return LaunchPolicy(**merged)
 
     def _dependencies(self, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -331,9 +335,24 @@ class _Resolver:
             if name not in given:
                 self._origin(f"template_values.{name}", "queue")
         chosen = {dotted(path) for path, _ in leaves(args)}
-        for path, _ in leaves(queue_config(queue)):
+        for path, value in leaves(queue_config(queue)):
             if dotted(path) not in chosen:
-                self._origin(f"resource_args.{dotted(path)}", "queue")
+                names = ", ".join(f"template_values.{name}" for name in templates.fields(value))
+                self._origin(f"resource_args.{dotted(path)}", f"queue, with {names}" if names else "queue")
+
+    def _other_origins(self, queue: Queue) -> None:
+        """Where everything comes from that nobody asked for."""
+        request, others = self.request, dict.fromkeys(("priority",), "default")
+        others |= {name: "flag" if getattr(request, name) else "settings" for name in ("entity", "project")}
+        others |= {"name": "flag" if request.name else "run id", "author": "flag" if request.author else "store"}
+        others["resource"] = "queue"
+        for a in attrs.fields(LaunchPolicy):
+            value = getattr(queue.policy, a.name)
+            if a.name != "retries":
+                others[f"policy.{a.name}"] = "default" if value in (None, ()) else "queue"
+        for cause in CAUSES:
+            others[f"policy.retries.{cause}"] = "queue" if cause in queue.policy.retries else "default"
+        self.origins = {**others, **self.origins}
 
 
 def _unwrapped(args: Mapping[str, JSON], queue: Queue | None) -> Mapping[str, JSON]:

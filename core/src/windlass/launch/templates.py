@@ -8,39 +8,99 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from attrs import frozen
+
 from windlass.errors import ConfigError, Problem
 from windlass.launch.macros import escape
 from windlass.models.queue import TemplateVariable
 from windlass.models.reason import JSON
 
-__all__ = ["check_templates", "fields", "fill", "parse_assignment", "parse_templates", "template_values"]
+__all__ = [
+    "TemplateField",
+    "check_templates",
+    "fields",
+    "fill",
+    "found_fields",
+    "parse_assignment",
+    "parse_templates",
+    "template_values",
+    "undeclared",
+    "unused",
+]
 
-_FIELD = re.compile(r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_-]*)[ \t]*\}\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_FIELD = re.compile(rf"\{{\{{[ \t]*({_NAME.pattern})[ \t]*\}}\}}")
 _TYPES = ("string", "integer", "float")
+
+
+@frozen(kw_only=True)
+class TemplateField:
+    """A ``{{name}}`` of a config, as ``windlass queue update --parse`` lists it.
+
+    Attributes:
+        name: Of the variable.
+        paths: Where it stands in the config, ``$.env[0]``. Empty: it is declared, and the config has no such field.
+        declared: The owner said what it takes. Undeclared ones are refused when a queue is stored.
+        variable: Type, default and bounds; those of a required text where nothing is declared.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    declared: bool
+    variable: TemplateVariable
 
 
 def fields(config: JSON) -> tuple[str, ...]:
     """Names of the template fields in a config, in order of appearance. Keys are not searched."""
-    return tuple(dict.fromkeys(name for text in _texts(config) for name in _FIELD.findall(text)))
+    return tuple(_paths(config))
+
+
+def found_fields(config: JSON, declared: Mapping[str, TemplateVariable]) -> tuple[TemplateField, ...]:
+    """The fields of a config in order of appearance, then what is declared beside them."""
+    paths = {**_paths(config), **{name: [] for name in unused(config, declared)}}
+    return tuple(
+        TemplateField(
+            name=name,
+            paths=tuple(places),
+            declared=name in declared,
+            variable=declared.get(name, TemplateVariable()),
+        )
+        for name, places in paths.items()
+    )
 
 
 def parse_templates(config: JSON, known: Mapping[str, TemplateVariable]) -> dict[str, TemplateVariable]:
-    """The variables of a config: as declared in `known`, else required texts; for ``queue update --parse``."""
+    """The variables of a config: as declared in `known`, else required texts."""
     return {name: known.get(name, TemplateVariable()) for name in fields(config)}
 
 
-def check_templates(
-    config: JSON, declared: Mapping[str, TemplateVariable], where: str = "$.templates"
-) -> list[Problem]:
-    """What is wrong with the declarations of a queue: types, bounds, defaults, and variables that no field uses."""
+def undeclared(config: JSON, declared: Mapping[str, TemplateVariable]) -> list[Problem]:
+    """Fields of a config whose owner did not say what they take: submitters could fill in anything."""
     problems = []
+    for name, paths in _paths(config).items():
+        if name not in declared:
+            near = difflib.get_close_matches(name, declared, n=1)
+            hint = f"did you mean '{near[0]}'? Else declare" if near else "declare"
+            hint += f" it: {name}: {{type: string}} in the file of --templates"
+            problems.append(Problem(f"the field {{{{{name}}}}} is not declared", where=paths[0], hint=hint))
+    return problems
+
+
+def unused(config: JSON, declared: Mapping[str, TemplateVariable]) -> dict[str, str]:
+    """Declared variables that no field of a config uses, each with the name of a field like it or ``""``."""
     used = fields(config)
+    return {name: next(iter(difflib.get_close_matches(name, used, n=1)), "") for name in declared if name not in used}
+
+
+def check_templates(declared: Mapping[str, TemplateVariable], where: str = "$.templates") -> list[Problem]:
+    """What is wrong with the declarations of a queue: types, bounds and defaults."""
+    problems = [
+        Problem(f"{name!r} can be no field", where=f"{where}.{name}", hint="letters, digits, _ and -")
+        for name in declared
+        if not _NAME.fullmatch(name)
+    ]
     for name, variable in declared.items():
         place = f"{where}.{name}"
-        if name not in used:
-            near = difflib.get_close_matches(name, used, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"write {{{{{name}}}}} where the value belongs"
-            problems.append(Problem(f"the config has no field {{{{{name}}}}}", where=place, hint=hint))
         if variable.type not in _TYPES:
             problems.append(Problem(f"unknown type {variable.type!r}", where=place, hint=f"one of {', '.join(_TYPES)}"))
             continue
@@ -129,15 +189,24 @@ def fill(config: JSON, values: Mapping[str, JSON]) -> JSON:
     return walk(config, "$")
 
 
-def _texts(node: JSON) -> Iterator[str]:
+def _paths(config: JSON) -> dict[str, list[str]]:
+    """The fields of a config, each with the places where it stands."""
+    found: dict[str, list[str]] = {}
+    for path, text in _texts(config, "$"):
+        for name in dict.fromkeys(_FIELD.findall(text)):
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def _texts(node: JSON, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, str):
-        yield node
+        yield path, node
     elif isinstance(node, Mapping):
-        for value in node.values():
-            yield from _texts(value)
+        for key, value in node.items():
+            yield from _texts(value, f"{path}.{key}")
     elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _texts(value)
+        for i, value in enumerate(node):
+            yield from _texts(value, f"{path}[{i}]")
 
 
 def _number_text(value: Any) -> str:

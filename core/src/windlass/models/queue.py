@@ -117,12 +117,15 @@ class Waiting:
 
     Attributes:
         position: Its place in the line of its queue, 1 is next; 0 when it does not stand in line.
-        reasons: All it waits for. Codes: ``agent-absent``, ``agents-busy``, ``queue-paused``, ``concurrency-limit``,
-            ``user-limit``, ``dependency``, ``back-off``, ``budget``, ``behind-others``, ``next`` (nothing holds it),
-            ``phase`` (claimed: it is being prepared). Empty when it runs or is over.
+        reasons: All it waits for. Codes: ``agent-absent``, ``agents-busy``, ``slots-missing`` (no agent offers what it
+            needs), ``slots-taken`` (other runs have it now), ``queue-paused``, ``concurrency-limit``, ``user-limit``,
+            ``fair-share`` (it is another submitter's turn), ``dependency``, ``back-off``, ``budget``,
+            ``behind-others``, ``queue-timeout`` (its time is over), ``next`` (nothing holds it), ``phase`` (claimed: it
+            is being prepared). Empty when it runs or is over.
         starts_in: Seconds until it is expected to start; None when that depends on more than time, or on nothing known.
         takes: Seconds that like runs (same job and queue) took, the median; None when there were none.
         history: How many of them were looked at.
+        expires_in: Seconds until it is taken off the queue unstarted, 0 when that is due; None: never.
     """
 
     run: str
@@ -132,6 +135,7 @@ class Waiting:
     starts_in: float | None = None
     takes: float | None = None
     history: int = 0
+    expires_in: float | None = None
 
 
 @frozen(kw_only=True)
@@ -223,6 +227,8 @@ class Agent:
         max_jobs: At most so many runs at once; -1 is unlimited.
         state: ``polling``, ``running``, ``draining`` or ``stopped``; ``lost`` when the heartbeat stopped.
         runs: Ids of the runs it holds.
+        slots: Amounts of what it gives to its runs, by name (``cpu`` cores, ``memory`` bytes, ``gpu`` devices …), taken
+            or not. Empty: it counts nothing but runs.
     """
 
     id: str
@@ -235,6 +241,7 @@ class Agent:
     max_jobs: int = 1
     state: str = "polling"
     runs: tuple[str, ...] = ()
+    slots: dict[str, float] = field(factory=dict)
     drain_requested: bool = False
     created_at: float = 0.0
     heartbeat_at: float = 0.0

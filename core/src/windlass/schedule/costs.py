@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from windlass.errors import UsageError
+from attrs import evolve
+
+from windlass.errors import NotFoundError, UsageError
 from windlass.launch.needs import needs_of
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
 from windlass.models.schedule import Budget
 
-__all__ = ["check_budget", "check_prices", "hourly_rate", "month_of"]
+if TYPE_CHECKING:
+    from windlass.metastore import ScheduleStore
+
+__all__ = ["check_budget", "check_prices", "hourly_rate", "month_of", "remove_budget"]
 
 
 def hourly_rate(queue: Queue, spec: LaunchSpec) -> float:
@@ -53,3 +58,15 @@ def check_budget(budget: Budget) -> None:
         raise UsageError("a budget needs an entity", where="entity")
     if budget.limit != budget.limit:
         raise UsageError("the limit is no number", where="limit")
+
+
+def remove_budget(schedule: ScheduleStore, budget: Budget) -> None:
+    """Remove the budget of this entity, user and unit. Raises `NotFoundError` when there is none."""
+    found = schedule.budgets(budget.entity)
+    if not any((b.user, b.unit) == (budget.user, budget.unit) for b in found):
+        there = ", ".join(f"{b.user or '(all)'} {b.unit}" for b in found)
+        raise NotFoundError(
+            f"'{budget.user or budget.entity}' has no budget of {budget.unit}",
+            hint=f"Budgets there: {there}." if there else f"There is none in '{budget.entity}'.",
+        )
+    schedule.set_budget(evolve(budget, limit=-1.0))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from windlass.errors import ArtifactNotFoundError, UsageError
 from windlass.models.artifact import ArtifactFilter, ArtifactVersion, Collection, EdgeKind
-from windlass.models.queue import Queue, QueueRef
 from windlass.models.run import Run as RunRecord
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.sdk.config import INTERNAL
+from windlass.sdk.operations import Operations
 from windlass.sdk.session import Session
 from windlass.sdk.settings import Settings
 
@@ -23,7 +23,7 @@ __all__ = ["Api", "RecordedRun"]
 _PAGE = 200
 
 
-class Api:
+class Api(Operations):
     """Everything in one metadata store. A context manager.
 
     Args:
@@ -148,18 +148,6 @@ class Api:
         except ArtifactNotFoundError:
             return False
         return True
-
-    def queues(self, entity: str = "") -> tuple[Queue, ...]:
-        """Queues of an entity; the settings' one by default."""
-        return self._session.store.queues.list(entity or self.default_entity)
-
-    def queue(self, name: str, entity: str = "") -> Queue:
-        """One queue. Raises `NotFoundError`."""
-        return self._session.store.queues.get(QueueRef(entity=entity or self.default_entity, name=name))
-
-    def create_queue(self, queue: Queue) -> Queue:
-        """Store a queue. Raises `ConflictError` if the name is taken."""
-        return self._session.store.queues.create(queue)
 
     def close(self) -> None:
         """Give back connections. May be repeated."""

@@ -89,6 +89,21 @@ def test_an_event_whose_process_died_is_not_lost(tmp_path: Path, monkeypatch: py
     successor.close()
 
 
+def test_the_order_foretold_is_the_order_taken(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.queues.create(Queue(entity="kit", name="q", resource="process", fair_share=True, prioritized=True))
+    for author, count in (("ada", 6), ("bob", 3), ("eve", 1)):
+        for n in range(count):
+            store.queues.enqueue(items(REF, f"{author}{n}", author=author, priority=1 + n % 3))
+    assert len(claim(store, REF)) == 1
+    left = [run.id for run in store.runs.list(RunFilter(states=(RunState.QUEUED,)))]
+    (turn,) = [why for why in store.queues.explain("ada1").reasons if why.code == "fair-share"]
+    assert turn.context == {"author": "ada", "at_work": 1, "later": 1}
+    foretold = sorted(left, key=lambda run_id: store.queues.explain(run_id).position)
+    assert [run_id for _ in left for run_id in ids_of(claim(store, REF))] == foretold
+    store.close()
+
+
 def test_an_older_file_is_upgraded_with_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first schema, with a waiting and a claimed run written by hand as its program did."""
     path = tmp_path / "windlass.db"
@@ -113,6 +128,10 @@ def test_an_older_file_is_upgraded_with_what_is_in_it(tmp_path: Path, monkeypatc
             "VALUES (?, 1, ?, 2, 1, ?, 'ada', 9e12)",
             (f"r{number}", status, number),
         )
+    connection.execute(
+        "INSERT INTO agents (id, name, entity, host, pid, version, queues, max_jobs, state, runs, drain_requested, "
+        "created_at, heartbeat_at) VALUES ('a', 'a', 'kit', 'h', 1, '0', '', 1, 'polling', '', 0, 1, 1)"
+    )
     connection.close()
     store = opened(tmp_path)
     store.check()
@@ -122,6 +141,7 @@ def test_an_older_file_is_upgraded_with_what_is_in_it(tmp_path: Path, monkeypatc
         assert tx.rows("SELECT owner FROM items ORDER BY run_id") == [("kit",), ("kit",)]
     store.queues.enqueue(items(REF, "r3"))
     assert store.queues.get(REF).prices == {}
+    assert store.agents.get("a").slots == {}
     store.close()
 
 

@@ -190,6 +190,28 @@ def test_resource_arguments(app: App, run: Any, tmp_path: Path) -> None:
     assert text(runner, handle).split() == [f"{tmp_path}/code/sub", str(os.nice(0) + 3), str(1 << 20), "x=y", "1"]
 
 
+def test_a_job_that_is_refused_memory_is_out_of_memory(run: Any, app: App) -> None:
+    runner = app.create_runner("process")
+    greedy = f"exec {sys.executable} -c 'x = bytearray(600 << 20)'"
+    status = end(runner, run(greedy, resource_args={"memory": "400m"}))
+    assert (status.state, status.exit_code) == (RunnerState.FAILED, 1)
+    assert status.reason is not None
+    assert (status.reason.code, status.reason.context) == ("out-of-memory", {"exit_code": 1})
+    for script, args in (
+        ("echo MemoryError >&2; exit 0", {"memory": "400m"}),  # it went well in the end
+        ("echo MemoryError >&2; exit 3", {}),  # nothing was limited
+        ("exit 3", {"memory": "400m"}),
+    ):
+        reason = end(runner, run(script, resource_args=args)).reason
+        assert reason is None or reason.code == "exit-code"
+
+
+def test_a_killed_job_says_by_what(run: Any, app: App) -> None:
+    reason = end(app.create_runner("process"), run("kill -9 $$")).reason
+    assert reason is not None
+    assert (reason.code, reason.context) == ("signal", {"signal": "SIGKILL", "exit_code": 137})
+
+
 def test_environment_names_must_be_allowed(app: App, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "t")
     monkeypatch.setenv("EXTRA", "e")

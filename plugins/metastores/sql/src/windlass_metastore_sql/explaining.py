@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from windlass.models.queue import QueueRef, Waiting
+from windlass import wire
+from windlass.launch.needs import needs_of
+from windlass.models.launch import LaunchSpec
+from windlass.models.queue import Agent, Queue, QueueRef, Waiting
 from windlass.models.run import Run, RunState
 from windlass.schedule.explain import Facts, waiting
+from windlass.schedule.order import Place, by_author, first_of
+from windlass.schedule.room import AgentView
 from windlass_metastore_sql import spending
 from windlass_metastore_sql.agents import live_agents
 from windlass_metastore_sql.claims import QUEUES, load_queue
@@ -18,49 +23,102 @@ _HISTORY = 50
 def explain(tx: Tx, run_id: str, now: float) -> Waiting:
     """See `QueueStore.explain`."""
     run = get_run(tx, run_id)
-    item = tx.row("SELECT queue_id, status, rank, pos FROM items WHERE run_id = ?", run_id)
+    item = tx.row("SELECT queue_id, status, rank, pos, expires_at FROM items WHERE run_id = ?", run_id)
     if item is None or run.state not in (RunState.QUEUED, RunState.PENDING):
         return Waiting(run=run.id, state=run.state.value)
-    queue_id, status, rank, pos = item
+    queue_id, status, rank, pos, expires_at = item
     row = tx.row(f"SELECT {QUEUES.columns}, id FROM queues WHERE id = ?", queue_id)
     assert row is not None
     queue = load_queue(row)
     ref = QueueRef(entity=queue.entity, name=queue.name)
-    ahead = tx.row(
-        f"SELECT count(*) FROM items WHERE queue_id = ? AND status = {WAITING} "
-        "AND (rank < ? OR (rank = ? AND pos < ?))",
-        queue_id,
-        rank,
-        rank,
-        pos,
-    )
     busy = tx.rows(
         "SELECT items.author, runs.claimed_at FROM items JOIN runs ON runs.id = items.run_id "
         f"WHERE items.queue_id = ? AND items.status = {CLAIMED}",
         queue_id,
     )
-    needs = tx.rows("SELECT needs FROM item_needs WHERE run_id = ? ORDER BY needs", run_id)
+    needs = tx.rows(
+        "SELECT item_needs.needs, runs.state FROM item_needs LEFT JOIN runs ON runs.id = item_needs.needs "
+        "WHERE item_needs.run_id = ? ORDER BY item_needs.needs",
+        run_id,
+    )
+    budgets = spending.exhausted(tx, now, run.entity)
+    ahead, later = _ahead(tx, run_id, queue_id, queue, (rank, pos)) if status == WAITING else (None, 0)
     return waiting(
         Facts(
             run=run,
             queue=queue,
             now=now,
-            ahead=int(ahead[0]) if ahead and status == WAITING else None,
+            ahead=ahead,
+            later=later,
             busy=tuple((author, now - claimed_at) for author, claimed_at in busy),
-            needs=tuple(name for (name,) in needs),
-            agents=tuple(agent for agent in live_agents(tx, now) if ref in agent.queues),
-            budgets=tuple(b for b in spending.exhausted(tx, now, run.entity) if b.user in ("", run.author)),
+            needs=tuple((name, state or "deleted") for name, state in needs),
+            agents=tuple(_view(tx, agent, now) for agent in live_agents(tx, now) if ref in agent.queues),
+            budgets=tuple(b for b in budgets if b.user in ("", run.author)),
             history=_history(tx, run),
+            expires_at=expires_at,
         )
     )
 
 
-def _history(tx: Tx, run: Run) -> tuple[float, ...]:
+def _ahead(tx: Tx, run_id: str, queue_id: int, queue: Queue, own: tuple[float, int]) -> tuple[int, int]:
+    """How many items leave before one, and how many of them came later."""
+    if not by_author(queue):
+        row = tx.row(
+            f"SELECT count(*) FROM items WHERE queue_id = ? AND status = {WAITING} "
+            "AND (rank < ? OR (rank = ? AND pos < ?))",
+            queue_id, own[0], *own,
+        )  # fmt: skip
+        return (int(row[0]) if row else 0), 0
     rows = tx.rows(
-        "SELECT finished_at - claimed_at FROM runs WHERE entity = ? AND queue = ? AND job = ? AND state = 'finished' "
-        f"AND claimed_at > 0 ORDER BY seq DESC LIMIT {_HISTORY}",
-        run.entity,
-        run.queue,
-        run.job,
+        f"SELECT run_id, author, priority, rank, pos FROM items WHERE queue_id = ? AND status = {WAITING} "
+        "ORDER BY rank, pos",
+        queue_id,
     )
-    return tuple(float(seconds) for (seconds,) in rows)
+    active = tx.rows(
+        f"SELECT author, count(*) FROM items WHERE queue_id = ? AND status = {CLAIMED} GROUP BY author", queue_id
+    )
+    turns = tx.rows("SELECT author, turn FROM turns WHERE queue_id = ?", queue_id)
+    line = [Place(run, author, priority, (rank, pos)) for run, author, priority, rank, pos in rows]
+    first = first_of(run_id, line, queue, dict(active), dict(turns))
+    return len(first), sum(place.rank > own for place in first)
+
+
+def _view(tx: Tx, agent: Agent, now: float) -> AgentView:
+    rows = tx.rows(
+        "SELECT runs.claimed_at, runs.spec, items.queue_id FROM items JOIN runs ON runs.id = items.run_id "
+        f"WHERE items.agent = ? AND items.status = {CLAIMED}",
+        agent.id,
+    )
+    queues: dict[int, Queue] = {}
+    for number in {number for *_, number in rows} if agent.slots else ():
+        row = tx.row(f"SELECT {QUEUES.columns} FROM queues WHERE id = ?", number)
+        if row is not None:
+            queues[number] = load_queue(row)
+    return AgentView(
+        agent=agent,
+        held=tuple(
+            (now - at, needs_of(queues[number], wire.decode(spec, LaunchSpec)) if spec and number in queues else {})
+            for at, spec, number in rows
+        ),
+    )
+
+
+def _history(tx: Tx, run: Run) -> tuple[float, ...]:
+    """Seconds that runs of the same job took on this queue; of its other versions when there is none of this one."""
+    base, _, _ = run.job.rpartition(":")
+    for condition, values, order in (
+        ("job = ?", (run.job,), "seq"),
+        ("job > ? AND job < ?", (f"{base}:", f"{base};"), "job DESC, seq"),
+    ):
+        if values[0] == ":":
+            break
+        rows = tx.rows(
+            f"SELECT finished_at - claimed_at FROM runs WHERE entity = ? AND queue = ? AND {condition} "
+            f"AND state = 'finished' AND claimed_at > 0 ORDER BY {order} DESC LIMIT {_HISTORY}",
+            run.entity,
+            run.queue,
+            *values,
+        )
+        if rows:
+            return tuple(float(seconds) for (seconds,) in rows)
+    return ()

@@ -13,7 +13,6 @@ from windlass.metastore import QueueStore
 from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal, Waiting
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
-from windlass.schedule.costs import check_prices
 from windlass_metastore_sql import claims
 from windlass_metastore_sql.agents import live_agents
 from windlass_metastore_sql.arrivals import check_items, enqueue
@@ -40,7 +39,7 @@ class SqlQueues(QueueStore):
         """See `QueueStore.create`."""
         if not _NAME.fullmatch(queue.name):
             raise UsageError(f"{queue.name!r} cannot be a queue name", hint="1 to 64 letters, digits, '_', '.', '-'.")
-        check_prices(queue.prices)
+        _check(queue)
         now = self._db.now()
         queue = evolve(queue, created_at=now, updated_at=now)
         sql = (
@@ -69,7 +68,7 @@ class SqlQueues(QueueStore):
 
     def update(self, queue: Queue) -> Queue:
         """See `QueueStore.update`."""
-        check_prices(queue.prices)
+        _check(queue, self.get(_ref(queue)))
         with self._db.write() as tx:
             queue_id, old = find_queue(tx, _ref(queue), lock=True)
             if queue.updated_at != old.updated_at:
@@ -187,6 +186,12 @@ class SqlQueues(QueueStore):
             with self._db.read() as tx:
                 if claims.anything(tx, numbers, self._db.now()):
                     return True
+
+
+def _check(queue: Queue, old: Queue | None = None) -> None:
+    from windlass.launch.definition import check_definition  # much is imported for it, and few define queues
+
+    check_definition(queue, old)
 
 
 def _ref(queue: Queue) -> QueueRef:

@@ -12,7 +12,7 @@ from typing import Any
 
 from windlass.errors import StoreError
 
-VERSIONS = ("0001_initial", "0002_schedule")
+VERSIONS = ("0001_initial", "0002_schedule", "0003_agent_slots")
 LATEST = len(VERSIONS)
 
 _WORDS = {

@@ -261,12 +261,15 @@ def _ended(end: Mapping[str, object]) -> RunStatus:
         state, reason = RunnerState.STOPPED, Reason(code="stopped", message="it was asked to stop")
     elif end["error"]:
         reason = Reason(code="not-started", message=f"it cannot be started: {end['error']}")
+    elif oom := end.get("oom"):
+        told = "its limit refused it more memory" if oom == "limit" else "the kernel killed it because memory ran out"
+        hint = "Raise the queue's memory option." if oom == "limit" else "Give it a machine with more memory."
+        reason = Reason(code="out-of-memory", message=told, hint=hint, context={"exit_code": code})
     elif code == 0:
         state = RunnerState.FINISHED
     elif code > 128 and code - 128 in set(signal.Signals):
         name = signal.Signals(code - 128).name
-        hint = "The kernel does this when memory runs out; see dmesg." if name == "SIGKILL" else ""
-        reason = Reason(code="signal", message=f"it was killed by {name}", hint=hint, context={"signal": name})
+        reason = Reason(code="signal", message=f"it was killed by {name}", context={"signal": name, "exit_code": code})
     else:
         reason = Reason(code="exit-code", message=f"it ended with exit code {code}", context={"exit_code": code})
     return RunStatus(

@@ -7,7 +7,8 @@ kills whatever the job left behind, and then writes how it ended. Files in FOLDE
 
 * ``record``: supervisor pid, its start time, boot id, job pid, wall clock, one line.
 * ``stop``: seconds of grace, written by the runner before it sends SIGTERM here.
-* ``exit``: JSON with code, error, stopped, cpu_seconds, max_rss, started_at, finished_at.
+* ``exit``: JSON with code, error, stopped, oom, cpu_seconds, max_rss, started_at, finished_at. ``oom``: ``kernel`` when
+  the kernel killed it for want of memory, ``limit`` when its own limit refused it memory, else empty.
 * ``stdout``, ``stderr``: output of the job, written by the job itself.
 
 Start-up time is the launch latency of every job, so imports are few: the public modules `signal` and `ctypes` would
@@ -25,6 +26,8 @@ import time
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 DEFAULT_GRACE = 10.0
+REFUSED = (b"MemoryError", b"std::bad_alloc", b"Cannot allocate memory", b"out of memory", b"OutOfMemory")
+"""How programs end their last words when they are refused memory."""
 
 
 def main(argv: list[str]) -> None:
@@ -41,6 +44,7 @@ def main(argv: list[str]) -> None:
     watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     started = time.time()
+    kills = kernel_kills()
     gate_read, gate_write = os.pipe()
     error_read, error_write = os.pipe()
     job = os.fork()
@@ -60,8 +64,9 @@ def main(argv: list[str]) -> None:
     if not error:
         _tell(ready_fd, b"ok")
     end = _Watch(folder, job).run()
+    oom = "" if error or end.stopped else out_of_memory(folder, end.code or 0, kernel_kills() > kills, options)
     text = (
-        f'{{"code": {end.code}, "error": "{_escape(error)}", "stopped": {str(end.stopped).lower()}, '
+        f'{{"code": {end.code}, "error": "{_escape(error)}", "stopped": {str(end.stopped).lower()}, "oom": "{oom}", '
         f'"cpu_seconds": {end.cpu!r}, "max_rss": {end.rss}, "started_at": {started!r}, "finished_at": {time.time()!r}}}'
     )
     write_whole(f"{folder}/exit", text)
@@ -172,6 +177,37 @@ class _Watch:
             _send(os.killpg, self.job, signal.SIGKILL)
         for pid in children():
             _send(os.kill, pid, signal.SIGKILL)
+
+
+def out_of_memory(folder: str, code: int, killed: bool, options: dict[str, str]) -> str:
+    """Whether a job that ended with `code` ran out of memory, see ``exit``.
+
+    Args:
+        killed: The kernel has killed some process of this machine for want of memory meanwhile.
+    """
+    if code == 128 + signal.SIGKILL and killed:
+        return "kernel"
+    if code == 0 or "memory" not in options:
+        return ""
+    try:
+        with open(f"{folder}/stderr", "rb") as file:
+            file.seek(max(os.path.getsize(f"{folder}/stderr") - 2048, 0))
+            words = file.read()
+    except OSError:
+        return ""
+    return "limit" if any(word in words for word in REFUSED) else ""
+
+
+def kernel_kills() -> int:
+    """How many processes the kernel has killed for want of memory since boot; 0 where it does not say."""
+    try:
+        with open("/proc/vmstat", "rb") as file:
+            for line in file:
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return 0
 
 
 def children() -> list[int]:

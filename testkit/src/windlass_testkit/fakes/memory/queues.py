@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from windlass.errors import ConflictError, NotFoundError, UsageError
+from windlass.launch.definition import check_definition
 from windlass.launch.needs import fits
 from windlass.metastore import QueueStore
 from windlass.models.queue import (
@@ -24,7 +25,6 @@ from windlass.models.queue import (
 )
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunPhase, RunState, RunUpdate
-from windlass.schedule.costs import check_prices
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.agents import is_lost
 from windlass_testkit.fakes.memory.runs import changed, dependency_failed, needs
@@ -60,7 +60,7 @@ class MemoryQueues(QueueStore):
     def create(self, queue: Queue) -> Queue:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", queue.name):
             raise UsageError(f"{queue.name!r} is no name for a queue", hint="1 to 64 letters, digits, '_', '.', '-'.")
-        check_prices(queue.prices)
+        check_definition(queue)
         ref = QueueRef(entity=queue.entity, name=queue.name)
         with self._world.changing() as now:
             if ref in self._world.queues:
@@ -79,6 +79,7 @@ class MemoryQueues(QueueStore):
 
     def update(self, queue: Queue) -> Queue:
         ref = QueueRef(entity=queue.entity, name=queue.name)
+        check_definition(queue, self.get(ref))
         with self._world.changing(ring=True) as now:
             known = self._queue(ref)
             if known.updated_at != queue.updated_at:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from attrs import evolve
 
 from windlass.errors import WindlassError
+from windlass.launch.needs import needs_of
 from windlass.launch.policy import effective_policy
 from windlass.models.artifact import ArtifactVersion
-from windlass.models.queue import Queue, QueueRef, Waiting
+from windlass.models.queue import Agent, Queue, QueueRef, Waiting
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
 from windlass.models.schedule import Budget, BudgetUnit, Occurrence, Trigger
 from windlass.schedule.costs import hourly_rate, month_of
 from windlass.schedule.explain import Facts, waiting
+from windlass.schedule.order import Place, by_author, first_of
+from windlass.schedule.room import AgentView
 from windlass.schedule.triggers import alias_moved, cron_due, new_version, next_due, request, run_id_of
 from windlass_testkit.fakes.memory.agents import is_lost
 from windlass_testkit.fakes.memory.runs import changed, needs
@@ -105,29 +110,59 @@ def explain(world: World, run: Run, now: float) -> Waiting:
     pending = [i for i in needs(run) if world.runs[i].state is not RunState.FINISHED]
     in_line = run.state is RunState.QUEUED and not pending and run.not_before <= now
 
-    def place(run_id: str) -> tuple[int, int]:
-        return (world.runs[run_id].priority if queue.prioritized else 0, world.items[run_id].place)
-
     others = {i: other for i, other in world.items.items() if other.queue == item.queue}
     busy = tuple((world.runs[i].author, now - world.runs[i].claimed_at) for i, o in others.items() if o.claimed)
+    ahead, later = _ahead(world, run, queue, others, now) if in_line else (None, 0)
     like = [
-        r.finished_at - r.claimed_at
+        (r.job == run.job, r.finished_at - r.claimed_at)
         for r in world.runs.values()
-        if r.state is RunState.FINISHED and (r.entity, r.queue, r.job) == (run.entity, run.queue, run.job)
+        if r.state is RunState.FINISHED
+        and (r.entity, r.queue) == (run.entity, run.queue)
+        and r.job.rpartition(":")[0] == run.job.rpartition(":")[0]
     ]
+    same = [seconds for same, seconds in like if same] or [seconds for _, seconds in like if run.job]
     return waiting(
         Facts(
             run=run,
             queue=queue,
             now=now,
-            ahead=sum(not o.claimed and place(i) < place(run.id) for i, o in others.items()) if in_line else None,
+            ahead=ahead,
+            later=later,
             busy=busy,
-            needs=tuple(pending),
+            needs=tuple((i, world.runs[i].state.value) for i in pending),
             agents=tuple(
-                a for a in world.agents.values()
+                _view(world, a, now) for a in world.agents.values()
                 if item.queue in a.queues and a.state != "stopped" and not is_lost(a, now)
             ),
             budgets=exhausted(world, run, now),
-            history=tuple(like[-50:]),
+            history=tuple(same[-50:]),
+            expires_at=item.expires_at,
         )
     )  # fmt: skip
+
+
+def _ahead(world: World, run: Run, queue: Queue, others: dict[str, Item], now: float) -> tuple[int, int]:
+    """How many items leave before one, and how many of them came later."""
+
+    def place(run_id: str) -> Place:
+        found = world.runs[run_id]
+        rank = (float(found.priority if queue.prioritized else 0), float(world.items[run_id].place))
+        return Place(run_id, found.author, found.priority, rank)
+
+    waits = [i for i, o in others.items() if not o.claimed and world.runs[i].not_before <= now]
+    line = sorted((place(i) for i in waits), key=lambda found: found.rank)
+    own = place(run.id).rank
+    if not by_author(queue):
+        return sum(found.rank < own for found in line), 0
+    active = Counter(world.runs[i].author for i, o in others.items() if o.claimed)
+    first = first_of(run.id, line, queue, active, {})
+    return len(first), sum(found.rank > own for found in first)
+
+
+def _view(world: World, agent: Agent, now: float) -> AgentView:
+    held = []
+    for run_id, item in world.items.items():
+        run = world.runs[run_id]
+        if item.claimed and run.agent == agent.id and run.spec is not None:
+            held.append((now - run.claimed_at, needs_of(world.queues[item.queue], run.spec)))
+    return AgentView(agent=agent, held=tuple(held))

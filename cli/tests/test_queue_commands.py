@@ -1,0 +1,169 @@
+"""Queues, dead letters and agents by the command line and by `windlass.Api`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+import windlass
+from windlass.errors import ConfigError, NotFoundError
+from windlass.models.queue import Agent, ClaimRequest, Lease, Queue, QueueRef, TemplateVariable
+from windlass.models.reason import Reason
+from windlass.models.run import RunState, RunUpdate
+
+REF = QueueRef(entity="team", name="q")
+CONFIG = "env: ['A={{alpha}}', 'B={{ beta }}-{{alpha}}']\nnice: 1\n"
+TEMPLATES = "alpha: {type: integer, default: 3, minimum: 1, maximum: 8}\nbeta: {type: string, enum: [p, q]}\n"
+
+
+def fields_in(text: str) -> list[Any]:
+    """The array that ``--parse --json`` prints, also before an error."""
+    found, _ = json.JSONDecoder().raw_decode(text)
+    assert isinstance(found, list)
+    return found
+
+
+def test_fields_are_listed_and_must_be_declared(call: Any) -> None:
+    Path("c.yaml").write_text(CONFIG)
+    Path("t.yaml").write_text(TEMPLATES)
+    refused = call("queue", "create", "n", "-r", "process", "-c", "c.yaml", "--parse", "--json", code=2)
+    assert [(f["name"], f["paths"], f["declared"], f["type"]) for f in fields_in(refused)] == [
+        ("alpha", ["$.env[0]", "$.env[1]"], False, None),
+        ("beta", ["$.env[1]"], False, None),
+    ]
+    assert "c.yaml:1 ($.env[0]): the field {{alpha}} is not declared" in refused
+    assert [q["name"] for q in call("queue", "list", "--json")] == ["q"], "nothing was made"
+    call("queue", "create", "n", "-r", "process", "-c", "c.yaml", "--templates", "t.yaml")
+    before = call("queue", "show", "n", "--json")
+    alpha, beta = call("queue", "update", "n", "--parse", "--json")
+    assert (alpha["default"], alpha["minimum"], alpha["maximum"], alpha["required"]) == (3, 1.0, 8.0, False)
+    assert (beta["enum"], beta["required"], beta["type"]) == (["p", "q"], True, "string")
+    assert "one of p, q" in call("queue", "update", "n", "--parse")
+    assert call("queue", "show", "n", "--json") == before, "--parse alone changes nothing"
+    Path("c.yaml").write_text("env: ['A={{alpha}}', 'B=${HOME}']\n")
+    told = call("queue", "update", "n", "-c", "c.yaml", "--parse", code=2)
+    assert "unknown macro ${HOME}" in told
+    Path("c.yaml").write_text("env: ['A={{alpha}}', 'B=$${HOME}']\n")
+    told = call("queue", "update", "n", "-c", "c.yaml", "--parse")
+    assert "warning: the template variable 'beta' is declared" in told
+    assert call("queue", "show", "n", "--json")["config"] == {"env": ["A={{alpha}}", "B=$${HOME}"]}
+
+
+def test_dry_run_tells_where_everything_comes_from(call: Any) -> None:
+    Path("c.yaml").write_text(CONFIG)
+    Path("t.yaml").write_text(TEMPLATES)
+    Path("p.yaml").write_text("retries: {exit-code: 1}\nstop_grace: 3\n")
+    Path("m.yaml").write_text("attempt_timeout: 60\nretries: {preemption: 9}\n")
+    call("queue", "create", "n", "-r", "process", "-c", "c.yaml", "--templates", "t.yaml", "--policy", "p.yaml",
+         "--policy-max", "m.yaml")  # fmt: skip
+    call("budget", "prices", "n", "hour=2")
+    over = '{"policy": {"attempt_timeout": 30, "retries": {"preemption": 1}}}'
+    shown = call("launch", "-u", ".", "-E", "python t.py", "-q", "n", "-v", "beta=p", "-c", over, "--dry-run", "--json")
+    origins = shown["origins"]
+    assert (shown["cost_per_hour"], shown["expected"], shown["priority"]) == (2.0, None, "medium")
+    wanted = {
+        "template_values.alpha": "queue",
+        "template_values.beta": "flag",
+        "resource_args.env": "queue, with template_values.alpha, template_values.beta",
+        "resource_args.nice": "queue",
+        "resource": "queue",
+        "priority": "default",
+        "entity": "settings",
+        "policy.attempt_timeout": "overrides file",
+        "policy.retries.preemption": "overrides file",
+        "policy.retries.exit-code": "queue",
+        "policy.retries.out-of-memory": "default",
+        "policy.stop_grace": "queue",
+        "policy.deadline": "default",
+    }
+    assert {path: origins.get(path) for path in wanted} == wanted
+    policy = [f"policy.{name}" for name in shown["plan"]["policy"] if name != "retries"]
+    assert [path for path in policy if path not in origins] == [], "no value without an origin"
+    assert call("run", "list", "--json") == []
+
+
+def test_dead_letters_are_launched_again_once(call: Any) -> None:
+    for name in ("a", "b", "c"):
+        call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--name", name)
+    with windlass.Api() as api:
+        store = api._session.store
+        reasons = {"a": "agent-lost", "b": "exit-code", "c": "agent-lost"}
+        for found in store.queues.claim(ClaimRequest(agent="x", queues=(REF,), limit=9)):
+            reason = Reason(code=reasons[found.run.name])
+            lease = Lease(run_id=found.run.id, fence=found.run.fence)
+            store.runs.update(found.run.id, RunUpdate(state=RunState.CRASHED, reason=reason), fence=lease.fence)
+        assert sorted(run.name for run in api.dead_letters("q")) == ["a", "b", "c"]
+        first = call("run", "retry", "-q", "q", "--reason", "agent-lost", "--json")
+        assert [run["name"] for run in first] == ["a", "c"], "oldest first"
+        assert {run["state"] for run in first} == {"queued"}
+        again = call("run", "retry", "-q", "q", "--reason", "agent-lost", "--json")
+        assert [run["id"] for run in again] == [run["id"] for run in first], "a repeated call launches nothing twice"
+        assert "No run fits" in call("run", "retry", "--queue", "q", "--state", "failed")
+        (dead,) = api.dead_letters("q", reasons=("exit-code",))
+        named = call("run", "retry", dead.id, "--json")
+        assert (named["name"], named["state"]) == ("b", "queued")
+        assert api.retry(dead.id).id not in (named["id"], dead.id), "a named one is launched each time"
+        told = call("run", "retry", "nothing", dead.id, code=1)
+        assert "there is no run 'nothing'" in told
+        assert "Launched run" in told
+        call("run", "retry", code=2)
+        call("run", "retry", dead.id, "-q", "q", code=2)
+
+
+def test_agents_are_listed_with_what_they_offer(call: Any) -> None:
+    with windlass.Api() as api:
+        store = api._session.store
+        store.agents.register(
+            Agent(id="a1", name="big", entity="team", host="h", version="9.8", queues=(REF,), max_jobs=-1,
+                  slots={"cpu": 4.0, "memory": 2.0**33})
+        )  # fmt: skip
+        (agent,) = call("agent", "list", "--json")
+        assert {k: agent[k] for k in ("id", "name", "host", "version", "queues", "max_jobs", "slots", "state")} == {
+            "id": "a1", "name": "big", "host": "h", "version": "9.8", "queues": ["team/q"], "max_jobs": -1,
+            "slots": {"cpu": 4.0, "memory": 2.0**33}, "state": "polling",
+        }  # fmt: skip
+        assert agent["heartbeat_at"]
+        table = call("agent", "list")
+        assert all(word in table for word in ("9.8", "4 cpu, 8 GiB memory", "0 of any", "big"))
+        assert api.drain_agent("a1").drain_requested
+        assert [agent.id for agent in api.agents()] == ["a1"]
+
+
+def test_every_verb_has_a_call(call: Any) -> None:
+    with windlass.Api() as api:
+        variable = TemplateVariable(type="integer", default=1)
+        wanted = Queue(entity="team", name="n", resource="process", config={"env": ["A={{x}}"], "mem": 1})
+        with pytest.raises(ConfigError) as caught:
+            api.create_queue(wanted)
+        assert [problem.where for problem in caught.value.problems] == ["$.env[0]", "$.mem"]
+        made = api.create_queue(evolve(wanted, config={"env": ["A={{x}}"]}, templates={"x": variable}))
+        assert [queue.name for queue in api.queues()] == ["n", "q"]
+        assert [field.paths for field in api.template_fields("n")] == [("$.env[0]",)]
+        assert api.update_queue(evolve(made, description="d")).description == "d"
+        assert api.pause_queue("n").paused
+        assert not api.resume_queue("n").paused
+        assert api.queue_status("n").queued == 0
+        trigger = api.create_trigger(
+            "t", "cron", cron="0 3 * * *", timezone="Asia/Tokyo", uri=".", entry_point="python t.py", queue="q"
+        )
+        assert trigger.next_at % 86400 == 18 * 3600, "3 in the morning there is 18 h UTC"
+        assert api.pause_trigger("t").paused
+        assert not api.resume_trigger("t").paused
+        assert [found.name for found in api.triggers()] == ["t"]
+        assert call("trigger", "show", "t", "--json")["timezone"] == "Asia/Tokyo"
+        api.delete_trigger("t")
+        with pytest.raises(NotFoundError):
+            api.trigger("t")
+        assert api.set_prices("q", {"hour": 2.0}).prices == {"hour": 2.0}
+        assert api.set_budget(0, user="ada").limit == 0
+        assert [budget.user for budget in api.budgets()] == ["ada"]
+        api.remove_budget(user="ada")
+        with pytest.raises(NotFoundError):
+            api.remove_budget(user="ada")
+        run = windlass.sdk.launch.launch_add(uri=".", entry_point="python t.py", queue="q")
+        assert [reason.code for reason in api.waiting(run.id).reasons] == ["agent-absent"]
+        api.delete_queue("q", force=True)
+        api.delete_queue("n")
+        assert api.queues() == ()

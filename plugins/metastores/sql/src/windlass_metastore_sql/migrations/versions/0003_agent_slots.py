@@ -1,0 +1,14 @@
+"""What agents offer."""
+
+from alembic import op
+
+from windlass_metastore_sql.schema import statements
+
+revision = "0003_agent_slots"
+down_revision = "0002_schedule"
+
+
+def upgrade() -> None:
+    """Run the script of this version."""
+    for statement in statements(revision, op.get_bind().dialect.name):
+        op.execute(statement)
