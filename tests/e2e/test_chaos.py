@@ -298,7 +298,8 @@ def test_each_run_is_executed_once_whatever_dies(stage: Stage) -> None:
 
 def check(stage: Stage, run: Run) -> None:
     """One run: its state, how often it was executed, its output."""
-    what = f"seed {SEED}: {run}\n{stage.words_about(run.id)}"
+    end = f"{run.state}, exit code {run.exit_code}, attempt {run.attempt}, claim {run.fence}, {run.reason}"
+    what = f"seed {SEED}: {run.id} {end}\n{stage.words_about(run.id)}"
     mark = stage.marks / run.id
     executed = mark.read_text().split() if mark.exists() else []
     attempts = ["1", "2"] if run.id.startswith("fails") else ["1"]
@@ -309,15 +310,26 @@ def check(stage: Stage, run: Run) -> None:
         assert run.reason is not None
         assert run.reason.code == "stopped-by-user", what
         assert executed in ([], attempts), f"executed {executed}; {what}"
-        assert output(1, 5).startswith(written), f"{written!r}; {what}"
+        assert differ(written, output(1, 5)[: len(written)]) == "", what
         return
     assert (run.state.value, run.exit_code) == ("finished", 0), what
     assert executed == attempts, f"executed {executed}; {what}"
     assert run.attempt == len(attempts), what
-    assert written == (output(1, 5) if len(attempts) > 1 else b"") + output(len(attempts), 6), f"{written!r}; {what}"
+    expected = (output(1, 5) if len(attempts) > 1 else b"") + output(len(attempts), 6)
+    assert differ(written, expected) == "", what
     beside = b"".join(line.data for line in lines if line.stream == "stderr")
     ends = [5, 6] if len(attempts) > 1 else [6]
-    assert beside == b"".join(b"beside %d\n" % n for end in ends for n in range(1, end + 1)), f"{beside!r}; {what}"
+    assert differ(beside, b"".join(b"beside %d\n" % n for end in ends for n in range(1, end + 1))) == "", what
+
+
+def differ(found: bytes, wanted: bytes) -> str:
+    """Where two outputs part; empty when they do not."""
+    if found == wanted:
+        return ""
+    place = next(
+        (n for n, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), min(len(found), len(wanted))
+    )
+    return f"at byte {place} of {len(wanted)}: {found[place - 40 : place + 40]!r}, not {wanted[place : place + 40]!r}"
 
 
 def check_nothing_is_left(stage: Stage) -> None:

@@ -177,7 +177,7 @@ def start_postgresql() -> Running:
 
 
 def restart_postgresql(server: Running, timeout: float = 60.0) -> Running:
-    """Start the server on its folder and port again, after its end or its death."""
+    """Start the server on its folder and port, after its end or its death, and wait until it answers."""
     folder, port = Path(server.folder), int(server.facts["port"])
     end = time.monotonic() + timeout
     while True:
@@ -195,7 +195,11 @@ def restart_postgresql(server: Running, timeout: float = 60.0) -> Running:
                 raise
             time.sleep(0.1)
         else:
-            return Running(pid=pid, folder=server.folder, facts=server.facts)
+            break
+    ready = [program("pg_isready", *POSTGRESQL_FOLDERS), "-h", "127.0.0.1", "-p", str(port), "-q"]
+    while alive(pid) and time.monotonic() < end and subprocess.run(ready, check=False, timeout=30).returncode:
+        time.sleep(0.02)  # it listens before it has recovered
+    return Running(pid=pid, folder=server.folder, facts=server.facts)
 
 
 @pytest.fixture(scope="session")

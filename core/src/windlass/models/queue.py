@@ -182,10 +182,11 @@ class Claim:
 
 @frozen(kw_only=True)
 class Lease:
-    """Names a claim: the run and the fencing number it was claimed under."""
+    """Names a claim: the run, the fencing number it was claimed under, and by whom (empty: not said)."""
 
     run_id: str
     fence: int
+    agent: str = ""
 
 
 @frozen(kw_only=True)

@@ -151,7 +151,7 @@ class MemoryQueues(QueueStore):
 
     def release(self, lease: Lease, delay: float, changes: RunUpdate, next_attempt: bool) -> Run:
         with self._world.changing(ring=True) as now:
-            run = self._world.guarded(lease.run_id, fence=lease.fence)
+            run = self._world.guarded(lease.run_id, fence=lease.fence, agent=lease.agent or None)
             if run.state.is_terminal:
                 raise ConflictError(f"run '{run.id}' is over ({run.state})")
             run = changed(self._world, run, changes, now)
