@@ -153,6 +153,7 @@ class ClaimRequest:
         limit: At most so many items.
         lease_seconds: How long the claim holds without renewal.
         capacity: Free slots by name; items that need more are left. Empty: not looked at.
+        run: Only this run, and only once its claim has ended: nothing that waits is taken. Empty: any.
     """
 
     agent: str
@@ -161,6 +162,7 @@ class ClaimRequest:
     limit: int = 1
     lease_seconds: float = 60.0
     capacity: dict[str, float] = field(factory=dict)
+    run: str = ""
 
 
 @frozen(kw_only=True)
