@@ -7,12 +7,11 @@ import sys
 
 import click
 import pytest
-from attrs import evolve
 
 from windlass.models.artifact import ArtifactVersion
 from windlass.models.queue import Agent, Queue, QueueRef, QueueStatus
 from windlass.models.run import Run, RunState
-from windlass_cli import output, shapes, waiting
+from windlass_cli import output, shapes
 from windlass_cli.main import cli, run
 from windlass_cli.state import State
 from windlass_cli.tree import GROUPS, LazyGroup
@@ -163,21 +162,6 @@ def test_stopping_goes_on_behind_a_run_that_is_missing(tmp_path, monkeypatch, ca
     assert [state.store.runs.get(name).stop_requested for name in ("one", "two")] == [True, True]
     assert run(["run", "stop", "nope"]) == 1
     state.close()
-
-
-def test_a_run_without_its_agent_says_who_takes_it_over() -> None:
-    lost = Run(id="r", queue="run-r", agent="gone", state=RunState.RUNNING)
-
-    class Agents:
-        def get(self, agent_id: str) -> Agent:
-            return Agent(id=agent_id, state="lost" if agent_id == "gone" else "running")
-
-    class Store:
-        agents = Agents()
-
-    assert "windlass launch-agent -q run-r --drain" in waiting.orphaned(Store(), lost)
-    assert waiting.orphaned(Store(), evolve(lost, agent="alive")) == ""
-    assert waiting.orphaned(Store(), evolve(lost, state=RunState.FINISHED)) == ""
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,36 @@ def test_a_server_that_is_gone_for_a_while_is_survived(store: MetadataStore, con
         impatient.runs.get("r")
 
 
+def test_a_server_that_never_answered_is_given_up_soon_and_not_in_silence(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    from windlass_metastore_http.config import HttpConfig
+    from windlass_metastore_http.store import HttpStore
+
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    store = HttpStore(HttpConfig(url=url), patience=0.4)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match=r"refused.*\(tried for 0.4 s\)"):
+        store.whoami()
+    assert time.monotonic() - began < 20, "not the minute that one is given which has answered before"
+    (said,) = caplog.messages
+    assert "refused; trying again for up to 0.4 s" in said, "once, however often it tries"
+    store.close()
+    caplog.clear()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        store = HttpStore(HttpConfig(url=url, timeout=3.0), patience=0.0)
+        with pytest.raises(StoreUnavailableError):
+            store.whoami()
+        assert caplog.messages == [f"no answer from {url} yet, still waiting"]
+        store.close()
+    known = HttpStore(HttpConfig(url=serve(anonymous=EVERYBODY), retry_seconds=0.2), patience=0.0)
+    known.whoami()
+    assert known._connection._answered
+    known.close()
+
+
 def test_a_lost_answer_does_not_make_a_conflict(serve: Serve, connect: Connect) -> None:
     """A proxy cuts the connection after the request was done; the client finds out that it was."""
     target = serve(anonymous=EVERYBODY)

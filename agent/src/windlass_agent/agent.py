@@ -58,16 +58,20 @@ class Agent:
         config: What to take and how.
         app: Plugins and settings.
         store: The metadata store; stays the caller's, who closes it after `run`.
+        run: Only this run, which somebody else has claimed: take it up when that claim ends, see it to its end.
         faults: For tests only.
     """
 
-    def __init__(self, config: AgentConfig, app: App, store: MetadataStore, *, faults: Faults | None = None) -> None:
+    def __init__(
+        self, config: AgentConfig, app: App, store: MetadataStore, *, run: str = "", faults: Faults | None = None
+    ) -> None:
         if not config.queues:
             raise UsageError("no queue is named", hint="Use -q NAME, or queues in launch-config.yaml.")
         self.id = new_id()
         self._config = config
         self._app = app
         self._store = store
+        self._run = run
         self._faults = faults or Faults()
         self._entity = config.entity or app.settings.entity
         refs = [QueueRef(entity=self._entity, name=name) for name in dict.fromkeys(config.queues)]
@@ -198,6 +202,7 @@ class Agent:
             limit=1 if self._slots or len(self._turns.queues) > 1 else min(free, _BATCH),
             lease_seconds=self._services.claims.lease_seconds,
             capacity=self._slots.free(),
+            run=self._run,
         )
         asked_at = clock()
         claims = self._store.queues.claim(request)
@@ -232,11 +237,17 @@ class Agent:
         if self._draining:
             return True
         self._say("polling")
+        if self._run:
+            return self._store.runs.get(self._run).state.is_terminal
         return self._config.drain and all(self._is_empty(ref) for ref in self._turns.queues)
 
     def _is_empty(self, ref: QueueRef) -> bool:
         try:
-            return self._store.queues.get(ref).paused or not self._store.queues.status(ref).queued
+            if self._store.queues.get(ref).paused:
+                return True
+            # Those of others as well: what an agent that died has left behind comes free only when its lease ends.
+            status = self._store.queues.status(ref)
+            return not (status.queued or status.pending or status.running)
         except NotFoundError:
             return True
 

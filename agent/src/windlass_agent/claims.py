@@ -31,7 +31,7 @@ class Held:
     """One claim: the lease, and whether it is still ours."""
 
     def __init__(self, claim: Claim, until: float) -> None:
-        self.lease = Lease(run_id=claim.run.id, fence=claim.run.fence)
+        self.lease = Lease(run_id=claim.run.id, fence=claim.run.fence, agent=claim.run.agent)
         self.until = until
         self.lost = threading.Event()
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import evolve
 
@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["BuildOutput", "Output", "Pump"]
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 _LINES = 1000
 _BYTES = 256 * 1024
 _TURN = 0.05
 _REST_LIMIT = 60.0
+
+
+class Insist(Protocol):
+    """`Services.insist` for one claim."""
+
+    def __call__(self, call: Callable[[], T]) -> T:
+        """Call until it gets through."""
 
 
 class Pump:
@@ -98,6 +106,14 @@ class Pump:
             pass
         return total
 
+    def settle(self) -> bool:
+        """Have the store keep what it has of this source. False: it has lost some, which `run` adds again."""
+        cursor = self.cursor
+        if not cursor or self._store.append_log(self._run_id, (), self._source, cursor, cursor, self._fence):
+            return True
+        self._cursor = None
+        return False
+
 
 class Output:
     """The output of one attempt: carried a little at a time while it runs, and all of it at its end.
@@ -123,12 +139,12 @@ class Output:
         self._every = 0.2 if fresh else slower
         self._at = time.monotonic() + self._every
 
-    def finish(self, insist: Callable[[Callable[[], int]], int], aborted: threading.Event) -> None:
+    def finish(self, insist: Insist, aborted: threading.Event) -> None:
         """Store all output that is left. A backend that cannot be asked gets a minute to come back."""
         limit = time.monotonic() + _REST_LIMIT
         while True:
             try:
-                if not insist(self._pump.run):
+                if not insist(self._pump.run) and insist(self._pump.settle):
                     return
             except RunnerError as error:
                 if time.monotonic() > limit or aborted.is_set():

@@ -263,7 +263,7 @@ class Preparation:
         finally:
             output.close()
             self._watcher.release(self._run.id)
-            while pump.run():
+            while pump.run() or not pump.settle():
                 pass
 
     def _phase(self, phase: RunPhase) -> None:

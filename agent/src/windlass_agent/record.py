@@ -49,7 +49,7 @@ class Record:
     def update(self, changes: RunUpdate) -> None:
         """Change the run. Raises `FencedError` when it belongs to another agent."""
         before = self.run
-        self.run = self.insist(lambda: self._services.store.runs.update(self.id, changes, fence=self.held.lease.fence))
+        self.run = self._store(changes)
         if (self.run.state, self.run.phase) != (before.state, before.phase):
             _log.info("%s is %s", self.id, self.run.phase or self.run.state)
             self._services.app.fire(RunChanged(run=self.run, before=before))
@@ -58,7 +58,7 @@ class Record:
         """End the run; returns what is to be announced once the claim is let go."""
         before = self.run
         final = evolve(changes, state=state, phase=RunPhase.NONE)
-        self.run = self.insist(lambda: self._services.store.runs.update(self.id, final, fence=self.held.lease.fence))
+        self.run = self._store(final)
         _log.info("%s %s: %s", self.id, state, changes.reason.message if changes.reason else "")
 
         def announce() -> None:
@@ -66,6 +66,12 @@ class Record:
             self._services.app.fire(RunFinished(run=self.run))
 
         return announce
+
+    def _store(self, changes: RunUpdate) -> Run:
+        lease = self.held.lease
+        return self.insist(
+            lambda: self._services.store.runs.update(self.id, changes, fence=lease.fence, agent=lease.agent)
+        )
 
     def retry(self, delay: float, changes: RunUpdate) -> Callable[[], None]:
         """Give the run back for its next attempt; returns what is to be announced once the claim is let go."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from windlass.models.run import Run
     from windlass_agent.agent import Agent
 
-__all__ = ["run_here", "watch"]
+__all__ = ["run_here", "take_over", "watch"]
 
 
 def run_here(state: State, request: LaunchRequest, *, quiet: bool, said: str = "") -> Run:
@@ -28,23 +28,15 @@ def run_here(state: State, request: LaunchRequest, *, quiet: bool, said: str = "
 
     Ctrl-C stops the run in good order; a second one leaves at once.
     """
-    from windlass.errors import PluginNotFoundError
     from windlass.launch.private import discard
     from windlass.launch.submit import submit
 
-    try:
-        from windlass_agent.agent import Agent
-        from windlass_agent.config import load
-    except ImportError:
-        raise PluginNotFoundError(
-            "running here needs an agent, which is not installed", hint="pip install windlass-agent, or give --queue."
-        ) from None
+    _need_agent("running here")
     run = submit(request, app=state.app, store=state.store, engine=state.engine)
     if said:  # only now: what is refused does not run
         note(said)
     try:
-        flags = {"queues": (run.queue,), "entity": run.entity, "max_jobs": 1, "drain": True}
-        agent = Agent(load(None, flags), state.app, state.store)
+        agent = _agent(state, run)
         work = _Work(agent)
         work.start()
         try:
@@ -55,6 +47,32 @@ def run_here(state: State, request: LaunchRequest, *, quiet: bool, said: str = "
         return ended
     finally:
         discard(run, state.store)
+
+
+def take_over(state: State, run: Run) -> None:
+    """See a run to its end whose agent is gone, with an agent in this process. Returns when it is over."""
+    from windlass.launch.private import discard
+
+    _need_agent("taking a run over")
+    _agent(state, run, run=run.id).run()
+    discard(run, state.store)
+
+
+def _need_agent(what: str) -> None:
+    import importlib.util
+
+    from windlass.errors import PluginNotFoundError
+
+    if importlib.util.find_spec("windlass_agent") is None:
+        raise PluginNotFoundError(f"{what} needs an agent, which is not installed", hint="pip install windlass-agent")
+
+
+def _agent(state: State, served: Run, *, run: str = "") -> Agent:
+    from windlass_agent.agent import Agent
+    from windlass_agent.config import load
+
+    flags = {"queues": (served.queue,), "entity": served.entity, "max_jobs": 1, "drain": True}
+    return Agent(load(None, flags), state.app, state.store, run=run)
 
 
 class _Work(threading.Thread):

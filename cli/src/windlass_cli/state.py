@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["State", "pass_state"]
 
 
+_PATIENCE = 5.0
+
+
 class State:
     """Shared by the commands of one call.
 
     Attributes:
         verbosity: How often ``-v`` was given.
+        patient: Set before anything is opened: no person waits for this command, so that it may wait for a server.
     """
+
+    patient = False
 
     def __init__(self, *, plugins: tuple[str, ...] = (), verbosity: int = 0) -> None:
         self._plugins = plugins
@@ -36,7 +42,12 @@ class State:
         """From the environment and what ``windlass login`` has kept."""
         from windlass.sdk.settings import Settings
 
-        return Settings().resolve()
+        found = Settings().resolve()
+        if found.store_patience is None and not self.patient:
+            from attrs import evolve
+
+            found = evolve(found, store_patience=_PATIENCE)
+        return found
 
     @cached_property
     def app(self) -> App:

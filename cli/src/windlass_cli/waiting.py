@@ -8,10 +8,10 @@ from windlass_cli.output import seconds
 
 if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
-    from windlass.models.queue import Waiting
+    from windlass.models.queue import Agent, Waiting
     from windlass.models.run import Run
 
-__all__ = ["explained", "orphaned", "shape", "told"]
+__all__ = ["explained", "is_abandoned", "orphaned", "shape", "told"]
 
 
 def explained(store: MetadataStore, run: Run) -> Waiting | None:
@@ -21,20 +21,49 @@ def explained(store: MetadataStore, run: Run) -> Waiting | None:
     return store.queues.explain(run.id) if run.state in (RunState.QUEUED, RunState.PENDING) else None
 
 
-def orphaned(store: MetadataStore, run: Run) -> str:
-    """What to do about a run whose agent is lost; empty when it has one, needs none or is over."""
+def orphaned(store: MetadataStore, run: Run, lease: float) -> str:
+    """What to do about a run whose agent is gone; empty when it has one, needs none or is over."""
+    if not _is_silent(store, run, lease):
+        return ""
+    where = f" on {run.host}" if run.host else ""
+    return (
+        f"its agent is gone; go on with it{where}: windlass launch-agent -q {run.queue} --drain\n"
+        f"or end it{where}: windlass run stop --wait {run.id}"
+    )
+
+
+def is_abandoned(store: MetadataStore, run: Run, lease: float) -> bool:
+    """True when a run's agent is gone and no other serves its queue, so that nobody will see it through.
+
+    Args:
+        store: Where the run is.
+        run: As it stands.
+        lease: Seconds after which an agent that said nothing has lost its claims.
+    """
+    if not _is_silent(store, run, lease):
+        return False
+    now = store.now()
+    return not any(
+        run.queue in (ref.name for ref in agent.queues if ref.entity == run.entity) and _is_alive(agent, now, lease)
+        for agent in store.agents.list(run.entity)
+    )
+
+
+def _is_silent(store: MetadataStore, run: Run, lease: float) -> bool:
     from windlass.errors import NotFoundError
     from windlass.models.run import RunState
 
-    if run.state not in (RunState.PENDING, RunState.RUNNING) or not run.agent or not run.queue:
-        return ""
+    if run.state not in (RunState.PENDING, RunState.RUNNING) or not run.queue:
+        return False
     try:
-        if store.agents.get(run.agent).state not in ("lost", "stopped"):
-            return ""
+        return not (run.agent and _is_alive(store.agents.get(run.agent), store.now(), lease))
     except NotFoundError:
-        pass
-    where = f" on {run.host}" if run.host else ""
-    return f"its agent is lost; take it over{where} with: windlass launch-agent -q {run.queue} --drain"
+        return True
+
+
+def _is_alive(agent: Agent, now: float, lease: float) -> bool:
+    # An agent renews its claims three times in a lease, and says so even when it has none.
+    return agent.state not in ("lost", "stopped") and now - agent.heartbeat_at <= lease
 
 
 def shape(value: Waiting | None) -> dict[str, Any] | None:

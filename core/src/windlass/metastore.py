@@ -91,15 +91,25 @@ class RunStore(ABC):
         """Runs, newest first."""
 
     @abstractmethod
-    def update(self, run_id: str, changes: RunUpdate, fence: int | None = None, attempt: int | None = None) -> Run:
+    def update(
+        self,
+        run_id: str,
+        changes: RunUpdate,
+        fence: int | None = None,
+        attempt: int | None = None,
+        agent: str | None = None,
+    ) -> Run:
         """Change a run and return it.
 
         With `fence`, only if that claim still holds; with `attempt`, only if that attempt is the present one
-        (this is how the code of a superseded attempt is kept out). A terminal run takes no further state;
-        summary, notes and tags may still change.
+        (this is how the code of a superseded attempt is kept out); with `agent`, only if that agent has the claim: a
+        store that crashed may have forgotten a claim, and give its number to another agent. A terminal run takes no
+        further state; summary, notes and tags may still change.
+
+        What ends a run, and what says that an attempt is ``starting``, outlives a crash of the store.
 
         Raises:
-            FencedError: The claim or attempt is not the present one. Nothing was changed.
+            FencedError: The claim, attempt or agent is not the present one. Nothing was changed.
             ConflictError: The run is over and `changes.state` is something else.
             RunNotFoundError: No such run.
         """
@@ -129,6 +139,8 @@ class RunStore(ABC):
         `source` names where it was read (attempt id and stream set), `before` is the cursor from which it was
         read and `after` the one behind it. Nothing is added, and False returned, when the stored cursor of
         `source` is not `before`: somebody else has stored this piece already; ask `log_cursor` and go on there.
+        Output may be forgotten again when the store crashes. A call without lines makes sure that what is stored up to
+        `before` stays; False says that some of it was forgotten.
         Above the size cap of a run (64 MiB) the head and the newest part are kept and a mark stands between.
         """
 

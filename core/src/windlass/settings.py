@@ -42,6 +42,8 @@ class Settings:
         cache_dir: ``WINDLASS_CACHE_DIR``: copies that may be deleted. Default ``<home>/cache``.
         lease_seconds: ``WINDLASS_LEASE_SECONDS``: an agent's claim is free again when not renewed for so long.
         config: ``WINDLASS_CONFIG`` (JSON): run config given by the launch.
+        store_patience: ``WINDLASS_STORE_PATIENCE``: seconds during which a server that has not answered yet is asked
+            again. Empty: as long as one that has answered, a minute; commands that a person waits for: 5.
         mode: ``WINDLASS_MODE``: ``online`` or ``disabled`` (the SDK records nothing).
     """
 
@@ -60,6 +62,7 @@ class Settings:
     lease_seconds: float = _DEFAULT_LEASE
     config: str = ""
     mode: str = "online"
+    store_patience: float | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **changes: object) -> Settings:
@@ -88,6 +91,9 @@ class Settings:
             ),
             config=env.get("WINDLASS_CONFIG", ""),
             mode=env.get("WINDLASS_MODE") or "online",
+            store_patience=(
+                _number(env, "WINDLASS_STORE_PATIENCE", float) if env.get("WINDLASS_STORE_PATIENCE") else None
+            ),
         )
         if found.lease_seconds <= 0:
             raise UsageError(

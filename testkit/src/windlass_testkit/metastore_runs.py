@@ -129,10 +129,15 @@ class RunTests:
         with pytest.raises(FencedError):
             store.runs.update("r", RunUpdate(notes="x"), attempt=2)
         with pytest.raises(FencedError):
+            store.runs.update("r", RunUpdate(notes="x"), fence=lease.fence, agent="another")
+        with pytest.raises(FencedError):
+            store.queues.release(evolve(lease, agent="another"), 0.0, RunUpdate(), next_attempt=True)
+        with pytest.raises(FencedError):
             store.runs.log_metrics("r", [MetricRow(step=0, time=1.0, values={"a": 1})], attempt=2)
         with pytest.raises(FencedError):
             store.runs.append_log("r", _lines(b"x"), "r", "", "1", fence=lease.fence + 1)
         assert store.runs.get("r") == before
+        assert store.runs.update("r", RunUpdate(), fence=lease.fence, agent=before.agent) == before
         assert store.runs.metrics("r") == ()
         assert store.runs.read_log("r").lines == ()
 
@@ -175,6 +180,8 @@ class RunTests:
         assert not other.runs.append_log("r", _lines(b"one\n", b"\xff\x00two"), "r", "", "c2")
         assert other.runs.log_cursor("r", "r") == "c2"
         assert other.runs.append_log("r", _lines(b"three"), "r", "c2", "c3")
+        assert other.runs.append_log("r", (), "r", "c3", "c3")
+        assert not store.runs.append_log("r", (), "r", "c4", "c4")
         assert other.runs.append_log("r", _lines(b"build"), "r/build", "", "9")
         page = store.runs.read_log("r")
         assert [line.data for line in page.lines] == [b"one\n", b"\xff\x00two", b"three", b"build"]

@@ -23,8 +23,8 @@ from attrs import field, frozen
 
 from windlass_testkit.services import POSTGRESQL_FOLDERS, program, require
 
-__all__ = ["Running", "alive", "free_port", "postgresql_server", "postgresql_url", "registry_server", "shared", "start",
-           "stop", "wait_for_port"]  # fmt: skip
+__all__ = ["Running", "alive", "free_port", "postgresql_server", "postgresql_url", "registry_server",
+           "restart_postgresql", "shared", "start", "start_postgresql", "stop", "wait_for_port"]  # fmt: skip
 
 
 def free_port() -> int:
@@ -150,38 +150,63 @@ def _locked(path: Path) -> Iterator[None]:
 # -- PostgreSQL -----------------------------------------------------------------------------------------------------
 
 
-def _start_postgresql() -> Running:
+def start_postgresql() -> Running:
+    """A PostgreSQL server on a new folder, which is the caller's to stop and to remove.
+
+    `facts` has ``port``, ``user`` and ``account`` (whom it runs as; empty: us). It does not wait for the disk: data
+    outlives its processes, not the machine.
+    """
     # PostgreSQL refuses to run as root, and pytest's directories are closed to other users.
     folder = Path(tempfile.mkdtemp(prefix="windlass-postgresql-"))
-    user = None
+    account = ""
     if os.getuid() == 0:
         names = {entry.pw_name for entry in pwd.getpwall()}
-        user = "postgres" if "postgres" in names else "nobody"
-        shutil.chown(folder, user)
-    data, log, port = folder / "data", folder / "log", free_port()
+        account = "postgres" if "postgres" in names else "nobody"
+        shutil.chown(folder, account)
     try:
         subprocess.run(
-            [program("initdb", *POSTGRESQL_FOLDERS), "-D", str(data), "-U", "windlass", "-A", "trust", "-N",
+            [program("initdb", *POSTGRESQL_FOLDERS), "-D", str(folder / "data"), "-U", "windlass", "-A", "trust", "-N",
              "-E", "UTF8", "--locale", "C"],
-            check=True, capture_output=True, timeout=60, user=user, cwd="/",
+            check=True, capture_output=True, timeout=60, user=account or None, cwd="/",
         )  # fmt: skip
-        pid = start(
-            [program("postgres", *POSTGRESQL_FOLDERS), "-D", str(data), "-h", "127.0.0.1", "-p", str(port),
-             "-k", str(folder), "-c", "fsync=off", "-c", "max_connections=200"],
-            log=log, user=user,
-        )  # fmt: skip
-        wait_for_port(port, pid=pid, log=log)
+        facts = {"port": free_port(), "user": "windlass", "account": account}
+        return restart_postgresql(Running(pid=0, folder=str(folder), facts=facts))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Running(pid=pid, folder=str(folder), facts={"port": port, "user": "windlass"})
+
+
+def restart_postgresql(server: Running, timeout: float = 60.0) -> Running:
+    """Start the server on its folder and port, after its end or its death, and wait until it answers."""
+    folder, port = Path(server.folder), int(server.facts["port"])
+    end = time.monotonic() + timeout
+    while True:
+        pid = start(
+            [program("postgres", *POSTGRESQL_FOLDERS), "-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port),
+             "-k", str(folder), "-c", "fsync=off", "-c", "max_connections=200"],
+            log=folder / "log", user=server.facts["account"] or None,
+        )  # fmt: skip
+        try:
+            wait_for_port(port, pid=pid, log=folder / "log")
+        except RuntimeError:
+            # Processes of one that was killed end a moment later, and keep its memory as long.
+            stop(pid)
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+        else:
+            break
+    ready = [program("pg_isready", *POSTGRESQL_FOLDERS), "-h", "127.0.0.1", "-p", str(port), "-q"]
+    while alive(pid) and time.monotonic() < end and subprocess.run(ready, check=False, timeout=30).returncode:
+        time.sleep(0.02)  # it listens before it has recovered
+    return Running(pid=pid, folder=server.folder, facts=server.facts)
 
 
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A PostgreSQL server of this test session. `facts` has ``port`` and ``user``; no password."""
     require("postgresql")
-    with shared(tmp_path_factory, "postgresql", _start_postgresql) as running:
+    with shared(tmp_path_factory, "postgresql", start_postgresql) as running:
         yield running
 
 

@@ -32,6 +32,7 @@ def launch_agent(
 
     from windlass.errors import PluginNotFoundError
 
+    state.patient = True
     try:
         from windlass_agent.agent import Agent
         from windlass_agent.config import load

@@ -85,7 +85,7 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             if reason
             else "",
             "waits for": waiting.told(why),
-            "agent": waiting.orphaned(state.store, found),
+            "agent": waiting.orphaned(state.store, found, state.settings.lease_seconds),
             "exit code": found.exit_code,
             "project": f"{found.entity}/{found.project}",
             "job": found.job,
@@ -158,7 +158,8 @@ def follow_log(state: State, run_id: str, *, follow: bool, build: bool = True) -
 def stop(state: State, run_ids: tuple[str, ...], wait: bool) -> int:
     """Ask for the end of runs: SIGTERM, and SIGKILL after the grace time.
 
-    One that cannot be stopped does not keep the others: each is tried, and the exit code is 1 if any failed.
+    One that cannot be stopped does not keep the others: each is tried, and the exit code is 1 if any failed. With
+    --wait, a run whose agent is gone is taken over here once its claim has ended, and stopped with all its processes.
     """
     from windlass.errors import WindlassError
 
@@ -177,13 +178,30 @@ def stop(state: State, run_ids: tuple[str, ...], wait: bool) -> int:
             failed = True
             continue
         note(f"Run {item.id} is {item.state}." if item.state.is_terminal else f"Stopping run {item.id} …")
-        if advice := waiting.orphaned(state.store, item):
+        if not wait and (advice := waiting.orphaned(state.store, item, state.settings.lease_seconds)):
             note(advice)
         asked.append(item.id)
     if wait:
         for run_id in asked:
-            wait_for(state, run_id)
+            _wait_for_end(state, run_id)
     return 1 if failed else 0
+
+
+def _wait_for_end(state: State, run_id: str) -> None:
+    """Wait for the end of a run that was asked to stop; when nobody is left to stop it, do that here."""
+    delay, look_at = 0.02, 0.0
+    while not (found := state.store.runs.get(run_id)).state.is_terminal:
+        if time.monotonic() >= look_at:
+            if waiting.is_abandoned(state.store, found, state.settings.lease_seconds):
+                from windlass_cli.here import take_over
+
+                note(f"The agent of run {run_id} is gone; it is stopped from here as soon as its claim ends …")
+                take_over(state, found)
+                continue
+            look_at = time.monotonic() + 2.0
+        time.sleep(delay)
+        delay = min(delay * 1.5, 0.5)
+    note(f"Run {run_id} is {found.state}.")
 
 
 def wait_for(state: State, run_id: str) -> Run:

@@ -168,6 +168,7 @@ class ClaimRequest:
         limit: At most so many items.
         lease_seconds: How long the claim holds without renewal.
         capacity: Free slots by name; items that need more are left. Empty: not looked at.
+        run: Only this run, and only once its claim has ended: nothing that waits is taken. Empty: any.
     """
 
     agent: str
@@ -176,6 +177,7 @@ class ClaimRequest:
     limit: int = 1
     lease_seconds: float = 60.0
     capacity: dict[str, float] = field(factory=dict)
+    run: str = ""
 
 
 @frozen(kw_only=True)
@@ -197,10 +199,11 @@ class Claim:
 
 @frozen(kw_only=True)
 class Lease:
-    """Names a claim: the run and the fencing number it was claimed under."""
+    """Names a claim: the run, the fencing number it was claimed under, and by whom (empty: not said)."""
 
     run_id: str
     fence: int
+    agent: str = ""
 
 
 @frozen(kw_only=True)

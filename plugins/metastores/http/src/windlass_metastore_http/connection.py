@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +23,9 @@ from windlass_metastore_http.config import HttpConfig
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+_SAY_AFTER = 1.0
 _GATEWAY = (502, 503, 504)
 
 
@@ -35,11 +39,15 @@ class Connection:
     Args:
         config: Where, and how patient.
         api_key: Sent with every request when not empty.
+        patience: Seconds during which it is asked again as long as it has never answered. None: as long as otherwise.
     """
 
-    def __init__(self, config: HttpConfig, api_key: str) -> None:
+    def __init__(self, config: HttpConfig, api_key: str, *, patience: float | None = None) -> None:
         self.url = config.url
         self._retry_seconds = config.retry_seconds
+        self._patience = config.retry_seconds if patience is None else min(patience, config.retry_seconds)
+        self._answered = False
+        self._complained = False
         self._folder = -1
         transport, base = self._transport(config.url)
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -101,22 +109,48 @@ class Connection:
 
     def again(self, send: Callable[[], T], *, repeatable: bool = True) -> T:
         """Call `send` until it gets through, with growing pauses. See `call`."""
-        deadline = time.monotonic() + self._retry_seconds
+        seconds = self._retry_seconds if self._answered else self._patience
+        deadline = time.monotonic() + seconds
         pause = FIRST_PAUSE
         while True:
             try:
-                with self._transport_errors():
-                    return send()
+                with self._transport_errors(), self._first_words():
+                    found = send()
             except AnswerLost as error:
                 if not repeatable:
                     raise
                 lost: StoreUnavailableError = error
             except StoreUnavailableError as error:
                 lost = error
+            except WindlassError:
+                self._answered, self._complained = True, False
+                raise
+            else:
+                self._answered, self._complained = True, False
+                return found
             if time.monotonic() + pause > deadline:
+                if seconds:
+                    lost.message += f" (tried for {seconds:g} s)"
                 raise lost
+            if not self._complained:  # once until it answers again, whichever thread is first
+                self._complained = True
+                _log.warning("%s; trying again for up to %g s", lost.message, seconds)
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients, guards nothing
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    @contextmanager
+    def _first_words(self) -> Iterator[None]:
+        """Say that a server lets us wait, if it has never answered: who has just started something wants to know."""
+        if self._answered:
+            yield
+            return
+        timer = threading.Timer(_SAY_AFTER, _log.warning, ("no answer from %s yet, still waiting", self.url))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     @contextmanager
     def _transport_errors(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _create(config: HttpConfig, context: Context) -> HttpStore:
     from windlass_metastore_http.store import HttpStore
 
-    return HttpStore(config, api_key=context.settings.api_key)
+    return HttpStore(config, context.settings.api_key, patience=context.settings.store_patience)
 
 
 @hookimpl

@@ -142,10 +142,11 @@ class HttpStore(MetadataStore):
     Args:
         config: Where the server is.
         api_key: API key or run token; empty for a server that needs none.
+        patience: See `Connection`.
     """
 
-    def __init__(self, config: HttpConfig, api_key: str = "") -> None:
-        self._connection = Connection(config, api_key)
+    def __init__(self, config: HttpConfig, api_key: str = "", *, patience: float | None = None) -> None:
+        self._connection = Connection(config, api_key, patience=patience)
         for name, kind in _CLASSES.items():
             setattr(self, name, kind(self._connection))
         self.blobs = HttpBlobStore(self._connection)

@@ -124,6 +124,8 @@ def claim(
     for number, queue in queues if ahead.expired else ():
         for run_id in _expired(tx, request, number, request.limit - len(found), now):
             found += _take(tx, request, queue, run_id, CLAIMED, now)
+    if request.run:
+        return tuple(found)
     if ahead.delayed:
         tx.run(
             f"UPDATE items SET status = {WAITING} WHERE run_id IN "
@@ -178,13 +180,16 @@ def _expired(tx: Tx, request: ClaimRequest, queue_id: int, limit: int, now: floa
     rows = tx.rows(
         f"SELECT run_id FROM items WHERE queue_id = ? AND status = {CLAIMED} AND lease_until <= ? "
         f"AND (host = '' OR host = ? OR lease_until + {_HOST_LEASES - 1} * lease_seconds <= ?) "
-        "AND (agent <> ? OR lease_until + lease_seconds <= ?) ORDER BY lease_until LIMIT ? {skip}",
+        "AND (agent <> ? OR lease_until + lease_seconds <= ?) AND (? = '' OR run_id = ?) "
+        "ORDER BY lease_until LIMIT ? {skip}",
         queue_id,
         now,
         request.host,
         now,
         request.agent,
         now,
+        request.run,
+        request.run,
         max(limit, 0),
     )
     return [run_id for (run_id,) in rows]

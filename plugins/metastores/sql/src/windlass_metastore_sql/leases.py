@@ -43,7 +43,7 @@ def extend(tx: Tx, agent: str, leases: Sequence[Lease], lease_seconds: float, no
 def give_back(tx: Tx, lease: Lease, delay: float, changes: RunUpdate, *, next_attempt: bool, now: float) -> Run:
     """Give a run back to its queue."""
     run = get_run(tx, lease.run_id, lock=True)
-    check_holder(run, lease.fence, None)
+    check_holder(run, lease.fence, None, lease.agent or None)
     item = tx.row("SELECT queue_id, status, priority FROM items WHERE run_id = ?", run.id)
     if item is None or item[1] != CLAIMED:
         raise FencedError(f"run '{run.id}' is {run.state}; no claim on it holds", hint="Stop working on it.")

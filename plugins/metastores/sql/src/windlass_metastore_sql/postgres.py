@@ -34,6 +34,11 @@ _CHECK_AFTER = 1.0
 _STOP = "\x01stop"
 
 
+def _steady() -> float:
+    """Seconds that go on while the machine sleeps, whatever happens to its wall clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class PostgresDatabase(Database):
     """A database of a PostgreSQL server, 12 or newer.
 
@@ -66,13 +71,17 @@ class PostgresDatabase(Database):
         self.bells: NotifyBells = NotifyBells(self)
 
     def now(self) -> float:
-        """The database server's clock, kept beside ours and compared twice a minute."""
+        """The database server's clock, kept beside ours and compared twice a minute.
+
+        Ours is one that nobody sets: a claim that ends an hour too late because this machine's time was corrected would
+        keep its run from everybody else.
+        """
         if time.monotonic() - self._offset_at > _CLOCK_EVERY:
             with self.read() as tx:
                 row = tx.row("SELECT extract(epoch FROM clock_timestamp())::float8")
-            self._offset = float(row[0]) - time.time() if row else 0.0
+            self._offset = float(row[0]) - _steady() if row else 0.0
             self._offset_at = time.monotonic()
-        return time.time() + self._offset
+        return _steady() + self._offset
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:

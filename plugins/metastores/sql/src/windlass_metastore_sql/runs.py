@@ -70,12 +70,19 @@ class SqlRuns(RunStore):
         with self._db.read() as tx:
             return tuple(RUNS.load(row) for row in tx.rows(sql, *values, where.limit))
 
-    def update(self, run_id: str, changes: RunUpdate, fence: int | None = None, attempt: int | None = None) -> Run:
+    def update(
+        self,
+        run_id: str,
+        changes: RunUpdate,
+        fence: int | None = None,
+        attempt: int | None = None,
+        agent: str | None = None,
+    ) -> Run:
         """See `RunStore.update`."""
-        ends = changes.state is not None and changes.state.is_terminal
-        with self._db.write(durable=ends) as tx:
+        lasting = changes.phase is RunPhase.STARTING or (changes.state is not None and changes.state.is_terminal)
+        with self._db.write(durable=lasting) as tx:
             run = get_run(tx, run_id, lock=True)
-            check_holder(run, fence, attempt)
+            check_holder(run, fence, attempt, agent)
             return change_run(tx, run, changes, self._db.now())
 
     def request_stop(self, run_id: str) -> Run:
@@ -148,7 +155,7 @@ class SqlRuns(RunStore):
         self, run_id: str, lines: Sequence[LogLine], source: str, before: str, after: str, fence: int | None = None
     ) -> bool:
         """See `RunStore.append_log`."""
-        with self._db.write(durable=False) as tx:
+        with self._db.write(durable=not lines) as tx:
             check_holder(get_run(tx, run_id, lock=True), fence, None)
             return logs.append(tx, run_id, lines, source, before, after)
 
@@ -200,13 +207,13 @@ def save_run(tx: Tx, old: Run, new: Run) -> None:
         tx.run(f"UPDATE runs SET {assignments(list(changed))} WHERE id = ?", *changed.values(), old.id)
 
 
-def check_holder(run: Run, fence: int | None, attempt: int | None) -> None:
-    """Raise `FencedError` when a claim or an attempt is not the present one."""
-    if fence is not None and fence != run.fence:
+def check_holder(run: Run, fence: int | None, attempt: int | None, agent: str | None = None) -> None:
+    """Raise `FencedError` when a claim, an attempt or an agent is not the present one."""
+    if (fence is not None and fence != run.fence) or (agent is not None and agent != run.agent):
         raise FencedError(
             f"run '{run.id}' was taken over: claim {fence} does not hold any more",
             hint="Stop working on it; another agent does.",
-            context={"fence": fence, "present": run.fence},
+            context={"fence": fence, "present": run.fence, "agent": run.agent},
         )
     if attempt is not None and attempt != run.attempt:
         raise FencedError(

@@ -135,7 +135,7 @@ class MemoryQueues(QueueStore):
         claims: list[Claim] = []
         with self._world.changing() as now:
             tend(self._world, now)
-            for takeover in (True, False):
+            for takeover in (True,) if request.run else (True, False):
                 for ref in request.queues:
                     queue = self._world.queues.get(ref)
                     while queue is not None and len(claims) < request.limit:
@@ -163,7 +163,7 @@ class MemoryQueues(QueueStore):
 
     def release(self, lease: Lease, delay: float, changes: RunUpdate, next_attempt: bool) -> Run:
         with self._world.changing(ring=True) as now:
-            run = self._world.guarded(lease.run_id, fence=lease.fence)
+            run = self._world.guarded(lease.run_id, fence=lease.fence, agent=lease.agent or None)
             if run.state.is_terminal:
                 raise ConflictError(f"run '{run.id}' is over ({run.state})")
             run = changed(self._world, run, changes, now)
@@ -199,7 +199,8 @@ class MemoryQueues(QueueStore):
         for run_id, item in self._world.items.items():
             run = self._world.runs[run_id]
             patience = HOST_LEASES * item.lease_seconds if run.host and run.host != request.host else 0.0
-            if item.queue == ref and item.claimed and item.lease_until + patience <= now:
+            wanted = item.queue == ref and request.run in ("", run_id)
+            if wanted and item.claimed and item.lease_until + patience <= now:
                 found.append((item.lease_until, run_id))
         return min(found)[1] if found else None
 

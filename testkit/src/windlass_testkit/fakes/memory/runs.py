@@ -103,10 +103,17 @@ class MemoryRuns(RunStore):
             )
             return tuple(run for run, _ in zip(found, range(where.limit), strict=False))
 
-    def update(self, run_id: str, changes: RunUpdate, fence: int | None = None, attempt: int | None = None) -> Run:
+    def update(
+        self,
+        run_id: str,
+        changes: RunUpdate,
+        fence: int | None = None,
+        attempt: int | None = None,
+        agent: str | None = None,
+    ) -> Run:
         ends = changes.state is not None and changes.state.is_terminal
         with self._world.changing(ring=ends) as now:
-            run = self._world.guarded(run_id, fence=fence, attempt=attempt)
+            run = self._world.guarded(run_id, fence=fence, attempt=attempt, agent=agent)
             return changed(self._world, run, changes, now)
 
     def request_stop(self, run_id: str) -> Run:

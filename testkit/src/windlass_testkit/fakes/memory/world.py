@@ -141,11 +141,14 @@ class World:
         item.began_at = 0.0
         return passed * item.rate
 
-    def guarded(self, run_id: str, *, fence: int | None = None, attempt: int | None = None) -> Run:
-        """A run, if the claim and the attempt are the present ones. Raises `FencedError`."""
+    def guarded(
+        self, run_id: str, *, fence: int | None = None, attempt: int | None = None, agent: str | None = None
+    ) -> Run:
+        """A run, if claim, attempt and agent are the present ones. Raises `FencedError`."""
         run = self.run(run_id)
         released = not run.agent and not run.state.is_terminal
-        if fence is not None and (run.fence != fence or released):
+        taken = agent is not None and run.agent != agent
+        if taken or (fence is not None and (run.fence != fence or released)):
             raise FencedError(
                 f"the claim {fence} on run '{run_id}' does not hold any more",
                 hint="Another agent has it, or it is back on its queue; stop working on it.",
