@@ -9,8 +9,9 @@ import stat
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from windlass.artifacts.cache import Cache
@@ -50,10 +51,12 @@ class Target:
     def __init__(self, root: str) -> None:
         self.root = root
         self._folders: set[str] = {""}
-        try:
+        if os.path.lexists(root) and not os.path.isdir(root):
+            raise UsageError(
+                "there is a file of that name, and a folder is needed", where=root, hint="Give another folder."
+            )
+        with naming(root):
             os.makedirs(root, exist_ok=True)
-        except OSError as error:
-            raise _translated(error, root) from error
         self._folded: dict[str, str] | None = {} if folds_case(root) else None
 
     def place(self, path: str) -> str:
@@ -328,10 +331,32 @@ def _remove(path: str) -> None:
         pass
 
 
+_ADVICE = {
+    errno.EEXIST: "Remove it, or give another folder.",
+    errno.ENOTDIR: "A file is in the way of a folder; remove it, or give another folder.",
+    errno.EISDIR: "A folder is in the way of a file; remove it (a checkout removes what is not of the artifact).",
+    errno.ENOTEMPTY: "A folder is in the way of a file; remove it (a checkout removes what is not of the artifact).",
+    errno.EACCES: "Give a folder that you may write to, or change its permissions.",
+    errno.EPERM: "Give a folder that you may write to, or change its permissions.",
+    errno.EROFS: "The file system is read-only; give a folder on another.",
+    errno.ENAMETOOLONG: "The file system takes no name so long; give a folder with a shorter path, or leave it out.",
+    errno.ENOENT: "Give a folder whose parents can be made.",
+}
+
+
 def _translated(error: OSError, place: str) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpaceError("the disk is full", where=place, hint="Free some space: 'windlass artifact cache clean'.")
-    return StorageError(f"it cannot be written: {error.strerror}", where=place)
+    return StorageError(f"it cannot be written: {error.strerror}", where=place, hint=_ADVICE.get(error.errno or 0, ""))
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Turn what the system says about a place into an error that names it and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _translated(error, place) from error
 
 
 def clone(source: str, place: str) -> bool:

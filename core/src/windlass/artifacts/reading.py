@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windlass.artifacts.cache import Cache, parse_size
 from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
-from windlass.artifacts.download import Downloader, Target, copy_verified, prove, prove_stream
-from windlass.artifacts.files import walk
+from windlass.artifacts.download import Downloader, Target, copy_verified, naming, prove, prove_stream
+from windlass.artifacts.files import below
 from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.patterns import Patterns
 from windlass.artifacts.reader import open_entry
 from windlass.artifacts.statcache import StatCache
-from windlass.errors import IntegrityError, StorageError
+from windlass.errors import IntegrityError, StorageError, UsageError
 from windlass.models.artifact import ArtifactVersion
 
 if TYPE_CHECKING:
@@ -115,43 +116,46 @@ class ArtifactReading:
         return data
 
     def delete_extras(self, manifest: Manifest, root: str) -> list[str]:
-        """Delete files below a folder that are not of the artifact, and empty folders; returns the paths."""
+        """Delete files and links below a folder that are not of the artifact, and empty folders; returns the paths."""
         keep = {entry.path for entry in manifest}
         deleted = []
-        for folder, _, names in os.walk(root, topdown=False):
-            below = os.path.relpath(folder, root)
-            for name in names:
-                path = name if below == "." else f"{below}/{name}"
-                if path not in keep:
-                    os.unlink(f"{folder}/{name}")
-                    deleted.append(path)
+        for path in below(root):
+            if path not in keep:
+                with naming(f"{root}/{path}"):
+                    os.unlink(f"{root}/{path}")
+                deleted.append(path)
+        for folder, _, _ in os.walk(root, topdown=False):
             if folder != root:
-                with contextlib.suppress(OSError):  # not empty, or a link to a folder
+                with contextlib.suppress(OSError):  # not empty
                     os.rmdir(folder)
         return deleted
 
     def verify(self, manifest: Manifest, root: str) -> None:
-        """Compare a folder with a manifest; all bytes are read.
+        """Compare a folder with a manifest; all bytes are read. A link counts as what it leads to.
 
         Raises:
+            UsageError: There is no such folder.
             IntegrityError: Files are missing, additional or different; names them.
         """
-        there = {source.path: source for source in walk(root, "")} if os.path.isdir(root) else {}
+        if not os.path.isdir(root):
+            raise UsageError("there is no such folder", where=root, hint="Download to it first, or check the path.")
+        additional = set(below(root))
         missing, different = [], []
         for entry in manifest:
-            source = there.pop(entry.path, None)
-            algorithm = entry.digest.partition(":")[0]
-            if source is None:
+            if entry.path not in additional:
                 missing.append(entry.path)
-            elif (entry.size >= 0 and source.size != entry.size) or (
-                algorithm in ALGORITHMS and hash_file(source.file, algorithm) != entry.digest
-            ):
+                continue
+            additional.remove(entry.path)
+            if not _holds(f"{root}/{entry.path}", entry):
                 different.append(entry.path)
-        problems = {"missing": missing, "different": different, "additional": sorted(there)}
+        problems = {"missing": missing, "different": different, "additional": sorted(additional)}
         if any(problems.values()):
             parts = [f"{word}: {_some(paths)}" for word, paths in problems.items() if paths]
             raise IntegrityError(
-                f"the folder is not what was recorded; {'; '.join(parts)}", where=root, context=dict(problems)
+                f"the folder is not what was recorded; {'; '.join(parts)}",
+                where=root,
+                hint="A download to it repairs it; a checkout also deletes what is additional.",
+                context=dict(problems),
             )
 
     def damages(self, manifest: Manifest, *, done: Callable[[int], None] = lambda _: None) -> Iterator[IntegrityError]:
@@ -197,6 +201,20 @@ class ArtifactReading:
                 with open_entry(entry, self.blobs, self.app.storage_for) as stream:
                     pairs.append((entry.path, interchange_file_digest(stream)))
         return interchange_digest(pairs)
+
+
+def _holds(file: str, entry: Entry) -> bool:
+    """True when a file on disk has an entry's content, as far as that was recorded."""
+    algorithm = entry.digest.partition(":")[0]
+    try:
+        found = os.stat(file)
+        if not stat.S_ISREG(found.st_mode) or (entry.size >= 0 and found.st_size != entry.size):
+            return False
+        return algorithm not in ALGORITHMS or hash_file(file, algorithm) == entry.digest
+    except FileNotFoundError:  # a link that leads nowhere
+        return False
+    except OSError as error:
+        raise StorageError(f"it cannot be read: {error.strerror}", where=file) from error
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ def make_artifact(
     if isinstance(given, Artifact):
         return given
     if isinstance(given, (str, os.PathLike)) and not serializer:
-        return _from_path(os.fspath(given), name, type or "unspecified", run_id)
+        return _from_path(os.fspath(given), name, type or "unspecified", run_id, app)
     if not name:
         raise UsageError(
             "an object needs a name to be stored under",
@@ -51,7 +51,7 @@ def make_artifact(
     return artifact
 
 
-def _from_path(path: str, name: str, type: str, run_id: str) -> Artifact:
+def _from_path(path: str, name: str, type: str, run_id: str, app: App | None) -> Artifact:
     from windlass.artifacts.artifact import Artifact
 
     is_uri = re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*://", path) is not None
@@ -63,6 +63,7 @@ def _from_path(path: str, name: str, type: str, run_id: str) -> Artifact:
         )
     base = os.path.basename(path.rstrip("/")) or os.path.basename(os.path.abspath(path)) or "artifact"
     artifact = Artifact(name or f"run-{run_id}-{re.sub(r'[^A-Za-z0-9_.-]', '_', base)}", type=type)
+    artifact.app = app
     if is_uri:
         artifact.add_reference(path)
     elif os.path.isdir(path):
@@ -77,13 +78,14 @@ def code_artifact(
 ) -> Artifact | None:
     """The source code below `root` as an artifact, or None when there is none."""
     from windlass.artifacts.artifact import Artifact
-    from windlass.launch.ignore import code_files
+    from windlass.launch.ignore import LeftOut, code_files
 
     artifact = Artifact.internal(name, "code")
-    found = False
-    for file in code_files(Path(root)):
+    found, left_out = False, LeftOut()
+    for file in code_files(Path(root), left_out=left_out):
         path = os.path.join(root, file.path)
         if (include(path) if include else path.endswith(".py")) and not (exclude and exclude(path)):
             artifact.add_file(str(file.source), name=file.path)
             found = True
+    left_out.say(root)
     return artifact if found else None

@@ -23,6 +23,7 @@ from windlass.sdk.values import to_json
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
+    from windlass.plugins.app import App
     from windlass.sdk.sender import Sender
     from windlass.sdk.session import Session
 
@@ -77,6 +78,11 @@ class Run(RunIdentity):
     def step(self) -> int:
         """Step that the next `log` writes to."""
         return self._step
+
+    @property
+    def app(self) -> App | None:
+        """Plugins with the configs that this run sees; None when nothing is recorded."""
+        return self._session.app if self._session else None
 
     @property
     def disabled(self) -> bool:
@@ -176,7 +182,6 @@ class Run(RunIdentity):
         """
         from windlass.sdk.outputs import make_artifact
 
-        app = self._session.app if self._session else None
         artifact = make_artifact(
             artifact_or_path,
             name=name,
@@ -184,7 +189,7 @@ class Run(RunIdentity):
             serializer=serializer,
             parameters=parameters,
             run_id=self.id,
-            app=app,
+            app=self.app,
         )
         if not self._usable("log_artifact") or self._session is None:
             return artifact
@@ -217,12 +222,14 @@ class Run(RunIdentity):
         engine = self._session.engine
         if isinstance(artifact_or_name, str):
             found = engine.get(artifact_or_name, type=type, entity=self.entity, project=self.project)
-        elif getattr(artifact_or_name, "id", ""):
-            found = artifact_or_name
         else:
-            found = engine.log(
-                artifact_or_name, entity=self.entity, project=self.project, aliases=tuple(aliases), attempt=None
-            )
+            found = artifact_or_name
+            if type and found.type != type:
+                raise UsageError(
+                    f"'{found.name}' has the type '{found.type}', not '{type}'", where="use_artifact()", hint="Check it."
+                )
+            if not found.logged:
+                found = engine.log(found, entity=self.entity, project=self.project, aliases=tuple(aliases))
         engine.use(found, self.id, self._attempt)
         return found
 
