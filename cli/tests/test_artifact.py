@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,42 @@ def test_incremental(windlass: Call) -> None:
         "removed": [],
         "changed": [],
     }
+
+
+def test_links_in_a_directory(windlass: Call) -> None:
+    Path("data/link").symlink_to("a.txt")
+    code, out, err = windlass("put", "data", "-n", "demo/data")
+    assert (code, out) == (2, "")
+    assert "data/link: it is a symbolic link to a.txt" in err
+    assert "--symlinks follow" in err
+    assert parsed(windlass("put", "data", "-n", "demo/data", "--symlinks", "skip", "--json"))["entries"] == 2
+    assert parsed(windlass("put", "data", "-n", "demo/data", "--symlinks", "follow", "--json"))["entries"] == 3
+    Path("here").symlink_to("data")  # who names a link means what it leads to
+    assert parsed(windlass("put", "here", "-n", "demo/data", "--exclude", "link", "--json"))["version"] == "v0"
+    Path("data/link").unlink()
+    os.mkfifo("data/pipe")
+    assert "data/pipe: it is a FIFO" in windlass("put", "data", "-n", "demo/data")[2]
+
+
+def test_what_cannot_be_put_or_got(windlass: Call) -> None:
+    code, _, err = windlass("put", "data", "-n", "demo/data", "--include", "*.nope")
+    assert (code, "nothing in the directory 'data' is taken" in err) == (2, True)
+    windlass("put", "data/a.txt", "-n", "demo/data")
+    code, _, err = windlass("get", "demo/data", "--root", "data/a.txt")
+    assert (code, "there is a file of that name" in err, "Give another folder" in err) == (2, True, True)
+    code, _, err = windlass("get", "demo/data", "--root", "out", "--path-prefix", "none")
+    assert (code, "nothing at or below 'none'" in err) == (1, True)
+    assert not Path("out").exists()
+
+
+def test_metadata_as_people_give_it(windlass: Call) -> None:
+    Path("facts.json").write_text('{"loss": NaN}')
+    for index, given in enumerate(('{"loss": NaN}', "facts.json", "{loss: .nan}")):
+        made = parsed(windlass("put", "data", "-n", f"demo/data{index}", "--metadata", given, "--json"))
+        assert made["metadata"] == {"loss": None}
+    for given, said in (("[1]", "expected a mapping"), ('{"a": ', "--metadata:1"), ('{"a": Infinity}', "$.metadata.a")):
+        code, _, err = windlass("put", "data", "-n", "demo/data", "--metadata", given)
+        assert (code, said in err) == (2, True)
 
 
 def test_references(windlass: Call, tmp_path: Path) -> None:

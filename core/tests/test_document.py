@@ -43,7 +43,7 @@ def test_what_people_write(text: str, data: object) -> None:
 
 
 def test_the_nan_of_json_is_a_number() -> None:
-    for text, source in (('{"a": NaN}', ""), (' [NaN]', "--metadata"), ('{"a": NaN}', "f.json")):
+    for text, source in (('{"a": NaN}', ""), (" [NaN]", "--metadata"), ('{"a": NaN}', "f.json")):
         data = loads(text, source).data
         assert math.isnan(data["a"] if isinstance(data, dict) else data[0])
     assert loads("a: NaN").data == {"a": "NaN"}  # YAML writes .nan

@@ -336,9 +336,7 @@ def test_download_repairs_and_checkout_deletes(
     logged.verify(root)
 
 
-def test_checkout_clears_what_is_in_the_way(
-    logged: Artifact, tree: Path, tmp_path: Path, snapshot: Snapshot
-) -> None:
+def test_checkout_clears_what_is_in_the_way(logged: Artifact, tree: Path, tmp_path: Path, snapshot: Snapshot) -> None:
     root, outside = tmp_path / "out", tmp_path / "outside"
     (root / "twin" / "x").mkdir(parents=True)  # a folder where a file belongs
     (root / "twin" / "x" / "y").touch()

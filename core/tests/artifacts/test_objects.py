@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import pickle
 import wave
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from attrs import evolve
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
+from windlass.artifacts.manifest import write_manifest
 from windlass.artifacts.media import Audio, Graph, Html, Image, Object3D, Plotly, Video
 from windlass.artifacts.table import Table
 from windlass.errors import (
@@ -22,6 +25,9 @@ from windlass.errors import (
     SerializationError,
     UsageError,
 )
+from windlass.trust.keys import generate_key
+from windlass.trust.signing import sign
+from windlass.trust.statement import Subject
 
 
 def there_and_back(engine: ArtifactEngine, obj: Any, **kwargs: Any) -> Any:
@@ -77,6 +83,29 @@ def test_another_manifest_under_the_digest(engine: ArtifactEngine) -> None:
     evil = engine.get("objects").info
     with pytest.raises(IntegrityError, match="not that of the artifact"):
         engine.wrap(evolve(good, manifest=evil.manifest)).get("thing")
+
+
+def test_another_record_of_signed_bytes(engine: ArtifactEngine, tmp_path: Path) -> None:
+    """Whoever can write to the store, but has no key, cannot have signed bytes read by another serializer."""
+    key = generate_key(tmp_path / "key.pem")
+    home = engine.settings.home
+    home.mkdir(exist_ok=True)
+    (home / "trust.yaml").write_text(
+        "require-signature: true\ntrusted-keys:\n"
+        f"  - {{name: ann, public-key: {tmp_path}/key.pem.pub, entities: [team]}}\n"
+    )
+    made = Artifact("objects", "t")
+    with made.new_file("notes.pkl", "xb") as file:  # somebody's bytes, kept as a file
+        file.write(pickle.dumps([1]))
+    good = engine.log(made).info
+    record = {"kind": "python", "name": "notes", "serializer": "pickle"}
+    entries = [msgspec.structs.replace(entry, extra={"object": record}) for entry in engine.wrap(good).entries()]
+    forged = evolve(good, manifest=write_manifest(entries, engine.blobs.put))
+    signature = sign(Subject.of(good), key)
+    with pytest.raises(IntegrityError, match="manifest is"):
+        engine.wrap(evolve(forged, signatures=(signature,))).get("notes")
+    with pytest.raises(UsageError, match="is a file"):
+        engine.wrap(evolve(good, signatures=(signature,))).get("notes.pkl")
 
 
 def test_other_versions_warn(engine: ArtifactEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +201,19 @@ def test_data_frames(engine: ArtifactEngine, kind: str) -> None:
     assert type(again) is type(frame)
     assert again.equals(frame)
     assert found.get_column("n") == [1, 2, 3]
+
+
+def test_frames_that_parquet_cannot_hold(engine: ArtifactEngine) -> None:
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    mixed = pd.DataFrame({"x": [1, "a", None]})
+    found = there_and_back(engine, Table(dataframe=mixed))
+    assert found.data == [[1], ["a"], [None]]
+    assert list(found.get_dataframe()["x"]) == [1, "a", None]
+    twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    assert there_and_back(engine, Table(dataframe=twice)).get_dataframe().equals(twice)
+    with pytest.raises(UsageError, match="an index"):
+        there_and_back(engine, Table(dataframe=mixed.set_index(pd.Index(["p", "q", "r"]))))
 
 
 def test_table_rules() -> None:

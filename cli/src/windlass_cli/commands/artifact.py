@@ -80,7 +80,12 @@ def put(
     if is_uri:
         made.add_reference(path, checksum=not no_checksum, max_objects=max_objects or MAX_OBJECTS)
     elif os.path.isdir(path):
-        made.add_dir(path, symlinks=symlinks, include=include, exclude=exclude)
+        if not made.add_dir(path, symlinks=symlinks, include=include, exclude=exclude):
+            raise UsageError(
+                f"nothing in the directory '{path}' is taken",
+                where="artifact put",
+                hint="It is empty, or --include, --exclude and .windlassignore leave nothing.",
+            )
     else:
         made.add_file(path)
     with Progress("stored", made.size) as progress:
@@ -92,7 +97,10 @@ def put(
     if as_json:
         print_json(shapes.artifact(stored.info))
     else:
-        click.echo(f"{stored.info.path}  {size(stored.info.size)} in {stored.info.entries} files  {stored.info.digest}")
+        files = "file" if stored.info.entries == 1 else "files"
+        click.echo(
+            f"{stored.info.path}  {size(stored.info.size)} in {stored.info.entries} {files}  {stored.info.digest}"
+        )
 
 
 def _seconds(text: str) -> float | None:

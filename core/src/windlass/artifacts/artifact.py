@@ -142,7 +142,15 @@ class Artifact(ArtifactBuilding):
     # -- labels and life
 
     def save(self) -> Self:
-        """Store changed description, metadata, tags and life time of a logged artifact."""
+        """Store changed description, metadata, tags and life time of a logged artifact.
+
+        One that is not logged yet is logged by the active run, or by a run that is made for it.
+        """
+        if not self.logged:
+            from windlass.sdk.globals import log_alone
+
+            log_alone(self)
+            return self
         return self._update(
             VersionUpdate(
                 description=self.description or "",

@@ -11,7 +11,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from windlass.artifacts.cache import Cache
@@ -25,6 +25,7 @@ from windlass.blobs import BlobStore
 from windlass.errors import (
     IntegrityError,
     NoSpaceError,
+    ObjectChangedError,
     ObjectNotFoundError,
     StorageError,
     UsageError,
@@ -37,6 +38,7 @@ LINKS = ("auto", "hard", "copy")
 LINK_MIN = 128 << 10
 """Smaller files are copied: sharing them saves nothing."""
 
+_OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
 _BLOCK = 1 << 20
 _BATCH = 64
 
@@ -225,7 +227,7 @@ class Downloader:
             return False
         try:
             source = self.cached(entry, lease=False)
-        except NoSpaceError:  # the cache may be on another disk than the target
+        except (NoSpaceError, OSError):  # the cache may be on another disk than the target, or not writable
             return False
         try:
             if self._reflinks and clone(source, place):
@@ -302,7 +304,16 @@ def prove(entry: Entry, size: int, data: bytes) -> None:
 def _prove(entry: Entry, size: int, found: str) -> None:
     where = entry.ref or entry.path
     if entry.size >= 0 and size != entry.size:
-        raise IntegrityError(f"'{entry.path}' has {size} bytes, expected {entry.size}", where=where)
+        kind = ObjectChangedError if entry.ref else IntegrityError
+        hint = _OVERWRITTEN if entry.ref else ""
+        raise kind(f"'{entry.path}' has {size} bytes, expected {entry.size}", where=where, hint=hint)
+    if found != entry.digest and entry.ref:
+        raise ObjectChangedError(
+            f"'{entry.path}' is not what was recorded: expected {entry.digest}, found {found}",
+            where=where,
+            hint=_OVERWRITTEN,
+            context={"path": entry.path, "expected": entry.digest, "found": found},
+        )
     if found != entry.digest:
         raise IntegrityError(
             f"'{entry.path}' is damaged: expected {entry.digest}, found {found}",
@@ -325,10 +336,8 @@ def _batched(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
 
 
 def _remove(path: str) -> None:
-    try:
+    with suppress(OSError):  # not there, or nothing can be removed there
         os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 _ADVICE = {
@@ -344,19 +353,21 @@ _ADVICE = {
 }
 
 
-def _translated(error: OSError, place: str) -> StorageError:
+def _translated(error: OSError, place: str, hint: str = "") -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpaceError("the disk is full", where=place, hint="Free some space: 'windlass artifact cache clean'.")
-    return StorageError(f"it cannot be written: {error.strerror}", where=place, hint=_ADVICE.get(error.errno or 0, ""))
+    return StorageError(
+        f"it cannot be written: {error.strerror}", where=place, hint=hint or _ADVICE.get(error.errno or 0, "")
+    )
 
 
 @contextmanager
-def naming(place: str) -> Iterator[None]:
+def naming(place: str, hint: str = "") -> Iterator[None]:
     """Turn what the system says about a place into an error that names it and says what to do."""
     try:
         yield
     except OSError as error:
-        raise _translated(error, place) from error
+        raise _translated(error, place, hint) from error
 
 
 def clone(source: str, place: str) -> bool:

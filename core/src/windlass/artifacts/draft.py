@@ -83,7 +83,9 @@ class Draft:
         """Take the files below a folder; returns how many."""
         root = os.path.abspath(local)
         if not os.path.isdir(root):
-            raise UsageError("there is no such folder", where=str(local), hint="Check the path; use add_file for a file.")
+            raise UsageError(
+                "there is no such folder", where=str(local), hint="Check the path; use add_file for a file."
+            )
         if policy not in POLICIES:
             raise UsageError(f"'{policy}' is not a policy", hint=f"Known: {', '.join(POLICIES)}.")
         prefix = ""

@@ -9,9 +9,9 @@ from itertools import accumulate
 from typing import Any, BinaryIO
 
 from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
-from windlass.artifacts.manifest import Entry, Part
+from windlass.artifacts.manifest import Entry
 from windlass.blobs import BlobStore
-from windlass.errors import IntegrityError
+from windlass.errors import IntegrityError, ObjectNotFoundError
 from windlass.storage import ObjectRef, Storage
 
 __all__ = ["EntryReader", "entry_ref", "open_entry"]
@@ -40,23 +40,35 @@ def open_entry(
     """
     if entry.ref:
         return storage_for(entry.ref).open(entry_ref(entry), start, length)
-    if not entry.parts:
-        return blobs.open(entry.digest, start, length)
-    if len(entry.parts) == 1:
-        blob, offset, size = entry.parts[0]
-        count = size - start if length < 0 else min(length, size - start)
-        return blobs.open(blob, offset + start, max(count, 0))
-    return io.BufferedReader(_Parts(entry.parts, blobs, start, length), 1 << 16)
+    try:
+        if not entry.parts:
+            return blobs.open(entry.digest, start, length)
+        if len(entry.parts) == 1:
+            blob, offset, size = entry.parts[0]
+            count = size - start if length < 0 else min(length, size - start)
+            return blobs.open(blob, offset + start, max(count, 0))
+    except ObjectNotFoundError as error:
+        raise _lost(entry, error) from error
+    return io.BufferedReader(_Parts(entry, blobs, start, length), 1 << 16)
+
+
+def _lost(entry: Entry, error: ObjectNotFoundError) -> IntegrityError:
+    return IntegrityError(
+        f"the bytes of '{entry.path}' are not in the blob store any more",
+        where=error.where,
+        hint="Store the same content again, which brings them back; 'windlass artifact verify' names all that is lost.",
+    )
 
 
 class _Parts(io.RawIOBase):
     """The parts of a large file, one behind the other."""
 
-    def __init__(self, parts: tuple[Part, ...], blobs: BlobStore, start: int, length: int) -> None:
-        total = sum(part[2] for part in parts)
+    def __init__(self, entry: Entry, blobs: BlobStore, start: int, length: int) -> None:
+        total = sum(part[2] for part in entry.parts)
         self._left = total - start if length < 0 else min(length, total - start)
         self._skip = start
-        self._parts = iter(parts)
+        self._entry = entry
+        self._parts = iter(entry.parts)
         self._blobs = blobs
         self._stream: BinaryIO | None = None
 
@@ -76,7 +88,10 @@ class _Parts(io.RawIOBase):
                 if self._skip >= size:
                     self._skip -= size
                     continue
-                self._stream = self._blobs.open(blob, offset + self._skip, size - self._skip)
+                try:
+                    self._stream = self._blobs.open(blob, offset + self._skip, size - self._skip)
+                except ObjectNotFoundError as error:
+                    raise _lost(self._entry, error) from error
                 self._skip = 0
             count: int = self._stream.readinto(view)  # type: ignore[attr-defined]
             if count:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.patterns import Patterns
 from windlass.artifacts.reader import open_entry
 from windlass.artifacts.statcache import StatCache
-from windlass.errors import IntegrityError, StorageError, UsageError
+from windlass.errors import ArtifactNotFoundError, IntegrityError, StorageError, UsageError
 from windlass.models.artifact import ArtifactVersion
 
 if TYPE_CHECKING:
@@ -76,7 +78,15 @@ class ArtifactReading:
             allow_missing: Go on when the target of a reference is gone.
             link: ``auto``, ``hard`` or ``copy``. Default ``WINDLASS_ARTIFACT_LINK``, else ``auto``.
             done: Told how many more bytes are under way.
+
+        Raises:
+            ArtifactNotFoundError: Nothing is at or below `prefix`.
         """
+        if prefix and next(entries.iterate(prefix), None) is None:
+            raise ArtifactNotFoundError(
+                f"the artifact has nothing at or below '{prefix}'",
+                hint=f"There is: {', '.join(entry.path for entry in islice(entries, _NAMED)) or 'nothing'} …",
+            )
         chosen: Iterable[Entry] = entries.iterate(prefix)
         if include or exclude:
             patterns = Patterns(include, exclude)
@@ -91,17 +101,19 @@ class ArtifactReading:
 
     def materialize(self, entry: Entry) -> str:
         """Path of a read-only file with the verified content, in the cache; it stays while this process lives."""
-        return self._downloader().cached(entry)
+        with naming(str(self.cache.folder), "Set WINDLASS_CACHE_DIR to a folder that you may write to."):
+            return self._downloader().cached(entry)
 
     def _downloader(self, link: str = "") -> Downloader:
         present = StatCache(Path(self.settings.cache_dir) / "stat", "download")
         return Downloader(self.blobs, self.app.storage_for, self.cache, present, link or self.link)
 
     def temporary(self) -> str:
-        """A folder for temporary files, on the disk that the cache is on."""
+        """A folder for temporary files, on the disk that the cache is on where that can be written."""
         folder = os.path.join(self.settings.cache_dir, "tmp")
-        os.makedirs(folder, exist_ok=True)
-        return folder
+        with contextlib.suppress(OSError):
+            os.makedirs(folder, exist_ok=True)
+        return folder if os.access(folder, os.W_OK) else tempfile.gettempdir()
 
     def copy(self, entry: Entry, handle: int) -> None:
         """Write the verified content of an entry to a file descriptor."""

@@ -197,6 +197,7 @@ class LeftOut:
         self.items: list[str] = []
 
     def __call__(self, path: str, why: str) -> None:
+        """Take note."""
         self.items.append(f"{path} ({why})")
 
     def say(self, root: str | Path) -> None:

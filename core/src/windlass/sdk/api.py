@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from windlass.errors import ArtifactNotFoundError, UsageError
-from windlass.models.artifact import ArtifactFilter, ArtifactVersion, Collection, EdgeKind
+from windlass.models.artifact import ArtifactFilter, ArtifactVersion, Collection
 from windlass.models.queue import Queue, QueueRef
 from windlass.models.run import Run as RunRecord
 from windlass.models.run import RunFilter, RunState, RunUpdate
@@ -234,11 +234,11 @@ class RecordedRun:
 
     def logged_artifacts(self) -> tuple[ArtifactVersion, ...]:
         """Versions it has logged."""
-        return self._artifacts(EdgeKind.OUTPUT)
+        return self._session.versions_of(self.record.id, "output")
 
     def used_artifacts(self) -> tuple[ArtifactVersion, ...]:
         """Versions it has used."""
-        return self._artifacts(EdgeKind.INPUT)
+        return self._session.versions_of(self.record.id, "input")
 
     def update(self, *, tags: Sequence[str] | None = None, notes: str | None = None, **summary: Any) -> RecordedRun:
         """Change labels and summary values."""
@@ -265,7 +265,3 @@ class RecordedRun:
             time.sleep(delay)
             delay = min(delay * 1.5, 1.0)
         return self
-
-    def _artifacts(self, kind: EdgeKind) -> tuple[ArtifactVersion, ...]:
-        edges = self._session.store.artifacts.edges(run_id=self.record.id, kind=kind)
-        return tuple(self._session.store.artifacts.get_by_id(edge.version) for edge in edges)

@@ -22,9 +22,9 @@ def make_artifact(
     *,
     name: str,
     type: str,
-    serializer: str,
     run_id: str,
     app: App | None,
+    serializer: str = "",
     parameters: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """An artifact ready to be logged from an artifact, a path, a URI or any object. Raises `UsageError`."""
