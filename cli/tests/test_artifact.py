@@ -193,6 +193,32 @@ def test_rm_restore_and_gc(windlass: Call) -> None:
     assert windlass("verify", "demo/data:v1")[0] == 0
 
 
+def test_labels(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data", "-a", "best")
+    Path("data/a.txt").write_text("changed")
+    windlass("put", "data", "-n", "demo/data")
+    moved = parsed(windlass("label", "demo/data:v1", "--alias", "best", "--tag", "checked", "-d", "newer", "--json"))
+    assert (moved["aliases"], moved["tags"], moved["description"]) == (["best", "latest"], ["checked"], "newer")
+    assert parsed(windlass("show", "demo/data:v0", "--json"))["aliases"] == []
+    code, out, _ = windlass("label", "demo/data:best", "--remove-tag", "checked", "--remove-alias", "best")
+    assert (code, out) == (0, "ann/demo/data:v1  aliases: latest  tags: -\n")
+    assert "nothing to change" in windlass("label", "demo/data")[2]
+    assert "version number" in windlass("label", "demo/data", "--alias", "v7")[2]
+
+
+def test_protected_aliases(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data", "-a", "production")
+    assert parsed(windlass("protect", "demo/data", "production", "gold", "--json")) == {
+        "path": "ann/demo/data",
+        "protected_aliases": ["production", "gold"],
+    }
+    code, _, err = windlass("rm", "demo/data:production", "--force")
+    assert (code, "protected" in err) == (1, True)
+    assert windlass("protect", "demo/data", "production", "--remove")[1] == "ann/demo/data  protected: gold\n"
+    assert windlass("rm", "demo/data:production", "--force")[0] == 0
+    assert windlass("protect", "demo/none", "x")[0] == 1
+
+
 def test_lineage(windlass: Call) -> None:
     import windlass as sdk
 

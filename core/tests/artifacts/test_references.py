@@ -61,6 +61,8 @@ def test_overwritten_and_missing(engine: ArtifactEngine, mount: Path, tmp_path: 
     (mount / "sub" / "x").write_text("short")
     with pytest.raises(ObjectChangedError, match="expected"):
         artifact.download(tmp_path / "two")
+    with pytest.raises(ObjectChangedError):
+        artifact.get_entry("sub/x").open().read()
     (mount / "sub" / "x").unlink()
     with pytest.raises(ObjectNotFoundError):
         artifact.download(tmp_path / "three")

@@ -19,7 +19,7 @@ from windlass.artifacts.digest import ALGORITHMS, digest_of, hash_file, hasher
 from windlass.artifacts.files import Source, reflink, signature
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
-from windlass.artifacts.reader import open_entry
+from windlass.artifacts.reader import OVERWRITTEN, open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.blobs import BlobStore
 from windlass.errors import (
@@ -38,7 +38,6 @@ LINKS = ("auto", "hard", "copy")
 LINK_MIN = 128 << 10
 """Smaller files are copied: sharing them saves nothing."""
 
-_OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
 _BLOCK = 1 << 20
 _BATCH = 64
 
@@ -305,13 +304,13 @@ def _prove(entry: Entry, size: int, found: str) -> None:
     where = entry.ref or entry.path
     if entry.size >= 0 and size != entry.size:
         kind = ObjectChangedError if entry.ref else IntegrityError
-        hint = _OVERWRITTEN if entry.ref else ""
+        hint = OVERWRITTEN if entry.ref else ""
         raise kind(f"'{entry.path}' has {size} bytes, expected {entry.size}", where=where, hint=hint)
     if found != entry.digest and entry.ref:
         raise ObjectChangedError(
             f"'{entry.path}' is not what was recorded: expected {entry.digest}, found {found}",
             where=where,
-            hint=_OVERWRITTEN,
+            hint=OVERWRITTEN,
             context={"path": entry.path, "expected": entry.digest, "found": found},
         )
     if found != entry.digest:

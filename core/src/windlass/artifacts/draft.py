@@ -147,7 +147,7 @@ class Draft:
         before = self.items.get(item.path)
         if before is not None and not overwrite and not _same(before, item):
             raise UsageError(
-                f"the artifact has '{item.path}' already, with other content",
+                f"the artifact has '{item.path}' already, with another content or address",
                 where=_origin(item),
                 hint=f"The first came from {_origin(before)}. Pass overwrite=True to replace it, or another name.",
             )

@@ -176,8 +176,10 @@ class ArtifactFacts:
 
     @ttl.setter
     def ttl(self, value: timedelta | None) -> None:
-        if value is not None and value <= timedelta(0):
-            raise UsageError(f"a life time must be positive, not {value}")
+        if value is not None and (not isinstance(value, timedelta) or value <= timedelta(0)):
+            raise UsageError(
+                f"a life time must be a positive timedelta, not {value!r}", hint="artifact.ttl = timedelta(days=30)"
+            )
         self.ttl_seconds = None if value is None else value.total_seconds()
 
     @property

@@ -11,11 +11,13 @@ from typing import Any, BinaryIO
 from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
 from windlass.artifacts.manifest import Entry
 from windlass.blobs import BlobStore
-from windlass.errors import IntegrityError, ObjectNotFoundError
+from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError
 from windlass.storage import ObjectRef, Storage
 
 __all__ = ["EntryReader", "entry_ref", "open_entry"]
 
+OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
+"""What to do about a reference whose bytes are others."""
 _BLOCK = 1 << 20
 
 
@@ -154,7 +156,7 @@ class EntryReader(io.RawIOBase):
         """Fetch what is asked for, at most to the end of a piece.
 
         Raises:
-            IntegrityError: The bytes are not those that were recorded.
+            IntegrityError, ObjectChangedError: The bytes (of a reference) are not those that were recorded.
         """
         view = memoryview(buffer)
         wanted = min(len(view), self.entry.size - self._position)
@@ -210,13 +212,15 @@ class EntryReader(io.RawIOBase):
         if found and found != self.entry.digest:
             raise self._damaged(f"expected {self.entry.digest}, found {found}", 0)
 
-    def _damaged(self, what: str, start: int) -> IntegrityError:
+    def _damaged(self, what: str, start: int) -> StorageError:
         place = f" from byte {start}" if start else ""
-        return IntegrityError(
-            f"'{self.entry.path}' is damaged{place}: {what}",
-            where=self.entry.ref or self.entry.path,
-            context={"path": self.entry.path, "expected": self.entry.digest},
-        )
+        path, where = self.entry.path, self.entry.ref or self.entry.path
+        context = {"path": path, "expected": self.entry.digest}
+        if self.entry.ref:
+            return ObjectChangedError(
+                f"'{path}' is not what was recorded{place}: {what}", where=where, hint=OVERWRITTEN, context=context
+            )
+        return IntegrityError(f"'{path}' is damaged{place}: {what}", where=where, context=context)
 
 
 def buffered(reader: EntryReader) -> BinaryIO:
