@@ -181,6 +181,8 @@ def test_rm_restore_and_gc(windlass: Call) -> None:
         "",
         "Deleted ann/demo/data:v0.\nDeleted ann/demo/data:v1.\n",
     )
+    code, _, err = windlass("get", "demo/data")
+    assert (code, "windlass artifact restore ann/demo/data:v1" in err) == (1, True)
     assert [item["version"] for item in parsed(windlass("ls", "demo", "--deleted", "--json"))] == ["v1", "v0"]
     assert windlass("restore", "demo/data:v1")[1] == "Restored ann/demo/data:v1.\n"
     code, _, err = windlass("restore", "demo/data:v7")

@@ -370,6 +370,26 @@ def test_verify_sees_through_links_and_never_hangs(logged: Artifact, tree: Path,
         logged.verify(tmp_path / "none")
 
 
+def test_what_a_killed_download_leaves(logged: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "out"
+    logged.download(root)
+    left = root / "sub" / f".windlass-{'0' * 12}"
+    left.write_text("half")
+    logged.verify(root)  # it may be the work of another process
+    logged.checkout(root)
+    assert left.exists()
+    (root / "sub" / "000.bin").unlink()
+    logged.download(root)
+    assert left.exists()
+    (root / "sub" / "000.bin").unlink()
+    monkeypatch.setattr("windlass.artifacts.files._ABANDONED", -1.0)
+    logged.download(root)
+    assert not left.exists()
+    left.write_text("half")
+    logged.checkout(root)
+    assert not left.exists()
+
+
 def test_what_is_in_the_way_of_a_download(logged: Artifact, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="there is a file of that name") as caught:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import BinaryIO
 
 from windlass.artifacts.cache import Cache
 from windlass.artifacts.digest import ALGORITHMS, digest_of, hash_file, hasher
-from windlass.artifacts.files import Source, reflink, signature
+from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
 from windlass.artifacts.reader import OVERWRITTEN, open_entry
@@ -145,6 +144,7 @@ class Downloader:
         self._present = present
         self._link_from = {"auto": LINK_MIN, "hard": 0, "copy": sys.maxsize}[link]
         self._threads = threads
+        self._swept: set[str] = set()
         self._reflinks = True  # until the file system says that it has none
 
     def run(
@@ -196,10 +196,15 @@ class Downloader:
     def one(self, entry: Entry, place: str) -> None:
         """Write one entry to a path, whole or not at all."""
         linked = entry.size >= self._link_from
-        if linked and self._link(entry, place):
-            return
-        temporary = f"{place[: place.rfind('/')]}/.windlass-{secrets.token_hex(6)}"
+        with naming(place):
+            if linked and self._link(entry, place):
+                return
+        folder = place[: place.rfind("/")]
+        temporary = temporary_in(folder)
         try:
+            if folder not in self._swept:
+                self._swept.add(folder)
+                sweep(folder)
             if not (linked and self._link(entry, temporary)):
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
                 try:
@@ -373,10 +378,11 @@ def clone(source: str, place: str) -> bool:
     """Make `place` share the blocks of `source`; False when the file system cannot, and nothing is left."""
     with open(source, "rb") as file:
         handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        done = False
         try:
             done = reflink(file.fileno(), handle)
         finally:
             os.close(handle)
-    if not done:
-        _remove(place)
+            if not done:
+                _remove(place)
     return done

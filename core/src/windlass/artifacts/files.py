@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import re
+import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from windlass.errors import ConflictError, StorageError, UsageError, WindlassError
 
-__all__ = ["SYMLINKS", "Signature", "Source", "below", "signature", "special", "walk"]
+__all__ = [
+    "SYMLINKS",
+    "Signature",
+    "Source",
+    "below",
+    "is_abandoned",
+    "is_temporary",
+    "signature",
+    "special",
+    "sweep",
+    "temporary_in",
+    "walk",
+]
 
 Signature = tuple[int, int, int, int, int]
 """Device, inode, size, mtime_ns, ctime_ns: when none of them changed, the content has not."""
@@ -20,6 +36,9 @@ Signature = tuple[int, int, int, int, int]
 SYMLINKS = ("error", "follow", "skip")
 """What becomes of symbolic links in a folder: they are refused, taken as what they lead to, or left out."""
 
+_TEMPORARY = ".windlass-"
+_IS_TEMPORARY = re.compile(r"\.windlass-[0-9a-f]{12}")
+_ABANDONED = 3600.0
 _FICLONE = 0x40049409
 _LINK_HINT = "Take what links lead to with symlinks='follow' (--symlinks follow), or leave them out with 'skip'."
 
@@ -113,6 +132,32 @@ def below(root: str) -> Iterator[str]:
         above = "" if folder == root else f"{os.path.relpath(folder, root)}/"
         for name in (*names, *(name for name in folders if os.path.islink(f"{folder}/{name}"))):
             yield above + name
+
+
+def temporary_in(folder: str) -> str:
+    """A new path in a folder for content that is not whole yet."""
+    return f"{folder}/{_TEMPORARY}{secrets.token_hex(6)}"
+
+
+def is_temporary(path: str) -> bool:
+    """True for a path that `temporary_in` gave: a download that is under way, or was killed."""
+    return _IS_TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def is_abandoned(path: str) -> bool:
+    """True for a temporary file that nothing has touched for an hour."""
+    try:
+        return is_temporary(path) and abs(time.time() - os.lstat(path).st_ctime) > _ABANDONED
+    except FileNotFoundError:
+        return False
+
+
+def sweep(folder: str) -> None:
+    """Remove what killed downloads have left in a folder."""
+    with os.scandir(folder) as scan:
+        for path in [entry.path for entry in scan if is_abandoned(entry.path)]:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def special(mode: int) -> str:

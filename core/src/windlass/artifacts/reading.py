@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from windlass.artifacts.cache import Cache, parse_size
 from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
 from windlass.artifacts.download import Downloader, Target, copy_verified, naming, prove, prove_stream
-from windlass.artifacts.files import below
+from windlass.artifacts.files import below, is_abandoned, is_temporary
 from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.patterns import Patterns
 from windlass.artifacts.reader import open_entry
@@ -132,7 +132,7 @@ class ArtifactReading:
         keep = {entry.path for entry in manifest}
         deleted = []
         for path in below(root):
-            if path not in keep:
+            if path not in keep and (not is_temporary(path) or is_abandoned(f"{root}/{path}")):
                 with naming(f"{root}/{path}"):
                     os.unlink(f"{root}/{path}")
                 deleted.append(path)
@@ -160,7 +160,8 @@ class ArtifactReading:
             additional.remove(entry.path)
             if not _holds(f"{root}/{entry.path}", entry):
                 different.append(entry.path)
-        problems = {"missing": missing, "different": different, "additional": sorted(additional)}
+        others = sorted(path for path in additional if not is_temporary(path))
+        problems = {"missing": missing, "different": different, "additional": others}
         if any(problems.values()):
             parts = [f"{word}: {_some(paths)}" for word, paths in problems.items() if paths]
             raise IntegrityError(
