@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +89,42 @@ def test_incremental(windlass: Call) -> None:
     }
 
 
+def test_links_in_a_directory(windlass: Call) -> None:
+    Path("data/link").symlink_to("a.txt")
+    code, out, err = windlass("put", "data", "-n", "demo/data")
+    assert (code, out) == (2, "")
+    assert "data/link: it is a symbolic link to a.txt" in err
+    assert "--symlinks follow" in err
+    assert parsed(windlass("put", "data", "-n", "demo/data", "--symlinks", "skip", "--json"))["entries"] == 2
+    assert parsed(windlass("put", "data", "-n", "demo/data", "--symlinks", "follow", "--json"))["entries"] == 3
+    Path("here").symlink_to("data")  # who names a link means what it leads to
+    assert parsed(windlass("put", "here", "-n", "demo/data", "--exclude", "link", "--json"))["version"] == "v0"
+    Path("data/link").unlink()
+    os.mkfifo("data/pipe")
+    assert "data/pipe: it is a FIFO" in windlass("put", "data", "-n", "demo/data")[2]
+
+
+def test_what_cannot_be_put_or_got(windlass: Call) -> None:
+    code, _, err = windlass("put", "data", "-n", "demo/data", "--include", "*.nope")
+    assert (code, "nothing in the directory 'data' is taken" in err) == (2, True)
+    windlass("put", "data/a.txt", "-n", "demo/data")
+    code, _, err = windlass("get", "demo/data", "--root", "data/a.txt")
+    assert (code, "there is a file of that name" in err, "Give another folder" in err) == (2, True, True)
+    code, _, err = windlass("get", "demo/data", "--root", "out", "--path-prefix", "none")
+    assert (code, "nothing at or below 'none'" in err) == (1, True)
+    assert not Path("out").exists()
+
+
+def test_metadata_as_people_give_it(windlass: Call) -> None:
+    Path("facts.json").write_text('{"loss": NaN}')
+    for index, given in enumerate(('{"loss": NaN}', "facts.json", "{loss: .nan}")):
+        made = parsed(windlass("put", "data", "-n", f"demo/data{index}", "--metadata", given, "--json"))
+        assert made["metadata"] == {"loss": None}
+    for given, said in (("[1]", "expected a mapping"), ('{"a": ', "--metadata:1"), ('{"a": Infinity}', "$.metadata.a")):
+        code, _, err = windlass("put", "data", "-n", "demo/data", "--metadata", given)
+        assert (code, said in err) == (2, True)
+
+
 def test_references(windlass: Call, tmp_path: Path) -> None:
     folder = (tmp_path / "work" / "data").as_uri()
     made = parsed(windlass("put", folder, "-n", "demo/refs", "--json"))
@@ -144,6 +181,8 @@ def test_rm_restore_and_gc(windlass: Call) -> None:
         "",
         "Deleted ann/demo/data:v0.\nDeleted ann/demo/data:v1.\n",
     )
+    code, _, err = windlass("get", "demo/data")
+    assert (code, "windlass artifact restore ann/demo/data:v1" in err) == (1, True)
     assert [item["version"] for item in parsed(windlass("ls", "demo", "--deleted", "--json"))] == ["v1", "v0"]
     assert windlass("restore", "demo/data:v1")[1] == "Restored ann/demo/data:v1.\n"
     code, _, err = windlass("restore", "demo/data:v7")
@@ -154,6 +193,32 @@ def test_rm_restore_and_gc(windlass: Call) -> None:
     assert windlass("gc", "--undelete", "0", "--grace", "-1")[0] == 0
     assert windlass("restore", "demo/data:v0")[0] != 0
     assert windlass("verify", "demo/data:v1")[0] == 0
+
+
+def test_labels(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data", "-a", "best")
+    Path("data/a.txt").write_text("changed")
+    windlass("put", "data", "-n", "demo/data")
+    moved = parsed(windlass("label", "demo/data:v1", "--alias", "best", "--tag", "checked", "-d", "newer", "--json"))
+    assert (moved["aliases"], moved["tags"], moved["description"]) == (["best", "latest"], ["checked"], "newer")
+    assert parsed(windlass("show", "demo/data:v0", "--json"))["aliases"] == []
+    code, out, _ = windlass("label", "demo/data:best", "--remove-tag", "checked", "--remove-alias", "best")
+    assert (code, out) == (0, "ann/demo/data:v1  aliases: latest  tags: -\n")
+    assert "nothing to change" in windlass("label", "demo/data")[2]
+    assert "version number" in windlass("label", "demo/data", "--alias", "v7")[2]
+
+
+def test_protected_aliases(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data", "-a", "production")
+    assert parsed(windlass("protect", "demo/data", "production", "gold", "--json")) == {
+        "path": "ann/demo/data",
+        "protected_aliases": ["production", "gold"],
+    }
+    code, _, err = windlass("rm", "demo/data:production", "--force")
+    assert (code, "protected" in err) == (1, True)
+    assert windlass("protect", "demo/data", "production", "--remove")[1] == "ann/demo/data  protected: gold\n"
+    assert windlass("rm", "demo/data:production", "--force")[0] == 0
+    assert windlass("protect", "demo/none", "x")[0] == 1
 
 
 def test_lineage(windlass: Call) -> None:

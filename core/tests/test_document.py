@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,19 @@ from windlass.errors import ConfigError
         ("a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
         ("\ufeffa: 1", {"a": 1}),
         ("a: ~\nb:", {"a": None, "b": None}),
+        ('{"a": "\\ud83d\\ude00", "b": Infinity}', {"a": "😀", "b": float("inf")}),
+        ("{a: 1e-3, b: [yes]}", {"a": 0.001, "b": [True]}),
     ],
 )
 def test_what_people_write(text: str, data: object) -> None:
     assert loads(text).data == data
+
+
+def test_the_nan_of_json_is_a_number() -> None:
+    for text, source in (('{"a": NaN}', ""), (" [NaN]", "--metadata"), ('{"a": NaN}', "f.json")):
+        data = loads(text, source).data
+        assert math.isnan(data["a"] if isinstance(data, dict) else data[0])
+    assert loads("a: NaN").data == {"a": "NaN"}  # YAML writes .nan
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "show": (f"{_C}.artifact:show", "Show a version and its entries."),
         "diff": (f"{_C}.artifact_check:diff", "Compare two versions."),
         "verify": (f"{_C}.artifact_check:verify", "Read every byte of a version and check it."),
+        "label": (f"{_C}.artifact_labels:label", "Change aliases, tags and description of a version."),
+        "protect": (f"{_C}.artifact_labels:protect", "Protect aliases from being moved, their versions from deletion."),
         "rm": (f"{_C}.artifact_care:rm", "Delete versions."),
         "restore": (f"{_C}.artifact_care:restore", "Undo the deletion of a version."),
         "lineage": (f"{_C}.artifact_check:lineage", "Show what a version was made from, and what from it."),

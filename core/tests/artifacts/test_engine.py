@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.statcache import StatCache
-from windlass.errors import ArtifactNotFoundError, ConflictError, IntegrityError, UsageError
+from windlass.errors import ArtifactNotFoundError, ConflictError, IntegrityError, StorageError, UsageError
 
 Snapshot = Callable[[Path | str], dict[str, bytes]]
 
@@ -170,20 +172,65 @@ def test_include_exclude_and_ignore_file(tmp_path: Path) -> None:
     assert paths(name="top", include=["a.py"]) == {"top/a.py"}
 
 
-def test_symlinks(tmp_path: Path, engine: ArtifactEngine) -> None:
+def test_symlinks(tmp_path: Path) -> None:
     root = tmp_path / "r"
     (root / "d").mkdir(parents=True)
     (root / "d" / "f").write_text("1")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "g").write_text("2")
     (root / "link").symlink_to("d/f")
-    (root / "loop").symlink_to(".")
-    artifact = Artifact("a", "t")
-    artifact.add_dir(root)
-    assert set(artifact.draft.items) == {"d/f", "link"}
-    with pytest.raises(UsageError, match="symbolic link"):
-        Artifact("a", "t").add_dir(root, follow_symlinks=False)
-    (root / "dangling").symlink_to("nowhere")
-    with pytest.raises(UsageError, match="leads nowhere"):
+    (root / "out").symlink_to("../outside")
+
+    def paths(**options: Any) -> set[str]:
+        artifact = Artifact("a", "t")
+        artifact.add_dir(root, **options)
+        return set(artifact.draft.items)
+
+    with pytest.raises(UsageError, match="it is a symbolic link to") as caught:
+        paths()
+    assert "symlinks='follow'" in str(caught.value)
+    assert paths(symlinks="skip") == {"d/f"}
+    assert paths(symlinks="follow") == {"d/f", "link", "out/g"}
+    assert paths(exclude=["link", "out"]) == {"d/f"}
+    (tmp_path / "top").symlink_to("r")  # who names a link means what it leads to
+    assert Artifact("a", "t").add_dir(tmp_path / "top", exclude=["link", "out"]) == 1
+    assert Artifact("a", "t").add_file(root / "link") == "link"
+    with pytest.raises(UsageError, match="no rule for symbolic links"):
+        paths(symlinks="maybe")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("nowhere", "leads nowhere: nowhere"), ("link", "leads nowhere|Too many"), ("..", "back to a")]
+)
+def test_links_that_cannot_be_followed(tmp_path: Path, target: str, said: str) -> None:
+    root = tmp_path / "r" / "d"
+    root.mkdir(parents=True)
+    (root / "link").symlink_to(target)
+    with pytest.raises(UsageError, match=said) as caught:
+        Artifact("a", "t").add_dir(tmp_path / "r", symlinks="follow")
+    assert caught.value.where == str(root / "link")
+    assert Artifact("a", "t").add_dir(tmp_path / "r", symlinks="skip") == 0
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "r"
+    root.mkdir()
+    monkeypatch.chdir(root)  # paths of sockets are short
+    os.mkfifo("pipe")
+    with pytest.raises(UsageError, match="it is a FIFO"):
         Artifact("a", "t").add_dir(root)
+    with pytest.raises(UsageError, match="a FIFO"):
+        Artifact("a", "t").add_file(root / "pipe")
+    Path("pipe").unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("here")
+        with pytest.raises(UsageError, match="it is a socket"):
+            Artifact("a", "t").add_dir(root)
+        assert Artifact("a", "t").add_dir(root, exclude=["here"]) == 0
+    Path("here").unlink()
+    Path("null").symlink_to(os.devnull)
+    with pytest.raises(UsageError, match="it is a device"):
+        Artifact("a", "t").add_dir(root, symlinks="follow")
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
@@ -287,6 +334,74 @@ def test_download_repairs_and_checkout_deletes(
     assert snapshot(root) == snapshot(tree)
     assert not (root / "sub" / "more").exists()
     logged.verify(root)
+
+
+def test_checkout_clears_what_is_in_the_way(logged: Artifact, tree: Path, tmp_path: Path, snapshot: Snapshot) -> None:
+    root, outside = tmp_path / "out", tmp_path / "outside"
+    (root / "twin" / "x").mkdir(parents=True)  # a folder where a file belongs
+    (root / "twin" / "x" / "y").touch()
+    outside.mkdir()
+    (outside / "stays").touch()
+    (root / "sub").symlink_to(outside)  # a link where a folder belongs
+    (root / "elsewhere").symlink_to(outside)
+    (root / "gone").symlink_to("nowhere")
+    os.mkfifo(root / "pipe")
+    with pytest.raises(IntegrityError, match="additional: 'elsewhere', 'gone', 'pipe', 'sub', 'twin/x/y'"):
+        logged.verify(root)
+    logged.checkout(root)
+    logged.verify(root)
+    assert snapshot(root) == snapshot(tree)
+    assert os.listdir(outside) == ["stays"]
+
+
+def test_verify_sees_through_links_and_never_hangs(logged: Artifact, tree: Path, tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    logged.download(root)
+    (root / "twin").unlink()
+    (root / "twin").symlink_to(tree / "twin")
+    logged.verify(root)
+    (root / "empty").unlink()
+    os.mkfifo(root / "empty")
+    (root / "middle").unlink()
+    (root / "middle").symlink_to("nowhere")
+    with pytest.raises(IntegrityError, match="different: 'empty', 'middle'"):
+        logged.verify(root)
+    with pytest.raises(UsageError, match="no such folder"):
+        logged.verify(tmp_path / "none")
+
+
+def test_what_a_killed_download_leaves(logged: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "out"
+    logged.download(root)
+    left = root / "sub" / f".windlass-{'0' * 12}"
+    left.write_text("half")
+    logged.verify(root)  # it may be the work of another process
+    logged.checkout(root)
+    assert left.exists()
+    (root / "sub" / "000.bin").unlink()
+    logged.download(root)
+    assert left.exists()
+    (root / "sub" / "000.bin").unlink()
+    monkeypatch.setattr("windlass.artifacts.files._ABANDONED", -1.0)
+    logged.download(root)
+    assert not left.exists()
+    left.write_text("half")
+    logged.checkout(root)
+    assert not left.exists()
+
+
+def test_what_is_in_the_way_of_a_download(logged: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="there is a file of that name") as caught:
+        logged.download(tmp_path / "file")
+    assert caught.value.hint
+    with pytest.raises(StorageError) as other:
+        logged.download(tmp_path / "file" / "below")
+    assert "in the way" in other.value.hint
+    (tmp_path / "out" / "twin").mkdir(parents=True)
+    with pytest.raises(StorageError) as third:
+        logged.download(tmp_path / "out")
+    assert (third.value.where, "folder is in the way" in third.value.hint) == (str(tmp_path / "out" / "twin"), True)
 
 
 @pytest.mark.parametrize("link", ["auto", "hard", "copy"])

@@ -106,10 +106,11 @@ def test_a_full_cache_does_not_keep_from_copying(
 def test_read_only_folders(engine: ArtifactEngine, mount: Mount, tmp_path: Path) -> None:
     disk = mount()
     noise_file(disk / "data", 200_000)
+    (disk / "empty").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     logged = engine.log(add("data", disk / "data"))
     logged.download(disk)  # it is there already
-    for name in ("f", "below"):
+    for name in ("f", "below", "empty"):
         with pytest.raises(StorageError, match="Read-only"):
             engine.download(logged.manifest, str(disk / name))
     logged.download(tmp_path / "out")
@@ -119,9 +120,15 @@ def test_a_read_only_cache_costs_time_only(engine: ArtifactEngine, mount: Mount,
     disk = mount()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     other = ArtifactEngine(engine.app, engine.store, evolve(engine.settings, cache_dir=disk / "cache"))
-    logged = other.log(add("data", noise_file(tmp_path / "data", 1000)))
+    made = add("data", noise_file(tmp_path / "data", 200_000))  # large enough to be linked from the cache
+    made.add({1, 2}, "objects", serializer="pickle")
+    logged = other.log(made)
     assert logged.version == "v0"
-    assert Path(logged.download(tmp_path / "out"), "data").stat().st_size == 1000
+    assert Path(logged.download(tmp_path / "out"), "data").stat().st_size == 200_000
+    assert logged.get("objects") == {1, 2}
+    with pytest.raises(StorageError, match="Read-only") as caught:
+        other.materialize(next(logged.entries()))
+    assert "WINDLASS_CACHE_DIR" in caught.value.hint
 
 
 # -- names

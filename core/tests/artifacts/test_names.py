@@ -103,3 +103,13 @@ def test_metadata() -> None:
     copied = clean_metadata({"l": given_list})
     given_list.append(2)
     assert copied == {"l": [1]}
+
+
+def test_metadata_that_json_cannot_hold() -> None:
+    deep: dict[str, object] = {}
+    deep["again"] = deep
+    with pytest.raises(UsageError, match="holds itself"):
+        clean_metadata(deep)
+    with pytest.raises(UsageError, match="no Unicode text") as caught:
+        clean_metadata({"a": ["fine", "\ud800"]})
+    assert caught.value.where == "$.metadata.a[1]"

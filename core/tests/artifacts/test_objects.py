@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import io
+import pickle
 import wave
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from attrs import evolve
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
+from windlass.artifacts.manifest import write_manifest
 from windlass.artifacts.media import Audio, Graph, Html, Image, Object3D, Plotly, Video
 from windlass.artifacts.table import Table
 from windlass.errors import (
@@ -22,6 +26,9 @@ from windlass.errors import (
     SerializationError,
     UsageError,
 )
+from windlass.trust.keys import generate_key
+from windlass.trust.signing import sign
+from windlass.trust.statement import Subject
 
 
 def there_and_back(engine: ArtifactEngine, obj: Any, **kwargs: Any) -> Any:
@@ -77,6 +84,29 @@ def test_another_manifest_under_the_digest(engine: ArtifactEngine) -> None:
     evil = engine.get("objects").info
     with pytest.raises(IntegrityError, match="not that of the artifact"):
         engine.wrap(evolve(good, manifest=evil.manifest)).get("thing")
+
+
+def test_another_record_of_signed_bytes(engine: ArtifactEngine, tmp_path: Path) -> None:
+    """Whoever can write to the store, but has no key, cannot have signed bytes read by another serializer."""
+    key = generate_key(tmp_path / "key.pem")
+    home = engine.settings.home
+    home.mkdir(exist_ok=True)
+    (home / "trust.yaml").write_text(
+        "require-signature: true\ntrusted-keys:\n"
+        f"  - {{name: ann, public-key: {tmp_path}/key.pem.pub, entities: [team]}}\n"
+    )
+    made = Artifact("objects", "t")
+    with made.new_file("notes.pkl", "xb") as file:  # somebody's bytes, kept as a file
+        file.write(pickle.dumps([1]))
+    good = engine.log(made).info
+    record = {"kind": "python", "name": "notes", "serializer": "pickle"}
+    entries = [msgspec.structs.replace(entry, extra={"object": record}) for entry in engine.wrap(good).entries()]
+    forged = evolve(good, manifest=write_manifest(entries, engine.blobs.put))
+    signature = sign(Subject.of(good), key)
+    with pytest.raises(IntegrityError, match="manifest is"):
+        engine.wrap(evolve(forged, signatures=(signature,))).get("notes")
+    with pytest.raises(UsageError, match="is a file"):
+        engine.wrap(evolve(good, signatures=(signature,))).get("notes.pkl")
 
 
 def test_other_versions_warn(engine: ArtifactEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +202,53 @@ def test_data_frames(engine: ArtifactEngine, kind: str) -> None:
     assert type(again) is type(frame)
     assert again.equals(frame)
     assert found.get_column("n") == [1, 2, 3]
+
+
+def test_a_type_of_another_package(engine: ArtifactEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+from windlass.artifacts.media import Media
+
+class Molecule(Media):
+    media_name = "molecule-file"
+
+    def __init__(self, text):
+        self.text = text
+
+    def to_media(self, writer):
+        return {"path": writer.file(self.text.encode(), ".pdb")}
+
+    @classmethod
+    def from_media(cls, facts, reader):
+        return cls(reader.bytes(facts["path"]).decode())
+"""
+    site = tmp_path / "site"
+    info = site / "molecules-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "molecules_of_somebody.py").write_text(code)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: molecules\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[windlass.media]\nmolecule-file = molecules_of_somebody:Molecule\n")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        kind = importlib.import_module("molecules_of_somebody").Molecule
+        found = there_and_back(engine, kind("ATOM"))
+        assert (type(found), found.text) == (kind, "ATOM")
+        table = there_and_back(engine, Table(columns=["m"], data=[[kind("N2")]]))
+        assert table.data[0][0].text == "N2"
+    with pytest.raises(SerializationError, match="nothing here reads media of the type 'molecule-file'"):
+        engine.get("objects:v0").get("thing")
+
+
+def test_frames_that_parquet_cannot_hold(engine: ArtifactEngine) -> None:
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    mixed = pd.DataFrame({"x": [1, "a", None]})
+    found = there_and_back(engine, Table(dataframe=mixed))
+    assert found.data == [[1], ["a"], [None]]
+    assert list(found.get_dataframe()["x"]) == [1, "a", None]
+    twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    assert there_and_back(engine, Table(dataframe=twice)).get_dataframe().equals(twice)
+    with pytest.raises(UsageError, match="an index"):
+        there_and_back(engine, Table(dataframe=mixed.set_index(pd.Index(["p", "q", "r"]))))
 
 
 def test_table_rules() -> None:

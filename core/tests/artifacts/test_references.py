@@ -7,7 +7,7 @@ import pytest
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
-from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError, UsageError
+from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError, UsageError
 
 
 @pytest.fixture
@@ -56,11 +56,13 @@ def test_overwritten_and_missing(engine: ArtifactEngine, mount: Path, tmp_path: 
     artifact.add_reference(f"file://{mount}")
     engine.log(artifact)
     (mount / "sub" / "x").write_text("y" * 1000)
-    with pytest.raises(IntegrityError, match="expected"):
+    with pytest.raises(ObjectChangedError, match="expected"):
         artifact.download(tmp_path / "one")
     (mount / "sub" / "x").write_text("short")
-    with pytest.raises((ObjectChangedError, IntegrityError), match="expected"):
+    with pytest.raises(ObjectChangedError, match="expected"):
         artifact.download(tmp_path / "two")
+    with pytest.raises(ObjectChangedError):
+        artifact.get_entry("sub/x").open().read()
     (mount / "sub" / "x").unlink()
     with pytest.raises(ObjectNotFoundError):
         artifact.download(tmp_path / "three")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 
 import pytest
 
 from windlass.errors import ConfigError
-from windlass.launch.ignore import DockerIgnore, code_files
+from windlass.launch.ignore import DockerIgnore, LeftOut, code_files
+from windlass.launch.sources import code_artifact
 
 FILES = [
     "main.py",
@@ -104,7 +107,7 @@ def test_what_is_never_code(tmp_path):
     assert [f.path for f in code_files(tmp_path, skip=[tmp_path / "home"])] == ["main.py"]
 
 
-def test_links(tmp_path):
+def test_links(tmp_path, monkeypatch):
     code, other = tmp_path / "code", tmp_path / "other"
     code.mkdir()
     other.mkdir()
@@ -115,8 +118,37 @@ def test_links(tmp_path):
     (code / "outside").symlink_to(other / "secret")
     (code / "folder").symlink_to(other)
     (code / "loop").symlink_to("loop")
-    found = {file.path: file.executable for file in code_files(code)}
+    (code / "gone").symlink_to("nowhere")
+    (code / "sub").mkdir()
+    (code / "up").symlink_to("sub")
+    os.mkfifo(code / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(code)  # paths of sockets are short
+        server.bind("socket")
+    left_out = LeftOut()
+    found = {file.path: file.executable for file in code_files(code, left_out=left_out)}
     assert found == {"a.sh": True, "inside": True}
+    assert left_out.items == [
+        f"folder (a link that leads out of the directory, to {other})",
+        "gone (a link that leads nowhere)",
+        "loop (a link that leads nowhere)",
+        f"outside (a link that leads out of the directory, to {other}/secret)",
+        "pipe (a FIFO)",
+        "socket (a socket)",
+        "up (a link to a folder)",
+    ]
+
+
+def test_what_is_not_in_a_code_package_is_said(tmp_path, caplog):
+    (tmp_path / "main.py").write_text("")
+    code_artifact(tmp_path, "code")
+    assert not caplog.records
+    os.mkfifo(tmp_path / "pipe")
+    for index in range(6):
+        (tmp_path / f"link{index}").symlink_to("/")
+    code_artifact(tmp_path, "code")
+    assert "link0 (a link that leads out of the directory, to /)" in caplog.text
+    assert "and 2 more" in caplog.text
 
 
 def test_no_directory(tmp_path):

@@ -28,7 +28,9 @@ from windlass.trust.keys import SigningKey, generate_key, load_signing_key, load
 from windlass.trust.signing import sign, verify
 from windlass.trust.statement import Subject, canonical, signed_bytes
 
-SUBJECT = Subject(entity="team", project="p", name="model", type="model", digest="blake3:" + "ab" * 32)
+SUBJECT = Subject(
+    entity="team", project="p", name="model", type="model", digest="blake3:" + "ab" * 32, manifest="blake3:" + "cd" * 32
+)
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def test_the_signed_bytes_are_as_documented() -> None:
         canonical({"x": 0.5})
 
 
-@pytest.mark.parametrize("part", ["entity", "project", "name", "type", "digest"])
+@pytest.mark.parametrize("part", ["entity", "project", "name", "type", "digest", "manifest"])
 def test_a_signature_fits_no_other_artifact(key: SigningKey, part: str) -> None:
     other = evolve(SUBJECT, **{part: "other:other"})
     with pytest.raises(IntegrityError, match=f"{part} is"):

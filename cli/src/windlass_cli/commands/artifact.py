@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import Any
@@ -34,6 +33,10 @@ def artifact() -> None:
 @click.option("--metadata", default="", help="JSON object, or the path of a YAML or JSON file.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Of a directory, only these files. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Of a directory, not these files. May be repeated.")
+@click.option(
+    "--symlinks", type=click.Choice(["error", "follow", "skip"]), default="error", show_default=True,
+    help="Of a directory, what becomes of links below it: refused, taken as what they lead to, or left out.",
+)  # fmt: skip
 @click.option("--incremental", is_flag=True, help="On top of what the latest version holds.")
 @click.option("--ttl", default="", metavar="TIME", help="Life time of the version: 12h, 30d …. Default: for ever.")
 @click.option("--max-objects", type=click.IntRange(min=1), metavar="N", help="Of a URI, more objects are an error.")
@@ -43,7 +46,7 @@ def artifact() -> None:
 @pass_state
 def put(
     state: State, path: str, name: str, type_: str, description: str, aliases: tuple[str, ...], tags: tuple[str, ...],
-    metadata: str, include: tuple[str, ...], exclude: tuple[str, ...], incremental: bool, ttl: str,
+    metadata: str, include: tuple[str, ...], exclude: tuple[str, ...], symlinks: str, incremental: bool, ttl: str,
     max_objects: int | None, no_checksum: bool, run_id: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Store the file, directory or URI PATH as a version; a URI is tracked by reference.
@@ -77,7 +80,12 @@ def put(
     if is_uri:
         made.add_reference(path, checksum=not no_checksum, max_objects=max_objects or MAX_OBJECTS)
     elif os.path.isdir(path):
-        made.add_dir(path, **_patterns(include, exclude))
+        if not made.add_dir(path, symlinks=symlinks, include=include, exclude=exclude):
+            raise UsageError(
+                f"nothing in the directory '{path}' is taken",
+                where="artifact put",
+                hint="It is empty, or --include, --exclude and .windlassignore leave nothing.",
+            )
     else:
         made.add_file(path)
     with Progress("stored", made.size) as progress:
@@ -89,7 +97,10 @@ def put(
     if as_json:
         print_json(shapes.artifact(stored.info))
     else:
-        click.echo(f"{stored.info.path}  {size(stored.info.size)} in {stored.info.entries} files  {stored.info.digest}")
+        files = "file" if stored.info.entries == 1 else "files"
+        click.echo(
+            f"{stored.info.path}  {size(stored.info.size)} in {stored.info.entries} {files}  {stored.info.digest}"
+        )
 
 
 def _seconds(text: str) -> float | None:
@@ -104,26 +115,16 @@ def _seconds(text: str) -> float | None:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2]]
 
 
-def _patterns(include: tuple[str, ...], exclude: tuple[str, ...]) -> dict[str, Any]:
-    return {key: list(value) for key, value in (("include", include), ("exclude", exclude)) if value}
-
-
 def _metadata(text: str) -> dict[str, Any]:
     if not text:
         return {}
     from windlass.config.document import load, loads
     from windlass.errors import ConfigError
 
-    inline = text.lstrip().startswith("{")
-    document = loads(text, "--metadata") if inline else load(text)
+    document = loads(text, "--metadata") if text.lstrip()[:1] in ("{", "[") else load(text)
     if not isinstance(document.data, dict):
         raise ConfigError("expected a mapping", where="--metadata", hint='e.g. {"rows": 100}')
-    try:
-        # YAML takes the NaN that many tools write into JSON for a text.
-        data: dict[str, Any] = json.loads(text) if inline else document.data
-    except ValueError:
-        return document.data
-    return data
+    return document.data
 
 
 def _split(state: State, path: str, where: str) -> tuple[str, str]:
@@ -161,12 +162,12 @@ def get(
     found = engine.get(path, type=type_, entity=state.settings.entity, project=state.settings.project)
     folder = os.path.abspath(root) if root else found.default_root()
     with Progress("got", 0 if path_prefix or include or exclude else found.size) as progress:
+        if checkout:
+            engine.delete_extras(found.manifest, folder)
         missing = engine.download(
             found.manifest, folder, prefix=path_prefix, include=include, exclude=exclude, allow_missing=allow_missing,
             link=link or "", done=progress,
         )  # fmt: skip
-    if checkout:
-        engine.delete_extras(found.manifest, folder)
     if as_json:
         print_json(shapes.artifact(found.info) | {"root": folder, "missing": [entry.path for entry in missing]})
         return

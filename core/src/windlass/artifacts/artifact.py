@@ -10,7 +10,6 @@ from windlass.artifacts.building import ArtifactBuilding
 from windlass.artifacts.digest import algorithm_of, artifact_digest
 from windlass.artifacts.entry import ArtifactEntry
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.metadata import clean_metadata
 from windlass.artifacts.names import check_alias, check_tag
 from windlass.errors import IntegrityError, UsageError
 from windlass.models.artifact import EdgeKind, VersionUpdate
@@ -117,10 +116,10 @@ class Artifact(ArtifactBuilding):
         return self.get(name)
 
     def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
-        """Make a folder equal to the artifact: like `download`, and files that are not of it are deleted."""
-        target = self.download(root)
+        """Make a folder equal to the artifact: files that are not of it are deleted, then as `download`."""
+        target = os.path.abspath(os.fspath(root)) if root is not None else self.default_root()
         self._logged_engine().delete_extras(self.manifest, target)
-        return target
+        return self.download(target)
 
     def verify(self, root: str | os.PathLike[str] | None = None) -> None:
         """Compare a folder with the artifact; all bytes are read.
@@ -143,11 +142,19 @@ class Artifact(ArtifactBuilding):
     # -- labels and life
 
     def save(self) -> Self:
-        """Store changed description, metadata, tags and life time of a logged artifact."""
+        """Store changed description, metadata, tags and life time of a logged artifact.
+
+        One that is not logged yet is logged by the active run, or by a run that is made for it.
+        """
+        if not self.logged:
+            from windlass.sdk.globals import log_alone
+
+            log_alone(self)
+            return self
         return self._update(
             VersionUpdate(
                 description=self.description or "",
-                metadata=clean_metadata(self.metadata),
+                metadata=self.plain_metadata(),
                 add_tags=tuple(tag for tag in self.tags if tag not in self.info.tags),
                 remove_tags=tuple(tag for tag in self.info.tags if tag not in self.tags),
                 ttl_seconds=-1.0 if self.ttl_seconds is None else self.ttl_seconds,

@@ -16,16 +16,25 @@ from windlass.artifacts.names import MAX_OBJECTS
 
 if TYPE_CHECKING:
     from windlass.plugins.app import App
+    from windlass.settings import Settings
 
 __all__ = ["ArtifactBuilding"]
 
 
-@cache
 def default_app() -> App:
-    """Plugins for artifacts that no engine has seen yet."""
+    """Plugins and their configs for artifacts that no engine has seen yet: the active run's, else this process's."""
+    from windlass.sdk.globals import current_run
+    from windlass.settings import Settings
+
+    run = current_run()
+    return (run.app if run is not None else None) or _app_of(Settings.from_env())
+
+
+@cache
+def _app_of(settings: Settings) -> App:
     from windlass.plugins.app import App
 
-    return App()
+    return App(settings)
 
 
 class ArtifactBuilding(ArtifactFacts):
@@ -60,7 +69,7 @@ class ArtifactBuilding(ArtifactFacts):
         *,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
-        follow_symlinks: bool = True,
+        symlinks: str = "error",
         policy: str = "immutable",
         merge: bool = False,
         overwrite: bool = False,
@@ -72,20 +81,22 @@ class ArtifactBuilding(ArtifactFacts):
             name: Folder in the artifact. Default: its top.
             include: Globs; only matching files are taken.
             exclude: Lines as in ``.gitignore``, after those of ``.windlassignore``.
-            follow_symlinks: Take what links lead to; with False a link is an error.
+            symlinks: What becomes of symbolic links below the folder: ``error``: the first is refused; ``follow``: what
+                it leads to is taken, wherever that is; ``skip``: left out.
             policy: See `add_file`.
             merge: The same as `overwrite`.
             overwrite: Replace entries of the same paths.
 
         Raises:
-            UsageError: No such folder, a path that is taken by other content, a name that is not UTF-8.
+            UsageError: No such folder; a path that is taken by other content; a name that is not UTF-8; a link that
+                `symlinks` does not permit, or leads nowhere or in a circle; a FIFO, socket or device.
         """
         return self._open_draft().add_dir(
             os.fspath(local_path),
             name or "",
             include=include,
             exclude=exclude,
-            follow=follow_symlinks,
+            symlinks=symlinks,
             policy=policy,
             overwrite=overwrite or merge,
         )

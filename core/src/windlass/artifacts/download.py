@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from windlass.artifacts.cache import Cache
 from windlass.artifacts.digest import ALGORITHMS, digest_of, hash_file, hasher
-from windlass.artifacts.files import Source, reflink, signature
+from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
-from windlass.artifacts.reader import open_entry
+from windlass.artifacts.reader import OVERWRITTEN, open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.blobs import BlobStore
 from windlass.errors import (
     IntegrityError,
     NoSpaceError,
+    ObjectChangedError,
     ObjectNotFoundError,
     StorageError,
     UsageError,
@@ -50,10 +51,12 @@ class Target:
     def __init__(self, root: str) -> None:
         self.root = root
         self._folders: set[str] = {""}
-        try:
+        if os.path.lexists(root) and not os.path.isdir(root):
+            raise UsageError(
+                "there is a file of that name, and a folder is needed", where=root, hint="Give another folder."
+            )
+        with naming(root):
             os.makedirs(root, exist_ok=True)
-        except OSError as error:
-            raise _translated(error, root) from error
         self._folded: dict[str, str] | None = {} if folds_case(root) else None
 
     def place(self, path: str) -> str:
@@ -141,6 +144,7 @@ class Downloader:
         self._present = present
         self._link_from = {"auto": LINK_MIN, "hard": 0, "copy": sys.maxsize}[link]
         self._threads = threads
+        self._swept: set[str] = set()
         self._reflinks = True  # until the file system says that it has none
 
     def run(
@@ -192,10 +196,15 @@ class Downloader:
     def one(self, entry: Entry, place: str) -> None:
         """Write one entry to a path, whole or not at all."""
         linked = entry.size >= self._link_from
-        if linked and self._link(entry, place):
-            return
-        temporary = f"{place[: place.rfind('/')]}/.windlass-{secrets.token_hex(6)}"
+        with naming(place):
+            if linked and self._link(entry, place):
+                return
+        folder = place[: place.rfind("/")]
+        temporary = temporary_in(folder)
         try:
+            if folder not in self._swept:
+                self._swept.add(folder)
+                sweep(folder)
             if not (linked and self._link(entry, temporary)):
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
                 try:
@@ -222,7 +231,7 @@ class Downloader:
             return False
         try:
             source = self.cached(entry, lease=False)
-        except NoSpaceError:  # the cache may be on another disk than the target
+        except (NoSpaceError, OSError):  # the cache may be on another disk than the target, or not writable
             return False
         try:
             if self._reflinks and clone(source, place):
@@ -299,7 +308,16 @@ def prove(entry: Entry, size: int, data: bytes) -> None:
 def _prove(entry: Entry, size: int, found: str) -> None:
     where = entry.ref or entry.path
     if entry.size >= 0 and size != entry.size:
-        raise IntegrityError(f"'{entry.path}' has {size} bytes, expected {entry.size}", where=where)
+        kind = ObjectChangedError if entry.ref else IntegrityError
+        hint = OVERWRITTEN if entry.ref else ""
+        raise kind(f"'{entry.path}' has {size} bytes, expected {entry.size}", where=where, hint=hint)
+    if found != entry.digest and entry.ref:
+        raise ObjectChangedError(
+            f"'{entry.path}' is not what was recorded: expected {entry.digest}, found {found}",
+            where=where,
+            hint=OVERWRITTEN,
+            context={"path": entry.path, "expected": entry.digest, "found": found},
+        )
     if found != entry.digest:
         raise IntegrityError(
             f"'{entry.path}' is damaged: expected {entry.digest}, found {found}",
@@ -322,26 +340,49 @@ def _batched(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
 
 
 def _remove(path: str) -> None:
-    try:
+    with suppress(OSError):  # not there, or nothing can be removed there
         os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
-def _translated(error: OSError, place: str) -> StorageError:
+_ADVICE = {
+    errno.EEXIST: "Remove it, or give another folder.",
+    errno.ENOTDIR: "A file is in the way of a folder; remove it, or give another folder.",
+    errno.EISDIR: "A folder is in the way of a file; remove it (a checkout removes what is not of the artifact).",
+    errno.ENOTEMPTY: "A folder is in the way of a file; remove it (a checkout removes what is not of the artifact).",
+    errno.EACCES: "Give a folder that you may write to, or change its permissions.",
+    errno.EPERM: "Give a folder that you may write to, or change its permissions.",
+    errno.EROFS: "The file system is read-only; give a folder on another.",
+    errno.ENAMETOOLONG: "The file system takes no name so long; give a folder with a shorter path, or leave it out.",
+    errno.ENOENT: "Give a folder whose parents can be made.",
+}
+
+
+def _translated(error: OSError, place: str, hint: str = "") -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpaceError("the disk is full", where=place, hint="Free some space: 'windlass artifact cache clean'.")
-    return StorageError(f"it cannot be written: {error.strerror}", where=place)
+    return StorageError(
+        f"it cannot be written: {error.strerror}", where=place, hint=hint or _ADVICE.get(error.errno or 0, "")
+    )
+
+
+@contextmanager
+def naming(place: str, hint: str = "") -> Iterator[None]:
+    """Turn what the system says about a place into an error that names it and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _translated(error, place, hint) from error
 
 
 def clone(source: str, place: str) -> bool:
     """Make `place` share the blocks of `source`; False when the file system cannot, and nothing is left."""
     with open(source, "rb") as file:
         handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        done = False
         try:
             done = reflink(file.fileno(), handle)
         finally:
             os.close(handle)
-    if not done:
-        _remove(place)
+            if not done:
+                _remove(place)
     return done

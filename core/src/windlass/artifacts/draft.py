@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from windlass.artifacts.digest import hash_file
-from windlass.artifacts.files import Source, signature, walk
+from windlass.artifacts.files import Source, signature, special, walk
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
 from windlass.artifacts.patterns import Patterns
@@ -56,7 +56,7 @@ class Draft:
         check_entry_path(path)
         file = os.path.abspath(local)
         if not os.path.isfile(file):
-            raise UsageError("there is no such file", where=str(local), hint="Use add_dir for a folder.")
+            raise _no_file(file, str(local))
         root = os.path.dirname(file)
         if policy == "mutable":
             copy = self.new_file(path)
@@ -76,14 +76,16 @@ class Draft:
         *,
         include: Sequence[str],
         exclude: Sequence[str],
-        follow: bool,
+        symlinks: str,
         policy: str,
         overwrite: bool,
     ) -> int:
         """Take the files below a folder; returns how many."""
         root = os.path.abspath(local)
         if not os.path.isdir(root):
-            raise UsageError("there is no such folder", where=str(local), hint="Use add_file for a file.")
+            raise UsageError(
+                "there is no such folder", where=str(local), hint="Check the path; use add_file for a file."
+            )
         if policy not in POLICIES:
             raise UsageError(f"'{policy}' is not a policy", hint=f"Known: {', '.join(POLICIES)}.")
         prefix = ""
@@ -91,7 +93,7 @@ class Draft:
             prefix = check_entry_path(name.rstrip("/")) + "/"
         patterns = Patterns.for_folder(root, include, exclude)
         count = 0
-        for source in walk(root, prefix, patterns.wanted if patterns else None, follow=follow):
+        for source in walk(root, prefix, patterns.wanted if patterns else None, symlinks=symlinks):
             if policy == "mutable":
                 copy = self.new_file(source.path)
                 shutil.copyfile(source.file, copy)
@@ -145,11 +147,21 @@ class Draft:
         before = self.items.get(item.path)
         if before is not None and not overwrite and not _same(before, item):
             raise UsageError(
-                f"the artifact has '{item.path}' already, with other content",
+                f"the artifact has '{item.path}' already, with another content or address",
                 where=_origin(item),
                 hint=f"The first came from {_origin(before)}. Pass overwrite=True to replace it, or another name.",
             )
         self.items[item.path] = item
+
+
+def _no_file(file: str, given: str) -> UsageError:
+    if os.path.isdir(file):
+        return UsageError("it is a folder", where=given, hint="Use add_dir.")
+    if os.path.exists(file):
+        return UsageError(f"it is {special(os.stat(file).st_mode)}", where=given, hint="Write its content to a file.")
+    if os.path.islink(file):
+        return UsageError("it is a symbolic link that leads nowhere", where=given, hint="Mend or remove the link.")
+    return UsageError("there is no such file", where=given, hint="Check the path.")
 
 
 def _origin(item: Source | Entry) -> str:

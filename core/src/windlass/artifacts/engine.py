@@ -11,7 +11,6 @@ from attrs import evolve
 from windlass.artifacts.digest import artifact_digest
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry, Manifest, Part, write_manifest
-from windlass.artifacts.metadata import clean_metadata
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
 from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
@@ -93,7 +92,7 @@ class ArtifactEngine(ArtifactReading):
             aliases=wanted,
             tags=labels,
             description=artifact.description or "",
-            metadata=clean_metadata(artifact.metadata),
+            metadata=artifact.plain_metadata(),
             ttl_seconds=artifact.ttl_seconds,
             run=run,
             attempt=attempt,

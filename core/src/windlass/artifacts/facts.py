@@ -50,11 +50,16 @@ class ArtifactFacts:
         self._start(name, type, description, metadata)
         self.incremental = incremental
 
+    def plain_metadata(self) -> dict[str, Any]:
+        """The metadata, which may have been changed in place, as the JSON that is recorded. Raises `UsageError`."""
+        return clean_metadata(self.metadata)
+
     def _start(self, name: str, type: str, description: str | None, metadata: Mapping[str, Any] | None) -> None:
         self._name = name
         self.type = type
         self.description = description
-        self.metadata: dict[str, Any] = clean_metadata(metadata)
+        self.metadata: dict[str, Any] = {} if metadata is None else metadata  # type: ignore[assignment]
+        self.metadata = self.plain_metadata()
         self.incremental = False
         self.tags: tuple[str, ...] = ()
         self.ttl_seconds: float | None = None
@@ -171,8 +176,10 @@ class ArtifactFacts:
 
     @ttl.setter
     def ttl(self, value: timedelta | None) -> None:
-        if value is not None and value <= timedelta(0):
-            raise UsageError(f"a life time must be positive, not {value}")
+        if value is not None and (not isinstance(value, timedelta) or value <= timedelta(0)):
+            raise UsageError(
+                f"a life time must be a positive timedelta, not {value!r}", hint="artifact.ttl = timedelta(days=30)"
+            )
         self.ttl_seconds = None if value is None else value.total_seconds()
 
     @property

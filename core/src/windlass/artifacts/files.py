@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import re
+import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
 
-from windlass.errors import StorageError, UsageError
+from windlass.errors import ConflictError, StorageError, UsageError, WindlassError
 
-__all__ = ["Signature", "Source", "signature", "walk"]
+__all__ = [
+    "SYMLINKS",
+    "Signature",
+    "Source",
+    "below",
+    "is_abandoned",
+    "is_temporary",
+    "signature",
+    "special",
+    "sweep",
+    "temporary_in",
+    "walk",
+]
 
 Signature = tuple[int, int, int, int, int]
 """Device, inode, size, mtime_ns, ctime_ns: when none of them changed, the content has not."""
 
+SYMLINKS = ("error", "follow", "skip")
+"""What becomes of symbolic links in a folder: they are refused, taken as what they lead to, or left out."""
+
+_TEMPORARY = ".windlass-"
+_IS_TEMPORARY = re.compile(r"\.windlass-[0-9a-f]{12}")
+_ABANDONED = 3600.0
 _FICLONE = 0x40049409
+_LINK_HINT = "Take what links lead to with symlinks='follow' (--symlinks follow), or leave them out with 'skip'."
 
 
 class Source(msgspec.Struct, gc=False):
@@ -49,20 +72,23 @@ def signature(found: os.stat_result) -> Signature:
 
 
 def walk(
-    root: str, prefix: str, wanted: Callable[[str, bool], bool] | None = None, *, follow: bool = True
+    root: str, prefix: str, wanted: Callable[[str, bool], bool] | None = None, *, symlinks: str = "error"
 ) -> Iterator[Source]:
-    """Regular files below a folder as sources; in no particular order.
+    """Regular files below a folder as sources; in no particular order. `root` itself may be a link.
 
     Args:
         root: Absolute path of the folder.
         prefix: Put before the paths in the artifact, empty or ending in ``/``.
         wanted: Says for a path relative to `root` (and whether it is a folder) if it is taken.
-        follow: Follow symbolic links to files and folders; without, a link is an error.
+        symlinks: One of `SYMLINKS`.
 
     Raises:
-        UsageError: A name that is not UTF-8, a link that leads nowhere or (without `follow`) any link.
+        UsageError: A name that is not UTF-8; a FIFO, socket or device; a link that `symlinks` does not permit, that
+            leads nowhere, or back to a folder it lies in.
         StorageError: A folder cannot be read.
     """
+    if symlinks not in SYMLINKS:
+        raise UsageError(f"'{symlinks}' is no rule for symbolic links", hint=f"Known: {', '.join(SYMLINKS)}.")
     top = os.stat(root)
     stack: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [(root, "", ((top.st_dev, top.st_ino),))]
     while stack:
@@ -76,25 +102,77 @@ def walk(
             name = below + entry.name
             if wanted is not None and not wanted(name, entry.is_dir()):
                 continue
-            if not follow and entry.is_symlink():
-                raise UsageError(
-                    "it is a symbolic link", where=entry.path, hint="Pass follow_symlinks=True, or exclude it."
-                )
+            if symlinks != "follow" and entry.is_symlink():
+                if symlinks == "skip":
+                    continue
+                raise _refused(entry, "a symbolic link", f" to {os.readlink(entry.path)}", _LINK_HINT)
             try:
                 found = entry.stat()
-            except FileNotFoundError:
-                why = "is a symbolic link that leads nowhere" if entry.is_symlink() else "vanished while it was read"
-                raise UsageError(f"it {why}", where=entry.path, hint="Exclude it, or remove it.") from None
             except OSError as error:
-                raise StorageError(f"it cannot be read: {error.strerror}", where=entry.path) from error
+                if not entry.is_symlink():
+                    raise _unreadable(entry, error) from error
+                what = "that leads nowhere" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
+                raise _refused(entry, f"a symbolic link {what}", f": {os.readlink(entry.path)}") from None
             if stat.S_ISREG(found.st_mode):
                 if not name.isascii():
                     _check_utf8(name, entry.path)
                 yield Source(prefix + name, entry.path, signature(found), root)
             elif stat.S_ISDIR(found.st_mode):
                 here = (found.st_dev, found.st_ino)
-                if here not in above:
-                    stack.append((entry.path, name + "/", (*above, here)))
+                if here in above:
+                    raise _refused(entry, "a symbolic link back to a folder that it lies in")
+                stack.append((entry.path, name + "/", (*above, here)))
+            else:
+                raise _refused(entry, special(found.st_mode))
+
+
+def below(root: str) -> Iterator[str]:
+    """Relative paths of all that is below a folder and is no folder itself, deepest first; no link is followed."""
+    for folder, folders, names in os.walk(root, topdown=False):
+        above = "" if folder == root else f"{os.path.relpath(folder, root)}/"
+        for name in (*names, *(name for name in folders if os.path.islink(f"{folder}/{name}"))):
+            yield above + name
+
+
+def temporary_in(folder: str) -> str:
+    """A new path in a folder for content that is not whole yet."""
+    return f"{folder}/{_TEMPORARY}{secrets.token_hex(6)}"
+
+
+def is_temporary(path: str) -> bool:
+    """True for a path that `temporary_in` gave: a download that is under way, or was killed."""
+    return _IS_TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def is_abandoned(path: str) -> bool:
+    """True for a temporary file that nothing has touched for an hour."""
+    try:
+        return is_temporary(path) and abs(time.time() - os.lstat(path).st_ctime) > _ABANDONED
+    except FileNotFoundError:
+        return False
+
+
+def sweep(folder: str) -> None:
+    """Remove what killed downloads have left in a folder."""
+    with os.scandir(folder) as scan:
+        for path in [entry.path for entry in scan if is_abandoned(entry.path)]:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def special(mode: int) -> str:
+    """What something is that is neither file, folder nor link: ``a FIFO``, ``a socket`` or ``a device``."""
+    return "a FIFO" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def _refused(entry: os.DirEntry[str], what: str, more: str = "", hint: str = "Exclude it, or remove it.") -> UsageError:
+    return UsageError(f"it is {what}{more}", where=entry.path, hint=hint)
+
+
+def _unreadable(entry: os.DirEntry[str], error: OSError) -> WindlassError:
+    if isinstance(error, FileNotFoundError):
+        return ConflictError("it vanished while the folder was read", where=entry.path, hint="Try again.")
+    return StorageError(f"it cannot be read: {error.strerror}", where=entry.path)
 
 
 def _check_utf8(name: str, path: str) -> None:

@@ -27,18 +27,36 @@ def clean_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
         raise UsageError(
             f"metadata has {len(metadata)} keys", where="$.metadata", hint=f"{MAX_KEYS} at most; nest the others."
         )
-    return {_key(key, "$.metadata"): _clean(value, f"$.metadata.{key}") for key, value in metadata.items()}
+    try:
+        return {_key(key, "$.metadata"): _clean(value, f"$.metadata.{key}") for key, value in metadata.items()}
+    except RecursionError:
+        raise UsageError(
+            "metadata is nested too deeply, or holds itself", where="$.metadata", hint="Simplify it."
+        ) from None
 
 
 def _key(key: Any, where: str) -> str:
     if not isinstance(key, (str, int, float, bool)):
         raise UsageError(f"a key is {type(key).__name__}, not text", where=where)
-    return str(key)
+    return _text(str(key), where)
+
+
+def _text(text: str, where: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                "a text holds characters that are no Unicode text", where=where, hint="Remove lone surrogates."
+            ) from None
+    return text
 
 
 def _clean(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return _text(value, where)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):

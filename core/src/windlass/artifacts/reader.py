@@ -9,13 +9,15 @@ from itertools import accumulate
 from typing import Any, BinaryIO
 
 from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
-from windlass.artifacts.manifest import Entry, Part
+from windlass.artifacts.manifest import Entry
 from windlass.blobs import BlobStore
-from windlass.errors import IntegrityError
+from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError
 from windlass.storage import ObjectRef, Storage
 
 __all__ = ["EntryReader", "entry_ref", "open_entry"]
 
+OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
+"""What to do about a reference whose bytes are others."""
 _BLOCK = 1 << 20
 
 
@@ -40,23 +42,35 @@ def open_entry(
     """
     if entry.ref:
         return storage_for(entry.ref).open(entry_ref(entry), start, length)
-    if not entry.parts:
-        return blobs.open(entry.digest, start, length)
-    if len(entry.parts) == 1:
-        blob, offset, size = entry.parts[0]
-        count = size - start if length < 0 else min(length, size - start)
-        return blobs.open(blob, offset + start, max(count, 0))
-    return io.BufferedReader(_Parts(entry.parts, blobs, start, length), 1 << 16)
+    try:
+        if not entry.parts:
+            return blobs.open(entry.digest, start, length)
+        if len(entry.parts) == 1:
+            blob, offset, size = entry.parts[0]
+            count = size - start if length < 0 else min(length, size - start)
+            return blobs.open(blob, offset + start, max(count, 0))
+    except ObjectNotFoundError as error:
+        raise _lost(entry, error) from error
+    return io.BufferedReader(_Parts(entry, blobs, start, length), 1 << 16)
+
+
+def _lost(entry: Entry, error: ObjectNotFoundError) -> IntegrityError:
+    return IntegrityError(
+        f"the bytes of '{entry.path}' are not in the blob store any more",
+        where=error.where,
+        hint="Store the same content again, which brings them back; 'windlass artifact verify' names all that is lost.",
+    )
 
 
 class _Parts(io.RawIOBase):
     """The parts of a large file, one behind the other."""
 
-    def __init__(self, parts: tuple[Part, ...], blobs: BlobStore, start: int, length: int) -> None:
-        total = sum(part[2] for part in parts)
+    def __init__(self, entry: Entry, blobs: BlobStore, start: int, length: int) -> None:
+        total = sum(part[2] for part in entry.parts)
         self._left = total - start if length < 0 else min(length, total - start)
         self._skip = start
-        self._parts = iter(parts)
+        self._entry = entry
+        self._parts = iter(entry.parts)
         self._blobs = blobs
         self._stream: BinaryIO | None = None
 
@@ -76,7 +90,10 @@ class _Parts(io.RawIOBase):
                 if self._skip >= size:
                     self._skip -= size
                     continue
-                self._stream = self._blobs.open(blob, offset + self._skip, size - self._skip)
+                try:
+                    self._stream = self._blobs.open(blob, offset + self._skip, size - self._skip)
+                except ObjectNotFoundError as error:
+                    raise _lost(self._entry, error) from error
                 self._skip = 0
             count: int = self._stream.readinto(view)  # type: ignore[attr-defined]
             if count:
@@ -139,7 +156,7 @@ class EntryReader(io.RawIOBase):
         """Fetch what is asked for, at most to the end of a piece.
 
         Raises:
-            IntegrityError: The bytes are not those that were recorded.
+            IntegrityError, ObjectChangedError: The bytes (of a reference) are not those that were recorded.
         """
         view = memoryview(buffer)
         wanted = min(len(view), self.entry.size - self._position)
@@ -195,13 +212,15 @@ class EntryReader(io.RawIOBase):
         if found and found != self.entry.digest:
             raise self._damaged(f"expected {self.entry.digest}, found {found}", 0)
 
-    def _damaged(self, what: str, start: int) -> IntegrityError:
+    def _damaged(self, what: str, start: int) -> StorageError:
         place = f" from byte {start}" if start else ""
-        return IntegrityError(
-            f"'{self.entry.path}' is damaged{place}: {what}",
-            where=self.entry.ref or self.entry.path,
-            context={"path": self.entry.path, "expected": self.entry.digest},
-        )
+        path, where = self.entry.path, self.entry.ref or self.entry.path
+        context = {"path": path, "expected": self.entry.digest}
+        if self.entry.ref:
+            return ObjectChangedError(
+                f"'{path}' is not what was recorded{place}: {what}", where=where, hint=OVERWRITTEN, context=context
+            )
+        return IntegrityError(f"'{path}' is damaged{place}: {what}", where=where, context=context)
 
 
 def buffered(reader: EntryReader) -> BinaryIO:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windlass.artifacts.cache import Cache, parse_size
 from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
-from windlass.artifacts.download import Downloader, Target, copy_verified, prove, prove_stream
-from windlass.artifacts.files import walk
+from windlass.artifacts.download import Downloader, Target, copy_verified, naming, prove, prove_stream
+from windlass.artifacts.files import below, is_abandoned, is_temporary
 from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.patterns import Patterns
 from windlass.artifacts.reader import open_entry
 from windlass.artifacts.statcache import StatCache
-from windlass.errors import IntegrityError, StorageError
+from windlass.errors import ArtifactNotFoundError, IntegrityError, StorageError, UsageError
 from windlass.models.artifact import ArtifactVersion
 
 if TYPE_CHECKING:
@@ -75,7 +78,15 @@ class ArtifactReading:
             allow_missing: Go on when the target of a reference is gone.
             link: ``auto``, ``hard`` or ``copy``. Default ``WINDLASS_ARTIFACT_LINK``, else ``auto``.
             done: Told how many more bytes are under way.
+
+        Raises:
+            ArtifactNotFoundError: Nothing is at or below `prefix`.
         """
+        if prefix and next(entries.iterate(prefix), None) is None:
+            raise ArtifactNotFoundError(
+                f"the artifact has nothing at or below '{prefix}'",
+                hint=f"There is: {', '.join(entry.path for entry in islice(entries, _NAMED)) or 'nothing'} …",
+            )
         chosen: Iterable[Entry] = entries.iterate(prefix)
         if include or exclude:
             patterns = Patterns(include, exclude)
@@ -90,17 +101,19 @@ class ArtifactReading:
 
     def materialize(self, entry: Entry) -> str:
         """Path of a read-only file with the verified content, in the cache; it stays while this process lives."""
-        return self._downloader().cached(entry)
+        with naming(str(self.cache.folder), "Set WINDLASS_CACHE_DIR to a folder that you may write to."):
+            return self._downloader().cached(entry)
 
     def _downloader(self, link: str = "") -> Downloader:
         present = StatCache(Path(self.settings.cache_dir) / "stat", "download")
         return Downloader(self.blobs, self.app.storage_for, self.cache, present, link or self.link)
 
     def temporary(self) -> str:
-        """A folder for temporary files, on the disk that the cache is on."""
+        """A folder for temporary files, on the disk that the cache is on where that can be written."""
         folder = os.path.join(self.settings.cache_dir, "tmp")
-        os.makedirs(folder, exist_ok=True)
-        return folder
+        with contextlib.suppress(OSError):
+            os.makedirs(folder, exist_ok=True)
+        return folder if os.access(folder, os.W_OK) else tempfile.gettempdir()
 
     def copy(self, entry: Entry, handle: int) -> None:
         """Write the verified content of an entry to a file descriptor."""
@@ -115,43 +128,47 @@ class ArtifactReading:
         return data
 
     def delete_extras(self, manifest: Manifest, root: str) -> list[str]:
-        """Delete files below a folder that are not of the artifact, and empty folders; returns the paths."""
+        """Delete files and links below a folder that are not of the artifact, and empty folders; returns the paths."""
         keep = {entry.path for entry in manifest}
         deleted = []
-        for folder, _, names in os.walk(root, topdown=False):
-            below = os.path.relpath(folder, root)
-            for name in names:
-                path = name if below == "." else f"{below}/{name}"
-                if path not in keep:
-                    os.unlink(f"{folder}/{name}")
-                    deleted.append(path)
+        for path in below(root):
+            if path not in keep and (not is_temporary(path) or is_abandoned(f"{root}/{path}")):
+                with naming(f"{root}/{path}"):
+                    os.unlink(f"{root}/{path}")
+                deleted.append(path)
+        for folder, _, _ in os.walk(root, topdown=False):
             if folder != root:
-                with contextlib.suppress(OSError):  # not empty, or a link to a folder
+                with contextlib.suppress(OSError):  # not empty
                     os.rmdir(folder)
         return deleted
 
     def verify(self, manifest: Manifest, root: str) -> None:
-        """Compare a folder with a manifest; all bytes are read.
+        """Compare a folder with a manifest; all bytes are read. A link counts as what it leads to.
 
         Raises:
+            UsageError: There is no such folder.
             IntegrityError: Files are missing, additional or different; names them.
         """
-        there = {source.path: source for source in walk(root, "")} if os.path.isdir(root) else {}
+        if not os.path.isdir(root):
+            raise UsageError("there is no such folder", where=root, hint="Download to it first, or check the path.")
+        additional = set(below(root))
         missing, different = [], []
         for entry in manifest:
-            source = there.pop(entry.path, None)
-            algorithm = entry.digest.partition(":")[0]
-            if source is None:
+            if entry.path not in additional:
                 missing.append(entry.path)
-            elif (entry.size >= 0 and source.size != entry.size) or (
-                algorithm in ALGORITHMS and hash_file(source.file, algorithm) != entry.digest
-            ):
+                continue
+            additional.remove(entry.path)
+            if not _holds(f"{root}/{entry.path}", entry):
                 different.append(entry.path)
-        problems = {"missing": missing, "different": different, "additional": sorted(there)}
+        others = sorted(path for path in additional if not is_temporary(path))
+        problems = {"missing": missing, "different": different, "additional": others}
         if any(problems.values()):
             parts = [f"{word}: {_some(paths)}" for word, paths in problems.items() if paths]
             raise IntegrityError(
-                f"the folder is not what was recorded; {'; '.join(parts)}", where=root, context=dict(problems)
+                f"the folder is not what was recorded; {'; '.join(parts)}",
+                where=root,
+                hint="A download to it repairs it; a checkout also deletes what is additional.",
+                context=dict(problems),
             )
 
     def damages(self, manifest: Manifest, *, done: Callable[[int], None] = lambda _: None) -> Iterator[IntegrityError]:
@@ -197,6 +214,20 @@ class ArtifactReading:
                 with open_entry(entry, self.blobs, self.app.storage_for) as stream:
                     pairs.append((entry.path, interchange_file_digest(stream)))
         return interchange_digest(pairs)
+
+
+def _holds(file: str, entry: Entry) -> bool:
+    """True when a file on disk has an entry's content, as far as that was recorded."""
+    algorithm = entry.digest.partition(":")[0]
+    try:
+        found = os.stat(file)
+        if not stat.S_ISREG(found.st_mode) or (entry.size >= 0 and found.st_size != entry.size):
+            return False
+        return algorithm not in ALGORITHMS or hash_file(file, algorithm) == entry.digest
+    except FileNotFoundError:  # a link that leads nowhere
+        return False
+    except OSError as error:
+        raise StorageError(f"it cannot be read: {error.strerror}", where=file) from error
 
 
 def _some(paths: Sequence[str]) -> str:

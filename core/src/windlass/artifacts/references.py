@@ -61,7 +61,9 @@ def reference_entries(
             hint=f"Pass max_objects={10 * max_objects} (or what you expect) to add_reference, or a narrower prefix.",
         )
     if not found:
-        raise ObjectNotFoundError("there is neither an object nor a folder of that name", where=uri)
+        raise ObjectNotFoundError(
+            "there is neither an object nor a folder of that name", where=uri, hint="Check the address."
+        )
     base = uri.rstrip("/") + "/"
     pairs = [(info, prefix + check_entry_path(_below(info.uri, base))) for info in found]
     with ThreadPoolExecutor(_THREADS) as pool:

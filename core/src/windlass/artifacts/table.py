@@ -155,16 +155,9 @@ class Table(Media):
 
     def to_media(self, writer: MediaWriter) -> dict[str, Any]:
         """Store the rows as JSON, data frames as Parquet when pyarrow is there."""
-        if self._frame is not None:
-            try:
-                import pyarrow.parquet as parquet
-            except ImportError:
-                pass
-            else:
-                buffer = io.BytesIO()
-                parquet.write_table(self._arrow(), buffer, compression="zstd")
-                path = writer.file(buffer.getvalue(), ".parquet")
-                return {"columns": self.columns, "frame": self._kind, "path": path}
+        data = _parquet(self._frame, self._kind) if self._frame is not None else b""
+        if data:
+            return {"columns": self.columns, "frame": self._kind, "path": writer.file(data, ".parquet")}
         rows = [[_to_json(cell, writer) for cell in row] for row in self.data]
         return {"columns": self.columns, "frame": self._kind, "nrows": len(rows), "data": rows}
 
@@ -222,6 +215,31 @@ def _to_arrow(frame: Any, kind: str) -> Any:
     import pyarrow as pa
 
     return pa.Table.from_pandas(frame)
+
+
+def _parquet(frame: Any, kind: str) -> bytes:
+    """A data frame as Parquet; empty when pyarrow is not there, or Parquet cannot hold it and JSON can.
+
+    Raises:
+        UsageError: Neither can, for rows do not keep the frame's index.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ImportError:
+        return b""
+    buffer = io.BytesIO()
+    try:
+        parquet.write_table(_to_arrow(frame, kind), buffer, compression="zstd")
+    except (pa.ArrowException, ValueError, TypeError) as error:  # cells of several types, columns of one name
+        if kind == "pandas" and type(frame.index).__name__ != "RangeIndex":
+            reason = str(error.args[0]) if error.args else str(error)
+            raise UsageError(
+                f"Parquet cannot hold the data frame ({reason}), and it has an index that rows of JSON would lose",
+                hint="Give each column one type and a name of its own, or reset the index.",
+            ) from error
+        return b""
+    return buffer.getvalue()
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -81,13 +81,16 @@ def load(path: str | Path) -> Document:
 def loads(text: str, source: str = "") -> Document:
     """Parse YAML or JSON text. An empty text gives an empty mapping. Raises `ConfigError` with ``source:line``."""
     parsed = None
-    if source.endswith(".json"):
+    if source.endswith(".json") or text.lstrip()[:1] in ("{", "["):
         try:
             parsed = json.loads(text or "{}")
         except json.JSONDecodeError as error:
-            raise ConfigError(
-                f"not well-formed JSON: {error.msg}", where=f"{source}:{error.lineno}", hint="Correct the syntax."
-            ) from None
+            if source.endswith(".json"):
+                raise ConfigError(
+                    f"not well-formed JSON: {error.msg}", where=f"{source}:{error.lineno}", hint="Correct the syntax."
+                ) from None
+        except RecursionError:
+            raise ConfigError("nested too deeply", where=source, hint="Simplify it.") from None
     try:
         node = _compose(text)
     except yaml.MarkedYAMLError as error:
@@ -113,7 +116,7 @@ def loads(text: str, source: str = "") -> Document:
         raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.") from None
     if problems:
         raise ConfigError("the file is not well formed", where=source, problems=problems)
-    # YAML reads JSON, but not its escapes for characters outside of the basic plane.
+    # YAML reads JSON, but takes its NaN for a text, and not its escapes for characters outside of the basic plane.
     return Document(data=data if parsed is None else parsed, source=source, lines=lines)
 
 

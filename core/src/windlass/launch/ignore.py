@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from attrs import frozen
 
+from windlass.artifacts.files import special
 from windlass.errors import ConfigError
 
-__all__ = ["CodeFile", "Rules", "code_files", "parse_rules", "translate"]
+__all__ = ["CodeFile", "LeftOut", "Rules", "code_files", "parse_rules", "translate"]
 
 IGNORE_FILES = (".gitignore", ".windlassignore")
 """Read in this order in every directory; later rules win, and deeper files win over higher ones."""
 _ALWAYS = frozenset({".git", ".hg", ".svn", ".windlass", "__pycache__", ".DS_Store"})
+_NAMED = 5  # how many paths a warning lists
+_log = logging.getLogger("windlass")
 _CACHE_MARK = "CACHEDIR.TAG"  # bford.info/cachedir: what can be made again
 
 
@@ -108,11 +113,19 @@ def parse_rules(lines: Iterable[str]) -> Rules:
     return tuple(rules)
 
 
-def code_files(root: Path, skip: Iterable[Path] = ()) -> Iterator[CodeFile]:
+def code_files(
+    root: Path, skip: Iterable[Path] = (), left_out: Callable[[str, str], None] = lambda _path, _why: None
+) -> Iterator[CodeFile]:
     """The files of a directory that belong to its code, sorted by path.
 
-    Left out: what ``.gitignore`` and ``.windlassignore`` say, version control, byte-code and other caches, `skip`,
-    and links that lead out of the directory (their content would be somebody else's).
+    Left out as no part of the code: what ``.gitignore`` and ``.windlassignore`` say, version control, byte-code and
+    other caches, and `skip`. Of links only those to files of the directory are taken, as copies.
+
+    Args:
+        root: The directory.
+        skip: Paths that are left out.
+        left_out: Told the path and the reason of what cannot be taken: other links (what is outside of the directory
+            would be somebody else's), FIFOs, sockets and devices.
 
     Raises:
         ConfigError: `root` is no directory, or an ignore file cannot be read.
@@ -120,13 +133,20 @@ def code_files(root: Path, skip: Iterable[Path] = ()) -> Iterator[CodeFile]:
     if not root.is_dir():
         raise ConfigError("this is not a directory", where=str(root), hint="Give the directory that holds the code.")
     top = root.resolve()
-    return _walk(top, top, "", (), frozenset(path.resolve() for path in skip))
+    return _walk(top, top, "", (), frozenset(path.resolve() for path in skip), left_out)
 
 
 _Levels = tuple[tuple[str, Rules], ...]
 
 
-def _walk(top: Path, folder: Path, prefix: str, levels: _Levels, skip: frozenset[Path]) -> Iterator[CodeFile]:
+def _walk(
+    top: Path,
+    folder: Path,
+    prefix: str,
+    levels: _Levels,
+    skip: frozenset[Path],
+    left_out: Callable[[str, str], None],
+) -> Iterator[CodeFile]:
     for name in IGNORE_FILES:
         path = folder / name
         if path.is_file():
@@ -146,11 +166,46 @@ def _walk(top: Path, folder: Path, prefix: str, levels: _Levels, skip: frozenset
             continue
         if is_folder:
             if not (path / _CACHE_MARK).exists():
-                yield from _walk(top, path, f"{relative}/", levels, skip)
+                yield from _walk(top, path, f"{relative}/", levels, skip, left_out)
             continue
         source = Path(os.path.realpath(path)) if entry.is_symlink() else path
-        if source.is_file() and (source == path or top in source.parents):
+        if why := _unfit(source, top):
+            left_out(relative, why)
+        else:
             yield CodeFile(path=relative, source=source, executable=bool(source.stat().st_mode & 0o100))
+
+
+def _unfit(source: Path, top: Path) -> str:
+    """Why something that is no folder cannot be taken, or empty. `source` has no links in it."""
+    try:
+        mode = source.lstat().st_mode
+    except OSError:  # gone, or a circle of links
+        return "a link that leads nowhere"
+    if top not in source.parents:
+        return f"a link that leads out of the directory, to {source}"
+    if stat.S_ISREG(mode):
+        return ""
+    if stat.S_ISDIR(mode):
+        return "a link to a folder"
+    return "a link that leads nowhere" if stat.S_ISLNK(mode) else special(mode)
+
+
+class LeftOut:
+    """Collects what `code_files` leaves out, and says it once."""
+
+    def __init__(self) -> None:
+        self.items: list[str] = []
+
+    def __call__(self, path: str, why: str) -> None:
+        """Take note."""
+        self.items.append(f"{path} ({why})")
+
+    def say(self, root: str | Path) -> None:
+        """Log a warning that names what is not in the code."""
+        if self.items:
+            shown = "; ".join(self.items[:_NAMED])
+            more = f" and {len(self.items) - _NAMED} more" if len(self.items) > _NAMED else ""
+            _log.warning("not taken into the code of %s: %s%s", root, shown, more)
 
 
 def _ignored(relative: str, is_folder: bool, levels: _Levels) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from windlass.errors import ConfigError, UsageError
 from windlass.launch.git import Checkout, GitAccess, Mirror
-from windlass.launch.ignore import code_files
+from windlass.launch.ignore import LeftOut, code_files
 from windlass.launch.safe import inside
 from windlass.launch.uris import Location, UriKind, classify, resolve_relative
 from windlass.models.job import JobSource, SourceKind
@@ -35,12 +35,13 @@ def code_artifact(directory: Path, name: str, *, skip: tuple[Path, ...] = ()) ->
     from windlass.artifacts.artifact import Artifact
 
     artifact = Artifact.internal(name, "code")
-    executables, count = [], 0
-    for file in code_files(directory, skip):
+    executables, count, left_out = [], 0, LeftOut()
+    for file in code_files(directory, skip, left_out):
         artifact.add_file(str(file.source), name=file.path)
         count += 1
         if file.executable:
             executables.append(file.path)
+    left_out.say(directory)
     if not count:
         raise ConfigError(
             "the directory holds no code", where=str(directory), hint="Everything in it is empty or ignored."

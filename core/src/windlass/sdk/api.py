@@ -222,11 +222,11 @@ class RecordedRun:
 
     def logged_artifacts(self) -> tuple[ArtifactVersion, ...]:
         """Versions it has logged."""
-        return self._artifacts(EdgeKind.OUTPUT)
+        return self._session.versions_of(self.record.id, "output")
 
     def used_artifacts(self) -> tuple[ArtifactVersion, ...]:
         """Versions it has used."""
-        return self._artifacts(EdgeKind.INPUT)
+        return self._session.versions_of(self.record.id, "input")
 
     def update(self, *, tags: Sequence[str] | None = None, notes: str | None = None, **summary: Any) -> RecordedRun:
         """Change labels and summary values."""
@@ -253,7 +253,3 @@ class RecordedRun:
             time.sleep(delay)
             delay = min(delay * 1.5, 1.0)
         return self
-
-    def _artifacts(self, kind: EdgeKind) -> tuple[ArtifactVersion, ...]:
-        edges = self._session.store.artifacts.edges(run_id=self.record.id, kind=kind)
-        return tuple(self._session.store.artifacts.get_by_id(edge.version) for edge in edges)

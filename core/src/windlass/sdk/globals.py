@@ -59,6 +59,18 @@ def log_artifact(artifact_or_path: Any, *args: Any, **kwargs: Any) -> Artifact:
     return _needed("log_artifact").log_artifact(artifact_or_path, *args, **kwargs)
 
 
+def log_alone(artifact: Artifact) -> None:
+    """Log an artifact as output of the active run, else of a run that is made for it."""
+    if _active is not None:
+        _active.log_artifact(artifact)
+        return
+    from windlass.sdk.init import init
+    from windlass.sdk.settings import Settings
+
+    with init(job_type="artifact", settings=Settings(disable_job_creation=True)) as run:
+        run.log_artifact(artifact)
+
+
 def use_artifact(artifact_or_name: Artifact | str, *args: Any, **kwargs: Any) -> Artifact:
     """Use an artifact in the active run. See `Run.use_artifact`."""
     return _needed("use_artifact").use_artifact(artifact_or_name, *args, **kwargs)

@@ -22,9 +22,9 @@ def make_artifact(
     *,
     name: str,
     type: str,
-    serializer: str,
     run_id: str,
     app: App | None,
+    serializer: str = "",
     parameters: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """An artifact ready to be logged from an artifact, a path, a URI or any object. Raises `UsageError`."""
@@ -33,7 +33,7 @@ def make_artifact(
     if isinstance(given, Artifact):
         return given
     if isinstance(given, (str, os.PathLike)) and not serializer:
-        return _from_path(os.fspath(given), name, type or "unspecified", run_id)
+        return _from_path(os.fspath(given), name, type or "unspecified", run_id, app)
     if not name:
         raise UsageError(
             "an object needs a name to be stored under",
@@ -51,7 +51,7 @@ def make_artifact(
     return artifact
 
 
-def _from_path(path: str, name: str, type: str, run_id: str) -> Artifact:
+def _from_path(path: str, name: str, type: str, run_id: str, app: App | None) -> Artifact:
     from windlass.artifacts.artifact import Artifact
 
     is_uri = re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*://", path) is not None
@@ -63,6 +63,7 @@ def _from_path(path: str, name: str, type: str, run_id: str) -> Artifact:
         )
     base = os.path.basename(path.rstrip("/")) or os.path.basename(os.path.abspath(path)) or "artifact"
     artifact = Artifact(name or f"run-{run_id}-{re.sub(r'[^A-Za-z0-9_.-]', '_', base)}", type=type)
+    artifact.app = app
     if is_uri:
         artifact.add_reference(path)
     elif os.path.isdir(path):
@@ -82,16 +83,17 @@ def code_artifact(
     """
     from windlass.artifacts.artifact import Artifact
     from windlass.launch.automatic import entry_of_process
-    from windlass.launch.ignore import code_files
+    from windlass.launch.ignore import LeftOut, code_files
     from windlass.sdk.launch import declared_files
 
     others = {os.path.abspath(path) for path in (entry_of_process().script, *declared_files()) if path}
     artifact = Artifact.internal(name, "code")
-    found = False
-    for file in code_files(Path(root)):
+    found, left_out = False, LeftOut()
+    for file in code_files(Path(root), left_out=left_out):
         path = os.path.join(root, file.path)
         ours = path.endswith((".py", "requirements.txt")) or os.path.abspath(path) in others
         if (include(path) if include else ours) and not (exclude and exclude(path)):
             artifact.add_file(str(file.source), name=file.path)
             found = True
+    left_out.say(root)
     return artifact if found else None

@@ -6,23 +6,22 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from windlass.errors import FencedError, UsageError
 from windlass.models.run import MetricRow
 from windlass.models.run import Run as RunRecord
+from windlass.sdk.artifacts import RunArtifacts
 from windlass.sdk.config import INTERNAL, Config
 from windlass.sdk.ending import end_reason, end_state
 from windlass.sdk.hooks import ExitWatch
 from windlass.sdk.hooks import exit_code as code_of
-from windlass.sdk.identity import RunIdentity
 from windlass.sdk.summary import RULES, Summary, SummaryRule
 from windlass.sdk.values import to_json
 
 if TYPE_CHECKING:
-    from windlass.artifacts.artifact import Artifact
     from windlass.sdk.sender import Sender
     from windlass.sdk.session import Session
 
@@ -31,7 +30,7 @@ __all__ = ["Run"]
 _log = logging.getLogger("windlass")
 
 
-class Run(RunIdentity):
+class Run(RunArtifacts):
     """One tracked execution. Made by ``windlass.init``; a context manager that finishes the run at its end.
 
     Attributes:
@@ -145,110 +144,6 @@ class Run(RunIdentity):
         self._rules[name] = SummaryRule(kind)
         if step_metric:
             self.note({"step_metrics": {**self._notes_inside.get("step_metrics", {}), name: step_metric}})
-
-    def log_artifact(
-        self,
-        artifact_or_path: Any,
-        name: str = "",
-        type: str = "",
-        aliases: Sequence[str] = (),
-        tags: Sequence[str] = (),
-        *,
-        serializer: str = "",
-        parameters: Mapping[str, Any] | None = None,
-    ) -> Artifact:
-        """Store a version of an artifact as an output of this run. Returns when it is visible.
-
-        Args:
-            artifact_or_path: An `Artifact`; the path of a file or directory; a URI, which is tracked by reference;
-                or any object, which is written by a serializer.
-            name: Name of the artifact. Default for paths: ``run-<id>-<file name>``. Needed for objects.
-            type: Its type. Default ``unspecified``.
-            aliases: Aliases beside ``latest``.
-            tags: Tags of the version.
-            serializer: Name of the serializer for an object. Default: the natural one for its type, else pickle.
-            parameters: Passed to the serializer (``{"compress": 3}``).
-
-        Raises:
-            UsageError: There is no such file, or a name breaks the rules.
-            StorageError, StoreError: It could not be stored; nothing is visible.
-            FencedError: Another attempt of the run has taken over.
-        """
-        from windlass.sdk.outputs import make_artifact
-
-        app = self._session.app if self._session else None
-        artifact = make_artifact(
-            artifact_or_path,
-            name=name,
-            type=type,
-            serializer=serializer,
-            parameters=parameters,
-            run_id=self.id,
-            app=app,
-        )
-        if not self._usable("log_artifact") or self._session is None:
-            return artifact
-        return self._session.engine.log(
-            artifact,
-            entity=self.entity,
-            project=self.project,
-            run=self.id,
-            attempt=self._attempt,
-            aliases=tuple(aliases),
-            tags=tuple(tags),
-        )
-
-    def use_artifact(self, artifact_or_name: Artifact | str, type: str = "", aliases: Sequence[str] = ()) -> Artifact:
-        """Record that the run uses an artifact, and return it for reading.
-
-        Args:
-            artifact_or_name: ``name:alias``, ``project/name:v3``, ``entity/project/name@digest`` …; or an
-                `Artifact`, which is logged first if it is new.
-            type: Expected type; another one is an error.
-            aliases: Aliases to put on a new artifact.
-
-        Raises:
-            ArtifactNotFoundError: There is none; lists what is there.
-            UsageError: Recording is disabled, or the type differs.
-        """
-        if self._session is None:
-            raise UsageError("artifacts cannot be used while recording is disabled", hint="Unset WINDLASS_MODE.")
-        self._usable("use_artifact")
-        engine = self._session.engine
-        if isinstance(artifact_or_name, str):
-            found = engine.get(artifact_or_name, type=type, entity=self.entity, project=self.project)
-        elif getattr(artifact_or_name, "id", ""):
-            found = artifact_or_name
-        else:
-            found = engine.log(
-                artifact_or_name, entity=self.entity, project=self.project, aliases=tuple(aliases), attempt=None
-            )
-        engine.use(found, self.id, self._attempt)
-        return found
-
-    def log_code(
-        self,
-        root: str | None = ".",
-        name: str = "",
-        include_fn: Callable[[str], bool] | None = None,
-        exclude_fn: Callable[[str], bool] | None = None,
-    ) -> Artifact | None:
-        """Store the source code under `root` as an artifact of type ``code``.
-
-        Args:
-            root: Directory. What ``.gitignore`` and ``.windlassignore`` name is left out.
-            name: Name of the artifact. Default ``source-<project>``.
-            include_fn: Takes a path, says whether it belongs to the code. Default: Python files,
-                ``requirements.txt``, the notebook that runs, and the config files declared as inputs.
-            exclude_fn: Takes a path, says whether it is left out.
-
-        Returns:
-            The artifact, or None when no file was found.
-        """
-        from windlass.sdk.outputs import code_artifact
-
-        artifact = code_artifact(root or ".", name or f"source-{self.project}", include_fn, exclude_fn)
-        return None if artifact is None else self.log_artifact(artifact)
 
     # -- its end ---------------------------------------------------------------------------------------------------
 

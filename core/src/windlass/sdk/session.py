@@ -14,6 +14,7 @@ from windlass.settings import Settings
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
     from windlass.metastore import MetadataStore
+    from windlass.models.artifact import ArtifactVersion
 
 T = TypeVar("T")
 
@@ -43,6 +44,13 @@ class Session:
         from windlass.artifacts.engine import ArtifactEngine
 
         return ArtifactEngine(self.app, self.store, self.settings)
+
+    def versions_of(self, run: str, kind: str) -> tuple[ArtifactVersion, ...]:
+        """Versions that a run has logged (``output``) or used (``input``)."""
+        from windlass.models.artifact import EdgeKind
+
+        edges = self.store.artifacts.edges(run_id=run, kind=EdgeKind(kind))
+        return tuple(self.store.artifacts.get_by_id(edge.version) for edge in edges)
 
     def close(self) -> None:
         """Close what was opened. May be repeated."""

@@ -4,7 +4,7 @@
 
     {"kind": "windlass.signature", "version": 1, "algorithm": "ed25519", "key": "sha256:…",
      "statement": {"statement": "windlass.artifact/1", "entity": …, "project": …, "name": …, "type": …,
-                   "digest": "blake3:…", "facts": {…}, "signed_at": 1767225600},
+                   "digest": "blake3:…", "manifest": "blake3:…", "facts": {…}, "signed_at": 1767225600},
      "signature": "<base64>"}
 """
 

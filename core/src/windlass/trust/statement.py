@@ -19,13 +19,18 @@ _PAYLOAD_TYPE = b"application/vnd.windlass.artifact.v1+json"
 
 @frozen(kw_only=True)
 class Subject:
-    """What is signed: the content (`digest`) and the name it goes by, so that a signature fits no other artifact."""
+    """What is signed, and the name it goes by, so that a signature fits no other artifact.
+
+    The digest covers paths and bytes; the manifest's covers what is recorded about them, too: without it, who can write
+    to the store but has no key could have signed bytes read by another serializer.
+    """
 
     entity: str
     project: str
     name: str
     type: str
     digest: str
+    manifest: str
 
     @classmethod
     def of(cls, version: ArtifactVersion | NewVersion) -> Subject:
@@ -36,6 +41,7 @@ class Subject:
             name=version.name,
             type=version.type,
             digest=version.digest,
+            manifest=version.manifest,
         )
 
 
@@ -62,6 +68,7 @@ def make_statement(subject: Subject, *, facts: Mapping[str, str], signed_at: int
         "name": subject.name,
         "type": subject.type,
         "digest": subject.digest,
+        "manifest": subject.manifest,
         "facts": dict(facts),
         "signed_at": signed_at,
     }

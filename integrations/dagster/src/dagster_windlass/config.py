@@ -60,7 +60,9 @@ class AddDirectory:
     name: str = option(default="", help="Folder in the artifact. Default: its top.")
     include: tuple[str, ...] = option(default=(), help="Globs; only matching files.")
     exclude: tuple[str, ...] = option(default=(), help="Lines as in .gitignore.")
-    follow_symlinks: bool = option(default=True, help="Take what links lead to.")
+    symlinks: str = option(
+        default="error", choices=("error", "follow", "skip"), help="Links are refused, followed or left out."
+    )
     policy: str = option(default="immutable", choices=("immutable", "mutable"), help="mutable: copies are made.")
     overwrite: bool = option(default=False, help="Replace entries of the same paths.")
 

@@ -234,7 +234,7 @@ class Writer:
                 folder.name or None,
                 include=folder.include,
                 exclude=folder.exclude,
-                follow_symlinks=folder.follow_symlinks,
+                symlinks=folder.symlinks,
                 policy=folder.policy,
                 overwrite=folder.overwrite,
             )

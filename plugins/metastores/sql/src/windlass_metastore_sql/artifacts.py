@@ -158,7 +158,8 @@ class SqlArtifacts(ArtifactStore):
             held = [alias for alias in version.aliases if alias != "latest"]
             if held and not force:
                 raise ConflictError(
-                    f"{version.path} has the alias {', '.join(held)}", hint="Remove the alias, or delete with --force."
+                    f"{version.path} has the alias {', '.join(held)}",
+                    hint="Remove the alias, or force it: --force, delete_aliases=True.",
                 )
             tx.run("UPDATE versions SET deleted_at = ? WHERE id = ?", self._db.now(), version_id)
             tx.run("DELETE FROM aliases WHERE version_id = ?", version_id)

@@ -35,10 +35,17 @@ def find(tx: Tx, ref: ArtifactRef) -> ArtifactVersion:
     if rows:
         return _with_aliases(tx, rows)[0]
     aliases = [a for (a,) in tx.rows("SELECT alias FROM aliases WHERE collection_id = ? ORDER BY alias", number)]
-    last = f"v0 … v{collection.latest}" if collection.versions else "no version"
+    there = ", ".join(aliases) or "no alias"
+    hint = f"There: {there}; {collection.versions} versions, the last is v{collection.latest}."
+    if not collection.versions:
+        hint = "No version of it is left."
+    deleted = tx.row("SELECT max(version) FROM versions WHERE collection_id = ? AND deleted_at <> 0", number)
+    if deleted and deleted[0] is not None:
+        name = f"{ref.entity}/{ref.project}/{ref.name}"
+        hint += f" Deleted ones can be restored: 'windlass artifact restore {name}:v{deleted[0]}'."
     raise ArtifactNotFoundError(
         f"there is no '{ref.selector}' of '{ref.entity}/{ref.project}/{ref.name}'",
-        hint=f"There: {', '.join(aliases) or 'no alias'}; {collection.versions} versions ({last}).",
+        hint=hint,
         context={"selector": ref.selector, "aliases": aliases, "versions": collection.versions},
     )
 

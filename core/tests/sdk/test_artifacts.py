@@ -1,0 +1,89 @@
+"""What runs do with artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import windlass
+from windlass.errors import ConfigError, UsageError
+from windlass.sdk.settings import Settings
+
+SETTINGS = Settings(flush_seconds=0.01, disable_git=True, disable_job_creation=True)
+
+
+def artifact(name: str = "data", **files: str) -> windlass.Artifact:
+    made = windlass.Artifact(name, type="dataset")
+    for path, text in files.items():
+        with made.new_file(path) as file:
+            file.write(text)
+    return made
+
+
+def test_a_new_artifact_as_an_input(store) -> None:
+    with windlass.init("demo", settings=SETTINGS) as run:
+        found = run.use_artifact(artifact(a="1"), type="dataset")
+        assert (found.version, found.used_by(), found.logged_by()) == ("v0", [run.id], "")
+        assert run.use_artifact(artifact(a="1")).version == "v0"  # the content is there already
+        assert run.use_artifact(artifact(a="2"), aliases="best").aliases == ["best", "latest"]
+        with pytest.raises(UsageError, match="has the type 'dataset'"):
+            run.use_artifact(artifact(a="3"), type="model")
+        with pytest.raises(UsageError, match="not as int"):
+            run.use_artifact(7)  # type: ignore[arg-type]
+        assert [v.version for v in run.used_artifacts()] == [0, 1]
+        assert run.logged_artifacts() == ()
+
+
+def test_a_word_is_one_alias(store) -> None:
+    with windlass.init("demo", settings=SETTINGS) as run:
+        made = run.log_artifact(artifact(a="1"), aliases="best", tags="checked")
+        assert (made.aliases, made.tags) == (["best", "latest"], ("checked",))
+        assert [v.id for v in run.logged_artifacts()] == [made.id]
+
+
+def test_several_runs_make_one_version(store) -> None:
+    for index in range(3):
+        with windlass.init("demo", group="crawl", settings=SETTINGS) as run:
+            run.upsert_artifact(artifact("shared", **{f"part{index}": str(index), "common": "same"}))
+    with windlass.Api(SETTINGS) as api:
+        assert not api.artifact_exists("demo/shared")
+    with windlass.init("demo", group="crawl", settings=SETTINGS) as run:
+        made = run.finish_artifact(artifact("shared", note="done"), aliases="whole")
+        assert [entry.path for entry in made.entries()] == ["common", "note", "part0", "part1", "part2"]
+        assert (made.aliases, made.logged_by()) == (["latest", "whole"], run.id)
+        with pytest.raises(UsageError, match="nobody has contributed"):
+            run.finish_artifact(artifact("shared"), distributed_id="another")
+    with windlass.init("demo", settings=SETTINGS) as run, pytest.raises(UsageError, match="not said which runs"):
+        run.upsert_artifact(artifact("shared"))
+
+
+def test_save_logs_what_is_new(store) -> None:
+    made = artifact(a="1").save()
+    with windlass.Api(SETTINGS) as api:
+        assert (api.run(made.logged_by()).job_type, api.run(made.logged_by()).state) == ("artifact", "finished")
+    with windlass.init("demo", settings=SETTINGS) as run:
+        assert artifact(a="2").save().logged_by() == run.id
+
+
+def test_references_see_the_settings_of_the_run(store, tmp_path: Path) -> None:
+    home = tmp_path / "other"
+    home.mkdir()
+    (home / "storage.yaml").write_text("file: {fsnyc: true}\n")  # told by its complaint
+    made = windlass.Artifact("data", type="dataset")
+    made.add_reference(tmp_path.as_uri())
+    with (
+        windlass.init("demo", settings=Settings(home=home, flush_seconds=0.01, disable_job_creation=True)),
+        pytest.raises(ConfigError, match="fsnyc"),
+    ):
+        windlass.Artifact("data", type="dataset").add_reference(tmp_path.as_uri())
+
+
+def test_references_see_the_settings_of_the_environment(store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    windlass.Artifact("data", type="dataset").add_reference((tmp_path / "file").as_uri())
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "storage.yaml").write_text("file: {fsnyc: true}\n")
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path / "later"))
+    with pytest.raises(ConfigError, match="fsnyc"):
+        windlass.Artifact("data", type="dataset").add_reference((tmp_path / "file").as_uri())
