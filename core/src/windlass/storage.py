@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+import msgspec
 from attrs import frozen
 
 from windlass.errors import UnsupportedError
@@ -36,8 +37,7 @@ class StorageCapabilities:
     links: bool = False
 
 
-@frozen(kw_only=True)
-class ObjectRef:
+class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Names exact bytes: an address plus whatever identifies the version that was seen.
 
     Attributes:
@@ -53,8 +53,7 @@ class ObjectRef:
     size: int = -1
 
 
-@frozen(kw_only=True)
-class ObjectInfo:
+class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a store says of an object.
 
     Attributes:

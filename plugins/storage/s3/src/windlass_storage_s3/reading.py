@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from windlass.errors import ObjectChangedError, WindlassError
@@ -11,40 +12,42 @@ from windlass.storage import ObjectInfo, ObjectRef
 from windlass.transfer import ahead, changed
 from windlass_storage_s3.addresses import Address, is_plain
 from windlass_storage_s3.client import Clients
-from windlass_storage_s3.errors import translated
+from windlass_storage_s3.errors import refused, translated
 
 __all__ = ["Reading", "compare", "head"]
 
 _CHUNK = 4 << 20
-_CHECKSUMS = ("SHA256", "CRC64NVME", "CRC32C", "SHA1", "CRC32")
+_CHECKSUMS = ("sha256", "crc64nvme", "crc32c", "sha1", "crc32")
 
 
 def head(clients: Clients, where: Address) -> ObjectInfo:
     """Facts about one object, or about one of its versions."""
-    extra = {"VersionId": where.version} if where.version else {}
-    with translated(where.uri(where.key)):
-        found = clients.boto(where.bucket).head_object(
-            Bucket=where.bucket, Key=where.key, ChecksumMode="ENABLED", **extra
-        )
-    version = str(found.get("VersionId") or "")
+    uri = where.uri(where.key)
+    parameters = {"versionId": where.version} if where.version else {}
+    with translated(uri):
+        answer = clients.request("HEAD", where.bucket, where.key, parameters, {"x-amz-checksum-mode": "ENABLED"})
+    if answer.status != 200:
+        raise refused(answer.status, b"", uri)
+    found = answer.headers
+    version = found.get("x-amz-version-id", "")
     return ObjectInfo(
-        uri=where.uri(where.key),
-        size=int(found["ContentLength"]),
-        etag=str(found.get("ETag", "")).strip('"'),
+        uri=uri,
+        size=int(found["content-length"]),
+        etag=found.get("etag", "").strip('"'),
         version="" if version == "null" else version,
         checksum=_checksum(found),
-        mtime=found["LastModified"].timestamp() if "LastModified" in found else 0.0,
+        mtime=parsedate_to_datetime(found["last-modified"]).timestamp() if "last-modified" in found else 0.0,
     )
 
 
-def _checksum(found: dict[str, Any]) -> str:
+def _checksum(found: Mapping[str, str]) -> str:
     """The checksum over the whole content, ``sha256:…``; one over the parts' checksums says nothing of the content."""
-    if found.get("ChecksumType") == "COMPOSITE":
+    if found.get("x-amz-checksum-type") == "COMPOSITE":
         return ""
     for name in _CHECKSUMS:
-        value = str(found.get(f"Checksum{name}") or "")
+        value = found.get(f"x-amz-checksum-{name}") or ""
         if value and "-" not in value:
-            return f"{name.lower()}:{base64.b64decode(value).hex()}"
+            return f"{name}:{base64.b64decode(value).hex()}"
     return ""
 
 

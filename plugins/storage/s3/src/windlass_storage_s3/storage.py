@@ -24,7 +24,7 @@ from windlass_storage_s3.addresses import Address, is_plain, parse
 from windlass_storage_s3.client import Clients
 from windlass_storage_s3.config import S3Config
 from windlass_storage_s3.errors import CREDENTIALS_HINT, code_of, from_answer, translated
-from windlass_storage_s3.listing import list_objects
+from windlass_storage_s3.listing import keeps_versions, list_objects
 from windlass_storage_s3.reading import Reading, compare, head
 from windlass_storage_s3.upload import abort_stale, upload
 
@@ -68,13 +68,8 @@ class S3Storage(Storage):
         return known
 
     def _ask_versions(self, where: Address) -> bool:
-        client = self._clients.boto(where.bucket)
         try:
-            with translated(f"s3://{where.bucket}"):
-                if client.get_bucket_versioning(Bucket=where.bucket).get("Status") is None:
-                    return False
-                client.list_object_versions(Bucket=where.bucket, Prefix=where.folder, MaxKeys=1)
-                return True
+            return keeps_versions(self._clients, where)
         except ObjectNotFoundError:
             raise
         except (AccessError, StorageError) as error:
