@@ -81,6 +81,11 @@ class BlobStore(ABC):
     def purge(self, digests: Iterable[str]) -> None:
         """Remove retired blobs for good. Called by garbage collection only."""
 
+    @property
+    def remote(self) -> bool:
+        """True when each call waits for a network: then few large ones, and many side by side, are the fastest."""
+        return True
+
     def local_path(self, digest: str) -> str | None:
         """Path on this host of a blob that may be hard-linked or reflinked, or None."""
         return None

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import msgspec
 from attrs import frozen
 
-from windlass.errors import UnsupportedError
+from windlass.errors import ObjectNotFoundError, UnsupportedError
 
 __all__ = ["ObjectInfo", "ObjectRef", "Storage", "StorageCapabilities"]
 
@@ -91,6 +91,14 @@ class Storage(ABC):
             StorageError: Refused or failed; `retryable` for network faults.
         """
 
+    def exists(self, uri: str) -> bool:
+        """True when an object is there; may cost less than `stat`. Raises `StorageError`."""
+        try:
+            self.stat(uri)
+        except ObjectNotFoundError:
+            return False
+        return True
+
     @abstractmethod
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects below a prefix, in path order, with all that a listing tells and no request per object.
@@ -109,7 +117,7 @@ class Storage(ABC):
             ObjectChangedError: Without versions in the store: etag or size differ; names expected and found.
         """
 
-    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
         """Store the file at path `source`, or the bytes, under `uri`; whole or not at all.
 
         With `if_absent` an existing object is left as it is and its info returned. Parents are made as needed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from typing import Any, BinaryIO
 
@@ -13,10 +14,12 @@ from windlass.artifacts.manifest import Entry, Part
 from windlass.blobs import BlobStore
 from windlass.errors import IntegrityError
 from windlass.storage import ObjectRef, Storage
+from windlass.transfer.streams import in_order
 
 __all__ = ["EntryReader", "entry_ref", "open_entry"]
 
 _BLOCK = 1 << 20
+_AHEAD = 8  # chunks of a large file that are fetched at once; they have 2 MiB on average
 
 
 def entry_ref(entry: Entry) -> ObjectRef:
@@ -46,18 +49,34 @@ def open_entry(
         blob, offset, size = entry.parts[0]
         count = size - start if length < 0 else min(length, size - start)
         return blobs.open(blob, offset + start, max(count, 0))
-    return io.BufferedReader(_Parts(entry.parts, blobs, start, length), 1 << 16)
+    return io.BufferedReader(_Parts(_span(entry.parts, start, length), blobs), 1 << 16)
+
+
+def _span(parts: tuple[Part, ...], start: int, length: int) -> list[Part]:
+    """The parts, or pieces of parts, that hold a range of their content."""
+    left = sum(part[2] for part in parts) - start
+    left = left if length < 0 else min(length, left)
+    found = []
+    for blob, offset, size in parts:
+        if left <= 0:
+            break
+        count = min(size - start, left)
+        if count > 0:
+            found.append((blob, offset + start, count))
+            left -= count
+        start = max(start - size, 0)
+    return found
 
 
 class _Parts(io.RawIOBase):
-    """The parts of a large file, one behind the other."""
+    """The parts of a large file, one behind the other; over a network several are fetched at once."""
 
-    def __init__(self, parts: tuple[Part, ...], blobs: BlobStore, start: int, length: int) -> None:
-        total = sum(part[2] for part in parts)
-        self._left = total - start if length < 0 else min(length, total - start)
-        self._skip = start
-        self._parts = iter(parts)
+    def __init__(self, parts: list[Part], blobs: BlobStore) -> None:
         self._blobs = blobs
+        width = _AHEAD if blobs.remote and len(parts) > 1 else 0
+        self._pieces = in_order((partial(self._get, *part) for part in parts), width) if width else None
+        self._parts = iter(parts)
+        self._left = memoryview(b"")
         self._stream: BinaryIO | None = None
 
     def readable(self) -> bool:
@@ -65,22 +84,33 @@ class _Parts(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fetch what is asked for, at most to the end of a part."""
-        view = memoryview(buffer)[: max(self._left, 0)]
+        """Give what is asked for, at most to the end of a part."""
+        view = memoryview(buffer)
+        if self._pieces is None:
+            return self._read_on(view)
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        count = min(len(view), len(self._left))
+        view[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+    def _get(self, blob: str, offset: int, size: int) -> bytes:
+        with self._blobs.open(blob, offset, size) as stream:
+            return stream.read()
+
+    def _read_on(self, view: memoryview) -> int:
         while view:
             if self._stream is None:
                 part = next(self._parts, None)
                 if part is None:
                     return 0
-                blob, offset, size = part
-                if self._skip >= size:
-                    self._skip -= size
-                    continue
-                self._stream = self._blobs.open(blob, offset + self._skip, size - self._skip)
-                self._skip = 0
+                self._stream = self._blobs.open(*part)
             count: int = self._stream.readinto(view)  # type: ignore[attr-defined]
             if count:
-                self._left -= count
                 return count
             self._stream.close()
             self._stream = None
@@ -90,6 +120,8 @@ class _Parts(io.RawIOBase):
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        if self._pieces is not None:
+            self._pieces.close()
         super().close()
 
 

@@ -64,6 +64,8 @@ def reference_entries(
         raise ObjectNotFoundError("there is neither an object nor a folder of that name", where=uri)
     base = uri.rstrip("/") + "/"
     pairs = [(info, prefix + check_entry_path(_below(info.uri, base))) for info in found]
+    if not checksum or storage.local_path(found[0].uri) is None:  # all is known
+        return [_entry(info, path, storage, checksum, algorithm) for info, path in pairs]
     with ThreadPoolExecutor(_THREADS) as pool:
         made: Iterator[Entry] = pool.map(lambda pair: _entry(pair[0], pair[1], storage, checksum, algorithm), pairs)
         return list(made)
@@ -79,14 +81,17 @@ def _stat(storage: Storage, uri: str) -> ObjectInfo | None:
 def _entry(info: ObjectInfo, path: str, storage: Storage, checksum: bool, algorithm: str) -> Entry:
     if not checksum:
         return Entry(path, f"uri:{info.uri}", -1, (), info.uri, None)
-    extra: dict[str, Any] = {}
-    for key in ("etag", "version", "checksum", "mtime"):
-        value = getattr(info, key)
-        if value:
-            extra[key] = value
-    local = storage.local_path(info.uri)
-    if local is not None and not info.checksum:
+    if not info.checksum and storage.local_path(info.uri) is not None:
         return _hashed(info, path, storage, algorithm)
+    extra: dict[str, Any] = {}
+    if info.etag:
+        extra["etag"] = info.etag
+    if info.version:
+        extra["version"] = info.version
+    if info.checksum:
+        extra["checksum"] = info.checksum
+    if info.mtime:
+        extra["mtime"] = info.mtime
     if info.checksum:
         digest = info.checksum
     elif info.etag:

@@ -53,6 +53,22 @@ class S3Storage(Storage):
             raise ObjectNotFoundError("a folder is not an object", where=uri)
         return head(self._clients, where)
 
+    def exists(self, uri: str) -> bool:
+        """See `Storage.exists`."""
+        where = parse(uri)
+        if not where.key or where.version or not is_plain(where.key):
+            return super().exists(uri)
+        import obstore
+
+        try:
+            with translated(uri):
+                obstore.head(self._clients.store(where.bucket), where.key)
+        except ObjectNotFoundError as error:
+            if error.context.get("code") == "NoSuchBucket":
+                raise
+            return False
+        return True
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Storage.list`."""
         where = parse(prefix)
@@ -100,7 +116,7 @@ class S3Storage(Storage):
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
         """See `Storage.put`."""
         where = parse(uri)
         if not where.key or where.key.endswith("/") or where.version:
@@ -116,7 +132,6 @@ class S3Storage(Storage):
             )
 
     def _put_whole(self, where: Address, source: Source, if_absent: bool) -> ObjectInfo:
-        data = source.read()
         conditional = if_absent and self._config.conditional_put
         if is_plain(where.key):
             import obstore
@@ -127,7 +142,7 @@ class S3Storage(Storage):
                     answer: Any = obstore.put(
                         self._clients.store(where.bucket),
                         where.key,
-                        data,
+                        source.whole(),
                         mode="create" if conditional else "overwrite",
                         use_multipart=False,
                     )
@@ -142,7 +157,7 @@ class S3Storage(Storage):
         if self._config.kms_key_id:
             extra["SSEKMSKeyId"] = self._config.kms_key_id
         with translated(where.uri(where.key)):
-            answer = self._clients.boto(where.bucket).put_object(Bucket=where.bucket, Key=where.key, Body=data, **extra)
+            answer = self._clients.boto(where.bucket).put_object(Bucket=where.bucket, Key=where.key, Body=source.read(), **extra)
         return _stored(where, source.size, answer.get("ETag"), answer.get("VersionId"))
 
     def _put_parts(self, where: Address, source: Source, if_absent: bool) -> ObjectInfo:
