@@ -1,4 +1,4 @@
-"""An S3 server for benchmarks: keeps objects in memory, costs little CPU per request, and answers as late as it is told.
+"""An S3 server for benchmarks: objects in memory, little CPU per request, and answers as late as it is told.
 
     with stub_s3.running(latency=0.015, listed=100_000) as url: ...
 
@@ -154,9 +154,7 @@ class Store:
                 whole += parts.pop(number)[1]
             del self.uploads[asked["uploadId"][-1]]
             etag = self.put(name, memoryview(whole))
-            return _xml(
-                f"<CompleteMultipartUploadResult>{known}<ETag>\"{etag}\"</ETag></CompleteMultipartUploadResult>"
-            )
+            return _xml(f'<CompleteMultipartUploadResult>{known}<ETag>"{etag}"</ETag></CompleteMultipartUploadResult>')
         if method == "DELETE":
             del self.uploads[asked["uploadId"][-1]]
             return "204 No Content", "", b""

@@ -54,9 +54,7 @@ class Uploader:
         locate: Where the content with a digest lies already (None: unknown); empty parts mean a whole blob.
     """
 
-    def __init__(
-        self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locate = lambda _: None
-    ) -> None:
+    def __init__(self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locate = lambda _: None) -> None:
         self._blobs = blobs
         self._algorithm = algorithm
         self._cache = cache

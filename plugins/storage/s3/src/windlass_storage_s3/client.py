@@ -167,7 +167,12 @@ class Clients:
             return self._targets[bucket]
 
     def request(
-        self, method: str, bucket: str, key: str, parameters: Mapping[str, str], headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        parameters: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """A signed request without a body, and its whole answer (as urllib3 gives it). Follows no redirects."""
         target = self._target(bucket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -60,24 +61,37 @@ class Reading:
 
     def fetch(self, start: int, end: int, chunk: int = _CHUNK) -> Iterator[bytes]:
         """Chunks of at least `chunk` bytes from `start` to `end` (-1: the end of the object)."""
-        where, clients = self._where, self._clients
+        with self._watched():
+            if is_plain(self._where.key):
+                return _chunks(self._with_obstore(start, end).stream(min_chunk_size=chunk), self._ref.uri)
+            return self._with_boto(start, end)
+        return iter(())
+
+    def piece(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end` in one request; fewer when the object ends before."""
+        with self._watched():
+            if is_plain(self._where.key):
+                return bytes(self._with_obstore(start, end).bytes())
+            return b"".join(self._with_boto(start, end))
+        return b""
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tell what has changed; a position behind the end is no error: nothing is there."""
         try:
             with translated(self._ref.uri):
-                if is_plain(where.key):
-                    return self._with_obstore(clients, start, end, chunk)
-                return self._with_boto(clients, start, end)
+                yield
         except WindlassError as error:
             if error.context.get("status") == 412:
                 raise self._changed() from None
-            if error.context.get("status") == 416:  # the position is behind the end
-                return iter(())
-            raise
+            if error.context.get("status") != 416:
+                raise
 
     def side_by_side(self, start: int, end: int, part: int, width: int) -> Iterator[bytes]:
         """The same from several ranges at once."""
-        return ahead(lambda a, b: b"".join(self.fetch(a, b, part)), start, end, part=part, width=width)
+        return ahead(self.piece, start, end, part=part, width=width)
 
-    def _with_obstore(self, clients: Clients, start: int, end: int, chunk: int) -> Iterator[bytes]:
+    def _with_obstore(self, start: int, end: int) -> Any:
         import obstore
 
         options: dict[str, Any] = {}
@@ -87,11 +101,11 @@ class Reading:
             options["version"] = self._version
         if self._etag:
             options["if_match"] = f'"{self._etag}"'
-        result = obstore.get(clients.store(self._where.bucket), self._where.key, options=cast(Any, options))
+        result = obstore.get(self._clients.store(self._where.bucket), self._where.key, options=cast(Any, options))
         self._seen(str(result.meta["e_tag"] or "").strip('"'), int(result.meta["size"]))
-        return _chunks(result.stream(min_chunk_size=chunk), self._ref.uri)
+        return result
 
-    def _with_boto(self, clients: Clients, start: int, end: int) -> Iterator[bytes]:
+    def _with_boto(self, start: int, end: int) -> Iterator[bytes]:
         extra: dict[str, Any] = {}
         if start or end >= 0:
             extra["Range"] = f"bytes={start}-{end - 1 if end >= 0 else ''}"
@@ -99,7 +113,8 @@ class Reading:
             extra["VersionId"] = self._version
         if self._etag:
             extra["IfMatch"] = f'"{self._etag}"'
-        answer = clients.boto(self._where.bucket).get_object(Bucket=self._where.bucket, Key=self._where.key, **extra)
+        client = self._clients.boto(self._where.bucket)
+        answer = client.get_object(Bucket=self._where.bucket, Key=self._where.key, **extra)
         total = str(answer.get("ContentRange", "")).rpartition("/")[2] or answer["ContentLength"]
         self._seen(str(answer["ETag"]).strip('"'), int(total))
         return _chunks(answer["Body"].iter_chunks(_CHUNK), self._ref.uri)

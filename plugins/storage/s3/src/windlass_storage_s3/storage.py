@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from windlass.errors import (
 )
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import RangeStream, Source, put_once
+from windlass.transfer import RangeStream, Source, again, put_once
 from windlass_storage_s3.addresses import Address, is_plain, parse
 from windlass_storage_s3.client import Clients
 from windlass_storage_s3.config import S3Config
@@ -31,6 +32,7 @@ from windlass_storage_s3.upload import abort_stale, upload
 __all__ = ["S3Storage"]
 
 _DELETE_BATCH = 1000
+_ONE_READ = 8 << 20  # this much is read into memory at once, which is faster than a stream
 
 
 class S3Storage(Storage):
@@ -108,6 +110,8 @@ class S3Storage(Storage):
         if ref.size >= 0:
             size = ref.size - start if length < 0 else min(length, ref.size - start)
         part = self._config.part_size
+        if 0 <= size <= _ONE_READ:
+            return io.BytesIO(again(partial(reading.piece, start, start + size)))
         if size > 2 * part:
             fetch = partial(reading.side_by_side, end=start + size, part=part, width=min(4, self._config.workers))
         else:
@@ -157,7 +161,9 @@ class S3Storage(Storage):
         if self._config.kms_key_id:
             extra["SSEKMSKeyId"] = self._config.kms_key_id
         with translated(where.uri(where.key)):
-            answer = self._clients.boto(where.bucket).put_object(Bucket=where.bucket, Key=where.key, Body=source.read(), **extra)
+            answer = self._clients.boto(where.bucket).put_object(
+                Bucket=where.bucket, Key=where.key, Body=source.read(), **extra
+            )
         return _stored(where, source.size, answer.get("ETag"), answer.get("VersionId"))
 
     def _put_parts(self, where: Address, source: Source, if_absent: bool) -> ObjectInfo:
