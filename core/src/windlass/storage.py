@@ -11,7 +11,7 @@ from attrs import frozen
 
 from windlass.errors import ObjectNotFoundError, UnsupportedError
 
-__all__ = ["ObjectInfo", "ObjectRef", "Storage", "StorageCapabilities"]
+__all__ = ["ObjectInfo", "ObjectRef", "SignedPut", "Storage", "StorageCapabilities"]
 
 
 @frozen(kw_only=True)
@@ -79,6 +79,18 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return ObjectRef(uri=self.uri, etag=self.etag, version=self.version, size=self.size)
 
 
+class SignedPut(msgspec.Struct, frozen=True, kw_only=True):
+    """A ``PUT`` request that whoever holds it may make once, of exactly the bytes it was made for.
+
+    Attributes:
+        url: Where to.
+        headers: What must be sent with it, unchanged; the signature covers them.
+    """
+
+    url: str
+    headers: dict[str, str]
+
+
 class Storage(ABC):
     """One storage scheme with its credentials. Serves several threads; methods run side by side."""
 
@@ -134,6 +146,17 @@ class Storage(ABC):
 
     def presign(self, uri: str, method: str, expires: float) -> str:
         """A URL with which ``GET`` or ``PUT`` works without credentials for `expires` seconds."""
+        raise UnsupportedError(f"{type(self).__name__} cannot do this")
+
+    def presign_put(self, uri: str, digest: str, size: int, expires: float) -> SignedPut:
+        """A request with which a client without credentials may store an object, for `expires` seconds.
+
+        Only for stores that compare the bytes with `digest` themselves, refuse all others, and overwrite nothing: who
+        holds the request can then store what it was made for or nothing.
+
+        Raises:
+            UnsupportedError: The store does not verify digests of this algorithm.
+        """
         raise UnsupportedError(f"{type(self).__name__} cannot do this")
 
     def local_path(self, uri: str) -> str | None:

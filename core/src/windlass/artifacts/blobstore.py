@@ -13,7 +13,7 @@ from typing import BinaryIO
 from windlass.artifacts.digest import ALGORITHMS, algorithm_of, digest_of, hash_file
 from windlass.blobs import BlobInfo, BlobStore
 from windlass.errors import AccessError, IntegrityError, ObjectNotFoundError, UnsupportedError
-from windlass.storage import ObjectRef, Storage
+from windlass.storage import ObjectRef, SignedPut, Storage
 
 __all__ = ["StorageBlobStore"]
 
@@ -164,6 +164,13 @@ class StorageBlobStore(BlobStore):
             return self._storage.presign(self.uri(digest), "GET", expires)
         except (UnsupportedError, AccessError):
             return ""
+
+    def presign_put(self, digest: str, size: int, expires: float) -> SignedPut | None:
+        """A request that the storage will verify, if it can."""
+        try:
+            return self._storage.presign_put(self.uri(digest), digest, size, expires)
+        except (UnsupportedError, AccessError):
+            return None
 
     def close(self) -> None:
         """The storage belongs to whoever made it."""

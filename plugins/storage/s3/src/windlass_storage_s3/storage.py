@@ -19,13 +19,14 @@ from windlass.errors import (
     UsageError,
 )
 from windlass.plugins.types import Context
-from windlass.storage import ObjectInfo, ObjectRef, Storage
+from windlass.storage import ObjectInfo, ObjectRef, SignedPut, Storage
 from windlass.transfer import RangeStream, Source, again, put_once
 from windlass_storage_s3.addresses import Address, is_plain, parse
 from windlass_storage_s3.client import Clients
 from windlass_storage_s3.config import S3Config
 from windlass_storage_s3.errors import CREDENTIALS_HINT, code_of, from_answer, translated
 from windlass_storage_s3.listing import keeps_versions, list_objects
+from windlass_storage_s3.presigning import signed_put, verifies_checksums
 from windlass_storage_s3.reading import Reading, compare, head
 from windlass_storage_s3.upload import abort_stale, upload
 
@@ -43,6 +44,7 @@ class S3Storage(Storage):
         self._clients = Clients(config, context)
         self._journals = context.settings.home / "uploads" / "s3"
         self._versioned: dict[str, bool] = {}
+        self._verifies: dict[str, bool] = {}
         self._lock = threading.Lock()
         self._swept = False
 
@@ -218,6 +220,23 @@ class S3Storage(Storage):
                 operation, Params=parameters, ExpiresIn=max(1, int(expires))
             )
         return str(url)
+
+    def presign_put(self, uri: str, digest: str, size: int, expires: float) -> SignedPut:
+        """See `Storage.presign_put`. For SHA-256, by stores that verify ``x-amz-checksum-sha256`` (they are tried)."""
+        algorithm, _, value = digest.partition(":")
+        config = self._config
+        if algorithm != "sha256" or config.checksum == "none" or not config.conditional_put or self._clients.anonymous:
+            raise UnsupportedError(f"the store does not verify {algorithm} by itself", where=uri)
+        where = parse(uri)
+        with self._lock:
+            verifies = self._verifies.get(where.bucket)
+        if verifies is None:
+            verifies = verifies_checksums(self._clients, where)
+            with self._lock:
+                self._verifies[where.bucket] = verifies
+        if not verifies:
+            raise UnsupportedError("the store takes bytes that are not what their checksum says", where=uri)
+        return signed_put(self._clients, config, where, bytes.fromhex(value), size, expires)
 
     def check(self) -> None:
         """See `Storage.check`."""
