@@ -3,8 +3,7 @@
 
     python benchmarks/bench_storage.py [--small 1000] [--list 100000] [--mib 256] [--rounds 3]
 
-The server is a stub in a process of its own that answers from memory, so that the clients are measured and not a
-store: it keeps no bytes. Wall clock and the client's own CPU seconds are given, the best of the rounds.
+The server is the stub of `stub_s3.py`, so that the clients are measured and not a store. Wall clock and the client's own CPU seconds are given, the best of the rounds.
 
 ``put files`` stores a directory of small files that no round has seen before: the bare clients one object for each
 file, Windlass as an artifact version (hashed, packed, recorded in its database). ``reference`` records the listed
@@ -14,12 +13,8 @@ objects: for the bare clients that is the listing, for Windlass an artifact with
 from __future__ import annotations
 
 import argparse
-import asyncio
-import functools
 import json
-import multiprocessing
 import os
-import re
 import resource
 import sys
 import tempfile
@@ -27,147 +22,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import stub_s3
+
 THREADS = 16
 MIB = 1 << 20
 BLOCK = os.urandom(MIB)
-
-
-# -- the server -----------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _listing_page(start: int, total: int) -> bytes:
-    end = min(start + 1000, total)
-    items = "".join(
-        f"<Contents><Key>list/{i:07d}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-        f"<ETag>&quot;{i:032x}&quot;</ETag><Size>{i}</Size><StorageClass>STANDARD</StorageClass></Contents>"
-        for i in range(start, end)
-    )
-    more = "true" if end < total else "false"
-    token = f"<NextContinuationToken>{end}</NextContinuationToken>" if end < total else ""
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<Name>bench</Name><Prefix>list/</Prefix><KeyCount>{end - start}</KeyCount><MaxKeys>1000</MaxKeys>"
-        f"<IsTruncated>{more}</IsTruncated>{token}{items}</ListBucketResult>"
-    ).encode()
-
-
-def _first_after(query: str, total: int) -> int:
-    token = re.search(r"continuation-token=(\d+)", query)
-    if token:
-        return int(token[1])
-    after = re.search(r"start-after=list(?:%2F|/)(\d+)", query)
-    if not after:
-        return 0
-    number = after[1].ljust(7, "0")
-    return min(int(number) + (len(after[1]) == 7), total)
-
-
-def _answer(method: str, target: str, headers: dict[str, str], facts: dict[str, int]) -> tuple[str, bytes, int]:
-    """Extra headers, body, and how many further bytes to send from BLOCK."""
-    path, _, query = target.partition("?")
-    if method == "GET" and "versioning" in query:
-        return "", b"<VersioningConfiguration/>", 0
-    if method == "GET" and ("list-type=2" in query or path.count("/") < 2):
-        if "delimiter=%2F" in query or "delimiter=/" in query:
-            return "", _listing_page(_first_after(query, facts["list"]), facts["list"]), 0
-        return "", _listing_page(_first_after(query, facts["list"]), facts["list"]), 0
-    if method == "POST" and query.startswith("uploads"):
-        body = b"<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key><UploadId>u</UploadId></InitiateMultipartUploadResult>"
-        return "", body, 0
-    if method == "POST" and "uploadId" in query:
-        return (
-            "",
-            b"<CompleteMultipartUploadResult><Bucket>bench</Bucket><Key>k</Key><ETag>&quot;e-2&quot;</ETag></CompleteMultipartUploadResult>",
-            0,
-        )
-    if "/blobs/" in path:  # the only keys of which it is known whether they are there
-        if method == "PUT":
-            facts[path] = 1
-        elif path not in facts:
-            return "missing", b"", 0
-    size = facts["big"] if "big" in path else facts["object"]
-    extra = 'ETag: "0123456789abcdef0123456789abcdef"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nAccept-Ranges: bytes\r\n'
-    if method == "PUT":
-        return extra, b"", 0
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
-    if wanted:
-        start, end = int(wanted[1]), min(int(wanted[2] or size - 1), size - 1)
-        return extra + f"Content-Range: bytes {start}-{end}/{size}\r\n", b"", end - start + 1
-    return extra, b"", size
-
-
-class _Server(asyncio.Protocol):
-    def __init__(self, facts: dict[str, int]) -> None:
-        self.facts, self.buffer, self.skip, self.head = facts, bytearray(), 0, b""
-        self.queue: asyncio.Queue[bytes] = asyncio.Queue()
-        self.writable = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.transport = transport
-        self.writable.set()
-        self.task = asyncio.ensure_future(self.work())
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.task.cancel()
-
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
-
-    def data_received(self, data: bytes) -> None:
-        while data:
-            if self.skip:
-                taken = min(self.skip, len(data))
-                self.skip -= taken
-                data = data[taken:]
-                if not self.skip:
-                    self.queue.put_nowait(self.head)
-                continue
-            self.buffer += data
-            end = self.buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            head, data = bytes(self.buffer[:end]), bytes(self.buffer[end + 4 :])
-            self.buffer.clear()
-            if b"100-continue" in head:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            length = re.search(rb"(?i)content-length: (\d+)", head)
-            self.skip, self.head = int(length[1]) if length else 0, head
-            if not self.skip:
-                self.queue.put_nowait(head)
-
-    async def work(self) -> None:
-        while True:
-            lines = (await self.queue.get()).decode("latin-1").split("\r\n")
-            method, target, _ = lines[0].split(" ")
-            headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
-            extra, body, more = _answer(method, target, headers, self.facts)
-            status = "206 Partial Content" if "Content-Range" in extra else "200 OK"
-            if extra == "missing":
-                status, extra = "404 Not Found", ""
-            self.transport.write(f"HTTP/1.1 {status}\r\n{extra}Content-Length: {len(body) + more}\r\n\r\n".encode())
-            if method == "HEAD":
-                continue
-            self.transport.write(body)
-            while more:
-                await self.writable.wait()
-                piece = min(more, MIB)
-                self.transport.write(BLOCK if piece == MIB else BLOCK[:piece])
-                more -= piece
-
-
-def serve(port: multiprocessing.Queue, facts: dict[str, int]) -> None:  # type: ignore[type-arg]
-    async def main() -> None:
-        for start in range(0, facts["list"], 1000):
-            _listing_page(start, facts["list"])
-        server = await asyncio.get_running_loop().create_server(lambda: _Server(facts), "127.0.0.1", 0)
-        port.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())
 
 
 # -- the clients ----------------------------------------------------------------------------------------------------
@@ -254,7 +113,7 @@ def windlass_client(url: str, file: str, small: int, data: bytes):
     pool = ThreadPoolExecutor(THREADS)
     size = os.path.getsize(file)
     return {
-        "put small": lambda: list(pool.map(lambda i: storage.put(f"s3://bench/s/{i}", data), range(small))),
+        "put small": lambda: list(pool.map(lambda i: storage.put(f"s3://bench/s/{i}", data, if_absent=False), range(small))),
         "get small": lambda: list(pool.map(lambda i: storage.open(ObjectRef(uri=f"s3://bench/s/{i}")).read(), range(small))),
         "put files": put_files,
         "list": lambda: sum(1 for _ in storage.list("s3://bench/list")),
@@ -306,6 +165,7 @@ def main() -> None:
     parser.add_argument("--list", type=int, default=100_000, help="objects to list")
     parser.add_argument("--mib", type=int, default=256, help="size of the large object")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--latency", type=float, default=0.0, help="ms before each answer")
     parser.add_argument("--clients", default=",".join(CLIENTS))
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     parser.add_argument("--url", default="", help=argparse.SUPPRESS)
@@ -317,16 +177,11 @@ def main() -> None:
     import subprocess
 
     env = {**os.environ, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
-    facts = {"list": options.list, "big": options.mib * MIB, "object": 16 << 10}
-    queue: multiprocessing.Queue[int] = multiprocessing.Queue()
-    server = multiprocessing.Process(target=serve, args=(queue, facts), daemon=True)
-    server.start()
     results = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, stub_s3.running(options.latency / 1000, options.list) as url:
         file = os.path.join(folder, "big")
         with open(file, "wb") as out:
             out.writelines(BLOCK for _ in range(options.mib))
-        url = f"http://127.0.0.1:{queue.get(timeout=60)}"
         for name in options.clients.split(","):
             _make_files(folder, options.small, options.rounds)
             command = [sys.executable, __file__, "--one", name, "--url", url, "--file", file,
@@ -336,7 +191,6 @@ def main() -> None:
                 print(f"{name}: {done.stderr.splitlines()[-1] if done.stderr else done.returncode}", file=sys.stderr)
                 continue
             results[name] = json.loads(done.stdout.splitlines()[-1])
-    server.terminate()
     works = ["put small", "get small", "put files", "list", "reference", "put big", "get big"]
     print(f"| seconds wall (CPU) | {' | '.join(works)} |\n|---|{'---|' * len(works)}")
     for name, found in results.items():

@@ -28,7 +28,14 @@ TARGETS = {
     "checkout linked": 2.0,
     "checkout copied": 1.5,
     "big put": 1.3,
-    "S3: put, times faster than bare": 5.0,
+    "S3 at 0 ms: put, times faster than bare": 5.0,
+    "S3 at 15 ms: put, times faster than bare": 5.0,
+    "S3 at 0 ms: get / bare": 1.3,
+    "S3 at 15 ms: get / bare": 1.3,
+    "S3 at 0 ms: reference / bare listing": 2.0,
+    "S3 at 15 ms: reference / bare listing": 2.0,
+    "S3: big put / bare": 1.3,
+    "S3: big get / bare": 1.3,
     "big insert, new bytes %": 2.0,
 }
 
@@ -43,8 +50,8 @@ def floor(*args: str) -> float:
     return timed([sys.executable, str(HERE / "floor.py"), *args])
 
 
-def engine(home: str, *args: str) -> float:
-    env = {"WINDLASS_HOME": home, "WINDLASS_ENTITY": "bench", "WINDLASS_PROJECT": "bench"}
+def engine(home: str, *args: str, **more: str) -> float:
+    env = {**more, "WINDLASS_HOME": home, "WINDLASS_ENTITY": "bench", "WINDLASS_PROJECT": "bench"}
     return timed([sys.executable, str(HERE / "engine.py"), *args], **env)
 
 
@@ -109,17 +116,50 @@ def big_round(work: Path, data: Path, number: int, rows: dict[str, list[float]])
     rows.setdefault("big insert, new bytes %", []).append(100 * (stored(home) - before) / size)
 
 
-def s3_round(work: Path, number: int, rows: dict[str, list[float]], files: int, size: int) -> None:
-    here = work / f"s3-{number}"
+def s3_round(work: Path, number: int, rows: dict[str, list[float]], files: int, size: int, latency: float) -> None:
+    milliseconds = round(1000 * latency)
+    here = work / f"s3-{number}-{milliseconds}"
     make_small(here / "data", files, size)
-    with s3.server() as env:
-        bare = timed([sys.executable, str(HERE / "s3.py"), str(here / "data")], **env)
-        store = f"sqlite:///{here}/home/windlass.db?blobs=s3://{env['BUCKET']}/blobs"
-        here.joinpath("home").mkdir()
-        command = [sys.executable, str(HERE / "engine.py"), "put", str(here / "data")]
-        names = {"WINDLASS_ENTITY": "bench", "WINDLASS_PROJECT": "bench"}
-        spent = timed(command, WINDLASS_HOME=str(here / "home"), WINDLASS_BASE_URL=store, **names, **env)
-    rows.setdefault("S3: put, times faster than bare", []).append(bare / spent)
+    with s3.server(latency) as env:
+        own = s3_home(here / "home", env)
+        (here / "one").mkdir()
+        (here / "one" / "file").write_bytes(b"1")
+        engine(own["WINDLASS_HOME"], "put", str(here / "one"), **own)  # makes the database
+        name, spent = f"S3 at {milliseconds} ms", {}
+        for width in s3.WIDTHS:
+            for what, folder in (("put", here / "data"), ("get", here / f"bare-{width}")):
+                taken = timed([sys.executable, str(HERE / "s3.py"), what, str(folder), str(width)], **env)
+                spent[what] = min(spent.get(what, taken), taken)
+        put = engine(own["WINDLASS_HOME"], "put", str(here / "data"), **own)
+        get = engine(own["WINDLASS_HOME"], "checkout", str(here / "out"), "copy", **own)
+        rows.setdefault(f"{name}: put, times faster than bare", []).append(spent["put"] / put)
+        rows.setdefault(f"{name}: get / bare", []).append(get / spent["get"])
+        bare, ours = (
+            float(subprocess.run([sys.executable, str(HERE / "s3.py"), what], check=True, capture_output=True,
+                                 text=True, env={**os.environ, **own}).stdout)
+            for what in ("list", "reference")
+        )  # fmt: skip
+        rows.setdefault(f"{name}: reference / bare listing", []).append(ours / bare)
+
+
+def s3_big_round(work: Path, data: Path, number: int, rows: dict[str, list[float]]) -> None:
+    here = work / f"s3-big-{number}"
+    with s3.server(0.0) as env:
+        own = s3_home(here / "home", env)
+        command = [sys.executable, str(HERE / "s3.py")]
+        bare_put = timed([*command, "put-big", str(data / "big.bin")], **env)
+        bare_get = timed([*command, "get-big", str(here / "bare.bin")], **env)
+        put = engine(own["WINDLASS_HOME"], "put", str(data), **own)
+        get = engine(own["WINDLASS_HOME"], "checkout", str(here / "out"), "copy", **own)
+    rows.setdefault("S3: big put / bare", []).append(put / bare_put)
+    rows.setdefault("S3: big get / bare", []).append(get / bare_get)
+
+
+def s3_home(home: Path, env: dict[str, str]) -> dict[str, str]:
+    home.mkdir(parents=True)
+    store = f"sqlite:///{home}/windlass.db?blobs=s3://{env['BUCKET']}/blobs-{time.time_ns()}"
+    names = {"WINDLASS_ENTITY": "bench", "WINDLASS_PROJECT": "bench"}
+    return {**env, **names, "WINDLASS_HOME": str(home), "WINDLASS_BASE_URL": store}
 
 
 class _Limited:
@@ -159,7 +199,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=16 << 10)
     parser.add_argument("--big", type=float, default=2.0, help="GiB of the large file, 0: leave it out")
     parser.add_argument("--manifest", type=int, default=1_000_000, help="entries, 0: leave it out")
-    parser.add_argument("--s3", type=int, default=10_000, help="small files to put to S3, 0: leave it out")
+    parser.add_argument("--s3", type=int, default=10_000, help="small files to put to S3, 0: leave S3 out")
+    parser.add_argument("--latency", type=float, nargs="*", default=[0, 15], help="ms before each answer of S3")
     parser.add_argument("--peers", action="store_true", help="also time the peers that are installed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -177,8 +218,10 @@ def main() -> None:
             small_round(work, work / "small", number, rows, tools)
             if options.big:
                 big_round(work, work / "large", number, rows)
-            if options.s3:
-                s3_round(work, number, rows, options.s3, options.size)
+            for latency in options.latency if options.s3 else ():
+                s3_round(work, number, rows, options.s3, options.size, latency / 1000)
+            if options.s3 and options.big:
+                s3_big_round(work, work / "large", number, rows)
         if options.manifest:
             manifest(rows, options.manifest)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -1,73 +1,156 @@
-"""Many small files to S3: the engine against the fastest bare client, which puts one object per file.
+"""Artifacts in S3 against bare clients, which keep one object per file: both in processes of their own, whole.
 
-Both talk to the same server: the one of ``AWS_ENDPOINT_URL``, else a local moto server, whose cost per request then
-takes the place of a network's.
+The server is the stub of `benchmarks/stub_s3.py` at several latencies, or the one that ``AWS_ENDPOINT_URL`` names. The
+bare client is obstore, which was the fastest of those in `bench_storage.py`, with as many requests at once as serve it
+best.
 """
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
-import urllib.request
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import stub_s3
 
-def bare(endpoint: str, bucket: str, folder: str) -> None:
-    """Put each file as an object of its own, 32 at a time."""
+WIDTHS = (16, 32, 64, 128)
+LISTED = 100_000
+_KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
+_CHUNK = 16 << 20
+
+
+def store():
+    """The bare client."""
     from obstore.store import S3Store
 
-    store = S3Store(bucket, endpoint=endpoint, client_options={"allow_http": True}, virtual_hosted_style_request=False)
+    return S3Store(
+        os.environ["BUCKET"],
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        client_options={"allow_http": True, "pool_max_idle_per_host": "256"},
+        virtual_hosted_style_request=False,
+    )
 
-    async def put_all() -> None:
-        room = asyncio.Semaphore(32)
 
-        async def put(path: Path) -> None:
+def _all(work: Callable, items: list, width: int) -> None:
+    async def run() -> None:
+        room = asyncio.Semaphore(width)
+
+        async def one(item) -> None:
             async with room:
-                await store.put_async(str(path.relative_to(folder)), path.read_bytes())
+                await work(item)
 
-        await asyncio.gather(*(put(path) for path in Path(folder).rglob("*") if path.is_file()))
+        await asyncio.gather(*(one(item) for item in items))
 
-    asyncio.run(put_all())
+    asyncio.run(run())
+
+
+def put(folder: str, width: str) -> None:
+    """Each file as an object of its own."""
+    bare = store()
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    _all(lambda path: bare.put_async(f"bare/{path.relative_to(folder)}", path.read_bytes()), paths, int(width))
+
+
+def get(folder: str, width: str) -> None:
+    """Each object into a file."""
+    bare = store()
+    keys = [item["path"] for batch in bare.list("bare") for item in batch]
+
+    async def one(key: str) -> None:
+        data = await (await bare.get_async(key)).bytes_async()
+        path = f"{folder}/{key}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb", buffering=0) as file:
+            file.write(data)
+
+    _all(one, keys, int(width))
+
+
+def put_big(file: str) -> None:
+    """One file in parts, eight at once."""
+    store().put("big", Path(file), chunk_size=_CHUNK, max_concurrency=8)
+
+
+def get_big(file: str) -> None:
+    """One object into a file, by ranges of which eight are under way."""
+    bare = store()
+    size = bare.head("big")["size"]
+    with open(file, "wb") as out:
+        handle = out.fileno()
+
+        async def one(start: int) -> None:
+            os.pwrite(handle, await bare.get_range_async("big", start=start, end=min(start + _CHUNK, size)), start)
+
+        _all(one, list(range(0, size, _CHUNK)), 8)
+
+
+def listing() -> None:
+    """All objects below ``list/`` by twenty ranges side by side; prints the seconds."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    bare, began = store(), time.perf_counter()
+    cuts = [f"list/{start:07d}" for start in range(0, LISTED, LISTED // 20)]
+
+    def count(part: tuple[str, str]) -> int:
+        found = 0
+        for batch in bare.list("list", offset=part[0] if part[0] != cuts[0] else None, chunk_size=1000):
+            found += sum(1 for item in batch if not part[1] or item["path"] <= part[1])
+            if part[1] and batch[-1]["path"] > part[1]:
+                break
+        return found
+
+    with ThreadPoolExecutor(len(cuts)) as pool:
+        found = sum(pool.map(count, zip(cuts, [*cuts[1:], ""], strict=True)))
+    assert found == LISTED, found
+    print(time.perf_counter() - began)
+
+
+def reference() -> None:
+    """An artifact that refers to all objects below ``list/``, logged; prints the seconds."""
+    from windlass.artifacts.artifact import Artifact
+    from windlass.artifacts.engine import ArtifactEngine
+    from windlass.plugins.app import App
+    from windlass.settings import Settings
+
+    settings = Settings.from_env()
+    app = App(settings)
+    engine = ArtifactEngine(app, app.open_store(), settings)
+    engine.store.whoami()
+    began = time.perf_counter()
+    made = Artifact("references", "dataset")
+    made.app = app
+    made.add_reference(f"s3://{os.environ['BUCKET']}/list/", max_objects=10 * LISTED)
+    engine.log(made)
+    assert len(made.manifest) == LISTED
+    print(time.perf_counter() - began)
 
 
 @contextmanager
-def server() -> Iterator[dict[str, str]]:
-    """The environment of clients, with a bucket in ``BUCKET``."""
-    import boto3
+def server(latency: float) -> Iterator[dict[str, str]]:
+    """The environment of clients, with a bucket in ``BUCKET``.
 
-    env = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
-    process = None
+    Args:
+        latency: Seconds before each answer of the stub; a server of one's own has its own.
+    """
     if os.environ.get("AWS_ENDPOINT_URL"):
-        env = {key: os.environ[key] for key in (*env, "AWS_ENDPOINT_URL") if key in os.environ}
-    else:
-        import socket
+        import uuid
 
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        env["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(env["AWS_ENDPOINT_URL"], timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-    try:
-        os.environ.update(env)
+        import boto3
+
         bucket = f"bench-{uuid.uuid4().hex}"
         boto3.client("s3").create_bucket(Bucket=bucket)
-        yield {**env, "BUCKET": bucket}
-    finally:
-        if process is not None:
-            process.terminate()
-            process.wait()
+        yield {"BUCKET": bucket}
+        return
+    with stub_s3.running(latency, LISTED) as url:
+        yield {**_KEYS, "AWS_ENDPOINT_URL": url, "BUCKET": "bench"}
 
+
+COMMANDS = {"put": put, "get": get, "put-big": put_big, "get-big": get_big, "list": listing, "reference": reference}
 
 if __name__ == "__main__":
-    bare(os.environ["AWS_ENDPOINT_URL"], os.environ["BUCKET"], sys.argv[1])
+    COMMANDS[sys.argv[1]](*sys.argv[2:])
+    sys.stdout.flush()
     os._exit(0)  # the client's threads sometimes abort an interpreter that ends as usual

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import urllib.error
+import urllib.request
 import warnings
 
 import pytest
@@ -12,6 +14,7 @@ from windlass.errors import AccessError, IntegrityError, ObjectNotFoundError
 from windlass.models.access import Principal
 from windlass_testkit.servers import free_port
 from windlass_testkit.simulators.aws import aws_env, moto_server, s3_bucket  # noqa: F401
+from windlass_testkit.simulators.between import Between
 
 pytestmark = pytest.mark.service("moto")
 ADMIN = Principal(kind="user", name="admin", admin=True)
@@ -114,3 +117,68 @@ def test_a_file_store_answers_itself(serve, connect, store):
     client = connect(serve(anonymous=ADMIN))
     digest, data = _put(client)
     assert client.blobs.open(digest).read() == data
+
+
+@pytest.fixture
+def verifying(aws_env, monkeypatch):  # noqa: F811
+    """An S3 that compares bodies with their checksums, as Amazon's does and moto does not."""
+    with Between(os.environ["AWS_ENDPOINT_URL"], checks=True) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
+        yield between
+
+
+@pytest.fixture
+def putting(verifying, client, store, monkeypatch):
+    """The client, and the digests that were stored through the server."""
+    put, original = [], store.blobs.put
+    monkeypatch.setattr(store.blobs, "put", lambda *a: put.append(a[0]) or original(*a))
+    return client, put
+
+
+def test_what_the_storage_verifies_goes_straight_into_it(putting, store, verifying, tmp_path):
+    client, through_server = putting
+    data = os.urandom(300_000)
+    digest = digest_of(data, "sha256")
+    client.blobs.put(digest, data)
+    (tmp_path / "file").write_bytes(data[1:])
+    client.blobs.put(digest_of(data[1:], "sha256"), str(tmp_path / "file"))
+    client.blobs.put(digest, data)  # it is there already
+    assert through_server == []
+    assert store.blobs.open(digest).read() == data
+    assert store.blobs.open(digest_of(data[1:], "sha256")).read() == data[1:]
+    sent = [one for one in verifying.seen if one.method == "PUT" and one.size > 1000]
+    assert [one.status for one in sent] == [200, 200, 412]
+    assert not any("authorization" in one.headers for one in sent)
+
+
+def test_what_it_cannot_verify_goes_through_the_server(putting, store, monkeypatch):
+    client, through_server = putting
+    asked, original = [], store.blobs.presign_put
+    monkeypatch.setattr(store.blobs, "presign_put", lambda *a: asked.append(a) or original(*a))
+    digests = [_put(client)[0] for _ in range(3)]
+    assert through_server == digests
+    assert len(asked) == 1, "asking for each blob costs a request"
+
+
+def test_a_storage_that_takes_any_bytes_is_not_trusted(client, store, s3_bucket):  # noqa: F811
+    digest = digest_of(b"good", "sha256")
+    assert store.blobs.presign_put(digest, 4, 60) is None
+    client.blobs.put(digest, b"good")
+    assert [item.key[-64:] for item in s3_bucket.objects.all()] == [digest.partition(":")[2]], "the probe is left"
+
+
+def test_other_bytes_are_refused_on_both_ways(putting, store, s3_bucket):  # noqa: F811
+    client, _ = putting
+    digest = digest_of(b"good", "sha256")
+    with pytest.raises(IntegrityError):
+        client.blobs.put(digest, b"evil")
+    signed = store.blobs.presign_put(digest, 4, 60)
+    request = urllib.request.Request(signed.url, b"evil", signed.headers, method="PUT")
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request)
+    assert list(s3_bucket.objects.all()) == []
+
+
+def test_nobody_may_store_without_a_key(putting, serve, connect):
+    with pytest.raises(AccessError):
+        connect(serve()).blobs.put(digest_of(b"x", "sha256"), b"x")

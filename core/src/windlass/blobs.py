@@ -9,6 +9,7 @@ from typing import BinaryIO
 from attrs import frozen
 
 from windlass.errors import UnsupportedError
+from windlass.storage import SignedPut
 
 __all__ = ["BlobInfo", "BlobPlace", "BlobStore"]
 
@@ -81,6 +82,11 @@ class BlobStore(ABC):
     def purge(self, digests: Iterable[str]) -> None:
         """Remove retired blobs for good. Called by garbage collection only."""
 
+    @property
+    def remote(self) -> bool:
+        """True when each call waits for a network: then few large ones, and many side by side, are the fastest."""
+        return True
+
     def local_path(self, digest: str) -> str | None:
         """Path on this host of a blob that may be hard-linked or reflinked, or None."""
         return None
@@ -92,6 +98,13 @@ class BlobStore(ABC):
         ask `open`.
         """
         return ""
+
+    def presign_put(self, digest: str, size: int, expires: float) -> SignedPut | None:
+        """A request by which the blob may be stored past the server; None where that is not safe.
+
+        It is safe where the store itself proves that the bytes have the digest (`Storage.presign_put`).
+        """
+        return None
 
     def close(self) -> None:
         """Give back connections. May be repeated."""

@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+import msgspec
 from attrs import frozen
 
-from windlass.errors import UnsupportedError
+from windlass.errors import ObjectNotFoundError, UnsupportedError
 
-__all__ = ["ObjectInfo", "ObjectRef", "Storage", "StorageCapabilities"]
+__all__ = ["ObjectInfo", "ObjectRef", "SignedPut", "Storage", "StorageCapabilities"]
 
 
 @frozen(kw_only=True)
@@ -36,8 +37,7 @@ class StorageCapabilities:
     links: bool = False
 
 
-@frozen(kw_only=True)
-class ObjectRef:
+class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Names exact bytes: an address plus whatever identifies the version that was seen.
 
     Attributes:
@@ -53,8 +53,7 @@ class ObjectRef:
     size: int = -1
 
 
-@frozen(kw_only=True)
-class ObjectInfo:
+class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a store says of an object.
 
     Attributes:
@@ -80,6 +79,18 @@ class ObjectInfo:
         return ObjectRef(uri=self.uri, etag=self.etag, version=self.version, size=self.size)
 
 
+class SignedPut(msgspec.Struct, frozen=True, kw_only=True):
+    """A ``PUT`` request that whoever holds it may make once, of exactly the bytes it was made for.
+
+    Attributes:
+        url: Where to.
+        headers: What must be sent with it, unchanged; the signature covers them.
+    """
+
+    url: str
+    headers: dict[str, str]
+
+
 class Storage(ABC):
     """One storage scheme with its credentials. Serves several threads; methods run side by side."""
 
@@ -91,6 +102,14 @@ class Storage(ABC):
             ObjectNotFoundError: Nothing is there (a prefix is not an object).
             StorageError: Refused or failed; `retryable` for network faults.
         """
+
+    def exists(self, uri: str) -> bool:
+        """True when an object is there; may cost less than `stat`. Raises `StorageError`."""
+        try:
+            self.stat(uri)
+        except ObjectNotFoundError:
+            return False
+        return True
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
@@ -110,7 +129,7 @@ class Storage(ABC):
             ObjectChangedError: Without versions in the store: etag or size differ; names expected and found.
         """
 
-    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
         """Store the file at path `source`, or the bytes, under `uri`; whole or not at all.
 
         With `if_absent` an existing object is left as it is and its info returned. Parents are made as needed.
@@ -127,6 +146,17 @@ class Storage(ABC):
 
     def presign(self, uri: str, method: str, expires: float) -> str:
         """A URL with which ``GET`` or ``PUT`` works without credentials for `expires` seconds."""
+        raise UnsupportedError(f"{type(self).__name__} cannot do this")
+
+    def presign_put(self, uri: str, digest: str, size: int, expires: float) -> SignedPut:
+        """A request with which a client without credentials may store an object, for `expires` seconds.
+
+        Only for stores that compare the bytes with `digest` themselves, refuse all others, and overwrite nothing: who
+        holds the request can then store what it was made for or nothing.
+
+        Raises:
+            UnsupportedError: The store does not verify digests of this algorithm.
+        """
         raise UnsupportedError(f"{type(self).__name__} cannot do this")
 
     def local_path(self, uri: str) -> str | None:

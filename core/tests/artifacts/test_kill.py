@@ -1,4 +1,7 @@
-"""kill -9 at seeded points of put, get and gc: no half version, no lost blob, and the next one goes on from there."""
+"""kill -9 at seeded points of put, get and gc: no half version, no lost blob, and the next one goes on from there.
+
+``WINDLASS_TEST_KILLS`` is the number of points over each object store (12).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,9 @@ from windlass.models.artifact import ArtifactFilter
 from windlass.plugins.app import App
 from windlass.settings import Settings
 from windlass_testkit.simulators.aws import aws_env, moto_server, s3_bucket  # noqa: F401
+from windlass_testkit.simulators.azure import azure_container, azure_env, azurite_server  # noqa: F401
+from windlass_testkit.simulators.between import Between, Seen
+from windlass_testkit.simulators.gcs import gcs_bucket, gcs_server  # noqa: F401
 
 KILLED = (-signal.SIGKILL, -signal.SIGALRM)
 ZYGOTE = Path(__file__).with_name("zygote.py")
@@ -49,6 +56,11 @@ class Victims:
         done: dict[str, Any] = json.loads(self._process.stdout.readline())
         assert done["code"] in (0, *KILLED)
         return done
+
+    def kill(self) -> None:
+        """Kill the child that works now."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
 
     def close(self) -> None:
         self._process.communicate()
@@ -175,16 +187,67 @@ def test_killed_anywhere(world: Callable[..., World], points: int) -> None:
     storm(world(seed=points), points)
 
 
-@pytest.mark.service("moto")
-@pytest.mark.parametrize("points", [8, pytest.param(40, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
-def test_killed_anywhere_over_s3(
-    world: Callable[..., World],
-    tmp_path: Path,
-    aws_env: dict[str, str],  # noqa: F811
-    s3_bucket: Any,  # noqa: F811
-    points: int,
+STORES = [
+    pytest.param(("s3", "s3_bucket", "AWS_ENDPOINT_URL"), id="s3", marks=pytest.mark.service("moto")),
+    pytest.param(("gs", "gcs_bucket", "STORAGE_EMULATOR_HOST"), id="gs"),
+    pytest.param(
+        ("az", "azure_container", "AZURE_STORAGE_BLOB_ENDPOINT"), id="az", marks=pytest.mark.service("azurite")
+    ),
+]
+
+
+@pytest.fixture(params=STORES)
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """URL of a store whose blobs are in an object store, and the variable that names the latter's address."""
+    scheme, fixture, variable = request.param
+    bucket = request.getfixturevalue(fixture)
+    blobs = f"{scheme}://{getattr(bucket, 'name', bucket)}/blobs"
+    return f"sqlite:///{tmp_path}/home/windlass.db?blobs={blobs}", variable
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_killed_anywhere_over_object_stores(world: Callable[..., World], remote: tuple[str, str]) -> None:
+    points = int(os.environ.get("WINDLASS_TEST_KILLS", "12"))
+    storm(world(remote[0], seed=points), points)
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_put_sends_less_than_half_again(
+    world: Callable[..., World], remote: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storm(world(f"sqlite:///{tmp_path}/home/windlass.db?blobs=s3://{s3_bucket.name}/blobs", seed=points), points)
+    """Counted in the bytes that reach the object store."""
+    url, variable = remote
+    with Between(os.environ[variable]) as between:
+        monkeypatch.setenv(variable, between.url)
+        here = world(url)
+        for index in range(20):
+            (here.tree / f"big{index:02}").write_bytes(here.noise.randbytes(1 << 20))
+        size = sum(path.stat().st_size for path in here.tree.iterdir())
+
+        def sent() -> int:
+            with between.lock:
+                return sum(one.size for one in between.seen if one.method in ("PUT", "POST") and one.status < 300)
+
+        enough = threading.Event()
+
+        def hold(_: Seen) -> None:
+            if sent() > 0.6 * size:
+                enough.set()
+
+        between.hold = hold
+        victim = threading.Thread(target=lambda: done.append(here.victims.run("put", here.tree)))
+        done: list[dict[str, Any]] = []
+        victim.start()
+        assert enough.wait(120)
+        here.victims.kill()
+        victim.join(60)
+        assert done[0]["code"] in KILLED
+        assert here.versions() == []
+        before = sent()
+        assert here.victims.run("put", here.tree)["code"] == 0
+        assert sent() - before < size / 2
+        here.engine.get("data").verify(here.tree)
 
 
 def test_a_killed_put_goes_on_where_it_was(world: Callable[..., World], tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def create_app(
         Route("/api/v1/blobs/missing", _guarded(blobs.missing), methods=["POST"]),
         Route("/api/v1/blobs/delete", _guarded(blobs.delete), methods=["POST"]),
         Route("/api/v1/blobs/list", _guarded(blobs.list), methods=["POST"]),
+        Route("/api/v1/blobs/{digest}/upload", _guarded(blobs.upload), methods=["POST"]),
         Route("/api/v1/blobs/{digest}", _guarded(blobs.put), methods=["PUT"]),
         Route("/api/v1/blobs/{digest}", _guarded(blobs.get), methods=["GET"]),
         Route("/healthz", _guarded(server.health), methods=["GET"]),

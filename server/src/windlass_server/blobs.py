@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from windlass import wire
 from windlass.errors import NoSpaceError, UsageError
+from windlass.storage import SignedPut
 from windlass_server import permissions
 from windlass_server.problems import TooLarge
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _DIRECT_SECONDS = 900.0  # for which a URL of the storage's holds; clients use it at once
+
+
+@frozen(kw_only=True)
+class _Announced:
+    size: int
 
 
 class BlobRoutes:
@@ -64,6 +71,24 @@ class BlobRoutes:
             return b"".join(line + b"\n" for line in found)
 
         return StreamingResponse(self._pieces(some, None), media_type="application/x-ndjson")
+
+    async def upload(self, request: Request) -> Response:
+        """``{"size": N}`` → a `SignedPut` by which the client may store the blob past this server, or ``null``.
+
+        ``null`` where the storage does not prove by itself that the bytes have the digest: then ``PUT`` the blob here.
+        """
+        from windlass_server.app import read_body
+
+        digest = request.path_params["digest"]
+        size = wire.decode(await read_body(request, self._server.limits.body), _Announced).size
+        if size > self._server.limits.blob:
+            raise _too_large(self._server.limits.blob)
+
+        def work() -> SignedPut | None:
+            self._check(request, "blobs.write")
+            return self._server.store.blobs.presign_put(digest, size, _DIRECT_SECONDS)
+
+        return _json(await self._server.thread(work))
 
     async def put(self, request: Request) -> Response:
         """Store a blob. The bytes are written to a file beside, verified and moved to their place."""

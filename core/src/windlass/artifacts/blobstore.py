@@ -13,7 +13,7 @@ from typing import BinaryIO
 from windlass.artifacts.digest import ALGORITHMS, algorithm_of, digest_of, hash_file
 from windlass.blobs import BlobInfo, BlobStore
 from windlass.errors import AccessError, IntegrityError, ObjectNotFoundError, UnsupportedError
-from windlass.storage import ObjectRef, Storage
+from windlass.storage import ObjectRef, SignedPut, Storage
 
 __all__ = ["StorageBlobStore"]
 
@@ -49,21 +49,16 @@ class StorageBlobStore(BlobStore):
         local = self._storage.local_path(self.uri(next(iter(wanted))))
         if local is not None:
             return {digest for digest in wanted if not os.path.exists(self.local_path(digest) or "")}
+        if len(wanted) == 1:
+            return {digest for digest in wanted if not self._storage.exists(self.uri(digest))}
         if len(wanted) > _LIST_ABOVE:
             folders = {self.uri(digest).rpartition("/")[0] for digest in wanted}
             with ThreadPoolExecutor(_THREADS) as pool:
                 there = {name for names in pool.map(self._names, folders) for name in names}
             return {digest for digest in wanted if digest not in there}
         with ThreadPoolExecutor(min(_THREADS, len(wanted))) as pool:
-            found = pool.map(lambda digest: (digest, self._exists(digest)), wanted)
+            found = pool.map(lambda digest: (digest, self._storage.exists(self.uri(digest))), wanted)
             return {digest for digest, there in found if not there}
-
-    def _exists(self, digest: str) -> bool:
-        try:
-            self._storage.stat(self.uri(digest))
-        except ObjectNotFoundError:
-            return False
-        return True
 
     def _names(self, folder: str) -> list[str]:
         algorithm = folder.split("/")[-2]
@@ -79,10 +74,13 @@ class StorageBlobStore(BlobStore):
         self._storage.put(self.uri(digest), source, if_absent=True)
 
     def put_buffer(self, digest: str, data: memoryview) -> None:
-        """Store without hashing again, and into local stores without a copy."""
-        uri = self.uri(digest)
-        plain: bytes = data if self._storage.local_path(uri) is not None else bytes(data)  # type: ignore[assignment]
-        self._storage.put(uri, plain, if_absent=True)
+        """Store without hashing again, and without a copy."""
+        self._storage.put(self.uri(digest), data, if_absent=True)
+
+    @property
+    def remote(self) -> bool:
+        """False for files of this host."""
+        return self._storage.local_path(f"{self.root_uri}/{ALGORITHMS[0]}") is None
 
     def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
         """Read a blob or a range of it; a retired one is found too."""
@@ -166,6 +164,13 @@ class StorageBlobStore(BlobStore):
             return self._storage.presign(self.uri(digest), "GET", expires)
         except (UnsupportedError, AccessError):
             return ""
+
+    def presign_put(self, digest: str, size: int, expires: float) -> SignedPut | None:
+        """A request that the storage will verify, if it can."""
+        try:
+            return self._storage.presign_put(self.uri(digest), digest, size, expires)
+        except (UnsupportedError, AccessError):
+            return None
 
     def close(self) -> None:
         """The storage belongs to whoever made it."""

@@ -176,8 +176,7 @@ class ArtifactBuilding(ArtifactFacts):
         entries = reference_entries(
             os.fspath(uri), name, self._app().storage_for, checksum=checksum, max_objects=max_objects
         )
-        for entry in entries:
-            draft.add_entry(entry, overwrite=overwrite)
+        draft.add_checked(entries, overwrite=overwrite)
         return entries
 
     def _app(self) -> App:

@@ -89,6 +89,10 @@ class Cache:
         value = digest[len(algorithm) + 1 :]
         return f"{self.folder}/objects/{algorithm}/{value[:2]}/{value}"
 
+    def holds(self, digest: str) -> bool:
+        """True when there is an object of that digest; it is not looked into."""
+        return os.path.exists(self.path(digest))
+
     def find(self, digest: str, *, lease: bool = True) -> str | None:
         """The verified path of an object, leased to this process; None when it is absent. A damaged one is removed."""
         path = self.path(digest)

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import BinaryIO
 
 from windlass.artifacts.cache import Cache
@@ -18,7 +19,7 @@ from windlass.artifacts.digest import ALGORITHMS, digest_of, hash_file, hasher
 from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
-from windlass.artifacts.reader import OVERWRITTEN, open_entry
+from windlass.artifacts.reader import OVERWRITTEN, open_blob, open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.blobs import BlobStore
 from windlass.errors import (
@@ -39,6 +40,9 @@ LINK_MIN = 128 << 10
 
 _BLOCK = 1 << 20
 _BATCH = 64
+_REMOTE_BATCH = 256
+_REMOTE_THREADS = 8
+_GAP = 256 << 10  # bytes that are cheaper to fetch in vain than another request
 
 
 class Target:
@@ -124,7 +128,6 @@ class Downloader:
         present: Remembers which files of the target were found right.
         link: ``auto``: share blocks where the file system can, else hard links to read-only files in the cache for
             files of 128 KiB and more, else copies; ``hard``: hard links for all; ``copy``: never link.
-        threads: Files that are written side by side.
     """
 
     def __init__(
@@ -134,7 +137,6 @@ class Downloader:
         cache: Cache,
         present: StatCache,
         link: str = "auto",
-        threads: int = 2,
     ) -> None:
         if link not in LINKS:
             raise UsageError(f"'{link}' is no way to link", hint=f"Known: {', '.join(LINKS)}.")
@@ -143,7 +145,7 @@ class Downloader:
         self._cache = cache
         self._present = present
         self._link_from = {"auto": LINK_MIN, "hard": 0, "copy": sys.maxsize}[link]
-        self._threads = threads
+        self._threads = _REMOTE_THREADS if blobs.remote else 2
         self._swept: set[str] = set()
         self._reflinks = True  # until the file system says that it has none
 
@@ -165,7 +167,7 @@ class Downloader:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="windlass-get") as pool:
             running: set[Future[list[Entry]]] = set()
             try:
-                for batch in _batched(entries):
+                for batch in _batched(entries, _REMOTE_BATCH if self._blobs.remote else _BATCH):
                     pairs = [(entry, target.place(entry.path)) for entry in batch]
                     places = [pair for pair in pairs if not self._is_there(*pair, target.root)]
                     running.add(pool.submit(self._batch, places, allow_missing))
@@ -184,20 +186,37 @@ class Downloader:
 
     def _batch(self, places: list[tuple[Entry, str]], allow_missing: bool) -> list[Entry]:
         missing = []
+        held = self._fetch([entry for entry, _ in places]) if self._blobs.remote else {}
         for entry, place in places:
             try:
-                self.one(entry, place)
+                self.one(entry, place, held.get(entry.digest))
             except ObjectNotFoundError:
                 if not (allow_missing and entry.ref):
                     raise
                 missing.append(entry)
         return missing
 
-    def one(self, entry: Entry, place: str) -> None:
-        """Write one entry to a path, whole or not at all."""
+    def _fetch(self, entries: list[Entry]) -> dict[str, memoryview]:
+        """The bytes of packed files by their digest, a pack's in as few requests as may be; not proven yet."""
+        wanted: dict[str, list[Entry]] = {}
+        for entry in entries:
+            if len(entry.parts) == 1 and not (entry.size >= self._link_from and self._cache.holds(entry.digest)):
+                wanted.setdefault(entry.parts[0][0], []).append(entry)
+        held: dict[str, memoryview] = {}
+        for blob, files in wanted.items():
+            for start, end, inside in spans(files):
+                with open_blob(inside[0], self._blobs, blob, start, end - start) as stream:
+                    data = memoryview(stream.read())
+                for entry in inside:
+                    offset = entry.parts[0][1] - start
+                    held[entry.digest] = data[offset : offset + entry.size]
+        return held
+
+    def one(self, entry: Entry, place: str, data: memoryview | None = None) -> None:
+        """Write one entry to a path, whole or not at all; `data` are its bytes when they were fetched already."""
         linked = entry.size >= self._link_from
         with naming(place):
-            if linked and self._link(entry, place):
+            if linked and self._link(entry, place, data):
                 return
         folder = place[: place.rfind("/")]
         temporary = temporary_in(folder)
@@ -205,10 +224,10 @@ class Downloader:
             if folder not in self._swept:
                 self._swept.add(folder)
                 sweep(folder)
-            if not (linked and self._link(entry, temporary)):
+            if not (linked and self._link(entry, temporary, data)):
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
                 try:
-                    self._fill(entry, handle)
+                    self._fill(entry, handle, data)
                 finally:
                     os.close(handle)
             os.replace(temporary, place)
@@ -221,16 +240,18 @@ class Downloader:
             _remove(temporary)
             raise
 
-    def cached(self, entry: Entry, *, lease: bool = True) -> str:
+    def cached(self, entry: Entry, *, lease: bool = True, data: memoryview | None = None) -> str:
         """Path of an entry's content in the cache, brought there when needed; leased: kept while this process lives."""
         found = self._cache.find(entry.digest, lease=lease)
-        return found or self._cache.add(entry.digest, entry.size, lambda handle: self._fill(entry, handle), lease=lease)
+        return found or self._cache.add(
+            entry.digest, entry.size, lambda handle: self._fill(entry, handle, data), lease=lease
+        )
 
-    def _link(self, entry: Entry, place: str) -> bool:
+    def _link(self, entry: Entry, place: str, data: memoryview | None) -> bool:
         if entry.digest.partition(":")[0] not in ALGORITHMS:
             return False
         try:
-            source = self.cached(entry, lease=False)
+            source = self.cached(entry, lease=False, data=data)
         except (NoSpaceError, OSError):  # the cache may be on another disk than the target, or not writable
             return False
         try:
@@ -265,7 +286,11 @@ class Downloader:
             return digest == entry.digest
         return known.digest == entry.digest
 
-    def _fill(self, entry: Entry, handle: int) -> None:
+    def _fill(self, entry: Entry, handle: int, data: memoryview | None = None) -> None:
+        if data is not None:
+            prove(entry, len(data), data)
+            _write_all(handle, data)
+            return
         with open_entry(entry, self._blobs, self._storage_for) as stream:
             copy_verified(stream, handle, entry)
 
@@ -276,12 +301,12 @@ def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
     Raises:
         IntegrityError: Size or digest is not the recorded one; names the entry, expected and found.
     """
+    prove_stream(stream, entry, partial(_write_all, handle))
 
-    def write(view: memoryview) -> None:
-        while view:
-            view = view[os.write(handle, view) :]
 
-    prove_stream(stream, entry, write)
+def _write_all(handle: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(handle, view) :]
 
 
 def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], None] = lambda _: None) -> None:
@@ -299,7 +324,7 @@ def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], No
     _prove(entry, size, f"{algorithm}:{checked.hexdigest()}" if checked is not None else entry.digest)
 
 
-def prove(entry: Entry, size: int, data: bytes) -> None:
+def prove(entry: Entry, size: int, data: bytes | memoryview) -> None:
     """Raise `IntegrityError` unless data is the entry's content."""
     algorithm = entry.digest.partition(":")[0]
     _prove(entry, size, digest_of(data, algorithm) if algorithm in ALGORITHMS else entry.digest)
@@ -326,13 +351,27 @@ def _prove(entry: Entry, size: int, found: str) -> None:
         )
 
 
-def _batched(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
+def spans(files: Iterable[Entry]) -> list[tuple[int, int, list[Entry]]]:
+    """Ranges of a pack that hold these files: start, end, and the files inside. Small gaps are fetched too."""
+    found: list[tuple[int, int, list[Entry]]] = []
+    for entry in sorted(files, key=lambda entry: entry.parts[0][1]):
+        _, offset, length = entry.parts[0]
+        if found and offset <= found[-1][1] + _GAP:
+            start, end, inside = found[-1]
+            inside.append(entry)
+            found[-1] = (start, max(end, offset + length), inside)
+        else:
+            found.append((offset, offset + length, [entry]))
+    return found
+
+
+def _batched(entries: Iterable[Entry], most: int) -> Iterable[list[Entry]]:
     batch: list[Entry] = []
     size = 0
     for entry in entries:
         batch.append(entry)
         size += max(entry.size, 0)
-        if len(batch) >= _BATCH or size > 4 * _BLOCK:
+        if len(batch) >= most or size > 4 * _BLOCK:
             yield batch
             batch, size = [], 0
     if batch:

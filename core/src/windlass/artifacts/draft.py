@@ -109,6 +109,14 @@ class Draft:
         check_entry_path(entry.path)
         self._put(entry, overwrite)
 
+    def add_checked(self, entries: Iterable[Entry], *, overwrite: bool) -> None:
+        """Take references whose paths were checked already."""
+        for entry in entries:
+            if entry.path in self.items:
+                self._put(entry, overwrite)
+            else:
+                self.items[entry.path] = entry
+
     def remove(self, path: str) -> int:
         """Remove an entry, or all below a folder; returns how many."""
         if path in self.items:

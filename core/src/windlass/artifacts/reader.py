@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from typing import Any, BinaryIO
 
 from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
-from windlass.artifacts.manifest import Entry
+from windlass.artifacts.manifest import Entry, Part
 from windlass.blobs import BlobStore
 from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError
 from windlass.storage import ObjectRef, Storage
+from windlass.transfer.streams import in_order
 
-__all__ = ["EntryReader", "entry_ref", "open_entry"]
+__all__ = ["EntryReader", "entry_ref", "open_blob", "open_entry"]
 
 OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
 """What to do about a reference whose bytes are others."""
 _BLOCK = 1 << 20
+_AHEAD = 8  # chunks of a large file that are fetched at once; they have 2 MiB on average
 
 
 def entry_ref(entry: Entry) -> ObjectRef:
@@ -42,36 +45,54 @@ def open_entry(
     """
     if entry.ref:
         return storage_for(entry.ref).open(entry_ref(entry), start, length)
+    if not entry.parts:
+        return open_blob(entry, blobs, entry.digest, start, length)
+    if len(entry.parts) == 1:
+        blob, offset, size = entry.parts[0]
+        count = size - start if length < 0 else min(length, size - start)
+        return open_blob(entry, blobs, blob, offset + start, max(count, 0))
+    return io.BufferedReader(_Parts(entry, blobs, _span(entry.parts, start, length)), 1 << 16)
+
+
+def open_blob(entry: Entry, blobs: BlobStore, blob: str, start: int, length: int) -> BinaryIO:
+    """A range of a blob that holds bytes of an entry. Raises `IntegrityError` when the blob is gone."""
     try:
-        if not entry.parts:
-            return blobs.open(entry.digest, start, length)
-        if len(entry.parts) == 1:
-            blob, offset, size = entry.parts[0]
-            count = size - start if length < 0 else min(length, size - start)
-            return blobs.open(blob, offset + start, max(count, 0))
+        return blobs.open(blob, start, length)
     except ObjectNotFoundError as error:
-        raise _lost(entry, error) from error
-    return io.BufferedReader(_Parts(entry, blobs, start, length), 1 << 16)
+        raise IntegrityError(
+            f"the bytes of '{entry.path}' are not in the blob store any more",
+            where=error.where,
+            hint="Store the same content again, which brings them back; 'windlass artifact verify' names all that is "
+            "lost.",
+        ) from error
 
 
-def _lost(entry: Entry, error: ObjectNotFoundError) -> IntegrityError:
-    return IntegrityError(
-        f"the bytes of '{entry.path}' are not in the blob store any more",
-        where=error.where,
-        hint="Store the same content again, which brings them back; 'windlass artifact verify' names all that is lost.",
-    )
+def _span(parts: tuple[Part, ...], start: int, length: int) -> list[Part]:
+    """The parts, or pieces of parts, that hold a range of their content."""
+    left = sum(part[2] for part in parts) - start
+    left = left if length < 0 else min(length, left)
+    found = []
+    for blob, offset, size in parts:
+        if left <= 0:
+            break
+        count = min(size - start, left)
+        if count > 0:
+            found.append((blob, offset + start, count))
+            left -= count
+        start = max(start - size, 0)
+    return found
 
 
 class _Parts(io.RawIOBase):
-    """The parts of a large file, one behind the other."""
+    """The parts of a large file, one behind the other; over a network several are fetched at once."""
 
-    def __init__(self, entry: Entry, blobs: BlobStore, start: int, length: int) -> None:
-        total = sum(part[2] for part in entry.parts)
-        self._left = total - start if length < 0 else min(length, total - start)
-        self._skip = start
+    def __init__(self, entry: Entry, blobs: BlobStore, parts: list[Part]) -> None:
         self._entry = entry
-        self._parts = iter(entry.parts)
         self._blobs = blobs
+        width = _AHEAD if blobs.remote and len(parts) > 1 else 0
+        self._pieces = in_order((partial(self._get, *part) for part in parts), width) if width else None
+        self._parts = iter(parts)
+        self._left = memoryview(b"")
         self._stream: BinaryIO | None = None
 
     def readable(self) -> bool:
@@ -79,25 +100,33 @@ class _Parts(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fetch what is asked for, at most to the end of a part."""
-        view = memoryview(buffer)[: max(self._left, 0)]
+        """Give what is asked for, at most to the end of a part."""
+        view = memoryview(buffer)
+        if self._pieces is None:
+            return self._read_on(view)
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        count = min(len(view), len(self._left))
+        view[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+    def _get(self, blob: str, offset: int, size: int) -> bytes:
+        with open_blob(self._entry, self._blobs, blob, offset, size) as stream:
+            return stream.read()
+
+    def _read_on(self, view: memoryview) -> int:
         while view:
             if self._stream is None:
                 part = next(self._parts, None)
                 if part is None:
                     return 0
-                blob, offset, size = part
-                if self._skip >= size:
-                    self._skip -= size
-                    continue
-                try:
-                    self._stream = self._blobs.open(blob, offset + self._skip, size - self._skip)
-                except ObjectNotFoundError as error:
-                    raise _lost(self._entry, error) from error
-                self._skip = 0
+                self._stream = open_blob(self._entry, self._blobs, *part)
             count: int = self._stream.readinto(view)  # type: ignore[attr-defined]
             if count:
-                self._left -= count
                 return count
             self._stream.close()
             self._stream = None
@@ -107,6 +136,8 @@ class _Parts(io.RawIOBase):
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        if self._pieces is not None:
+            self._pieces.close()
         super().close()
 
 

@@ -65,7 +65,13 @@ def reference_entries(
             "there is neither an object nor a folder of that name", where=uri, hint="Check the address."
         )
     base = uri.rstrip("/") + "/"
-    pairs = [(info, prefix + check_entry_path(_below(info.uri, base))) for info in found]
+    pairs = [(info, prefix + _below(info.uri, base)) for info in found]
+    for _, path in pairs:
+        check_entry_path(path)
+    if not checksum:
+        return [_unchecked(info, path) for info, path in pairs]
+    if storage.local_path(found[0].uri) is None:
+        return [_recorded(info, path) for info, path in pairs]
     with ThreadPoolExecutor(_THREADS) as pool:
         made: Iterator[Entry] = pool.map(lambda pair: _entry(pair[0], pair[1], storage, checksum, algorithm), pairs)
         return list(made)
@@ -80,23 +86,31 @@ def _stat(storage: Storage, uri: str) -> ObjectInfo | None:
 
 def _entry(info: ObjectInfo, path: str, storage: Storage, checksum: bool, algorithm: str) -> Entry:
     if not checksum:
-        return Entry(path, f"uri:{info.uri}", -1, (), info.uri, None)
-    extra: dict[str, Any] = {}
-    for key in ("etag", "version", "checksum", "mtime"):
-        value = getattr(info, key)
-        if value:
-            extra[key] = value
-    local = storage.local_path(info.uri)
-    if local is not None and not info.checksum:
+        return _unchecked(info, path)
+    if not info.checksum and storage.local_path(info.uri) is not None:
         return _hashed(info, path, storage, algorithm)
-    if info.checksum:
-        digest = info.checksum
-    elif info.etag:
-        digest = f"etag:{info.etag}"
-    elif info.version:
+    return _recorded(info, path)
+
+
+def _unchecked(info: ObjectInfo, path: str) -> Entry:
+    return Entry(path, f"uri:{info.uri}", -1, (), info.uri, None)
+
+
+def _recorded(info: ObjectInfo, path: str) -> Entry:
+    """A reference to an object of which the store has told enough."""
+    extra: dict[str, Any] = {}
+    digest = f"uri:{info.uri}"
+    if info.version:
+        extra["version"] = info.version
         digest = f"version:{info.version}"
-    else:
-        digest = f"uri:{info.uri}"
+    if info.etag:
+        extra["etag"] = info.etag
+        digest = f"etag:{info.etag}"
+    if info.checksum:
+        extra["checksum"] = info.checksum
+        digest = info.checksum
+    if info.mtime:
+        extra["mtime"] = info.mtime
     return Entry(path, digest, info.size, (), info.uri, extra or None)
 
 
@@ -126,6 +140,8 @@ def _base_name(uri: str) -> str:
 
 
 def _below(uri: str, base: str) -> str:
+    if "%" not in uri and uri.startswith(base):
+        return uri[len(base) :]
     scheme = uri.partition("://")[0]
     if uri.startswith(base):
         return _plain(scheme, uri[len(base) :])

@@ -30,6 +30,7 @@ WHOLE = 16 << 20
 _PACK_MIN = 4 << 20
 _PACK_CUT = "000"  # a pack ends behind a file whose digest ends so: one of 4096 once it has its least size
 _BUFFERS = 3
+_REMOTE_BUFFERS = 8  # an object store answers late: this many packs, or rows of chunks, are under way at once
 
 Locate = Callable[[str], tuple[Part, ...] | None]
 
@@ -51,17 +52,15 @@ class Uploader:
         algorithm: Digest algorithm.
         cache: Remembers the digests.
         locate: Where the content with a digest lies already (None: unknown); empty parts mean a whole blob.
-        threads: Puts that run side by side.
     """
 
-    def __init__(
-        self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locate = lambda _: None, threads: int = 2
-    ) -> None:
+    def __init__(self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locate = lambda _: None) -> None:
         self._blobs = blobs
         self._algorithm = algorithm
         self._cache = cache
         self._locate = locate
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="windlass-put")
+        self._buffers = _REMOTE_BUFFERS if blobs.remote else _BUFFERS
+        self._pool = ThreadPoolExecutor(self._buffers - 1, thread_name_prefix="windlass-put")
         self._free: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
         self._made = 0
         self._futures: list[Future[None]] = []
@@ -216,7 +215,7 @@ class Uploader:
         self._cache.remember(source, digest, parts, began)
 
     def _take(self) -> _Buffer:
-        if self._free.empty() and self._made < _BUFFERS:
+        if self._free.empty() and self._made < self._buffers:
             self._made += 1
             return _Buffer()
         while True:
@@ -230,21 +229,43 @@ class Uploader:
         self._free.put(buffer)
 
     def _put(self, buffer: _Buffer, pieces: Sequence[tuple[str, int, int]]) -> None:
-        absent = self._blobs.missing(digest for digest, _, _ in pieces) if pieces else set()
-        wanted = []
-        for piece in pieces:
-            if piece[0] in absent:
-                absent.discard(piece[0])
-                wanted.append(piece)
+        if not pieces:
+            self._give_back(buffer)
+        elif self._blobs.remote:
+            self._futures.append(self._pool.submit(self._put_all, buffer, pieces))
+        else:
+            self._put_each(buffer, pieces)
+
+    def _put_all(self, buffer: _Buffer, pieces: Sequence[tuple[str, int, int]]) -> None:
+        """Ask and store in another thread, so that reading and hashing do not wait for the answers."""
+        try:
+            for digest, offset, length in self._absent(pieces):
+                self._blobs.put_buffer(digest, buffer.view[offset : offset + length])
+        finally:
+            self._give_back(buffer)
+
+    def _put_each(self, buffer: _Buffer, pieces: Sequence[tuple[str, int, int]]) -> None:
+        wanted = self._absent(pieces)
         if not wanted:
             self._give_back(buffer)
             return
         buffer.left = len(wanted)
         for digest, offset, length in wanted:
-            self.stored += length
             future = self._pool.submit(self._blobs.put_buffer, digest, buffer.view[offset : offset + length])
             future.add_done_callback(lambda _, buffer=buffer: self._landed(buffer))  # type: ignore[misc]
             self._futures.append(future)
+
+    def _absent(self, pieces: Sequence[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+        """Those that are not stored yet, each once; they count as stored."""
+        absent = self._blobs.missing(digest for digest, _, _ in pieces)
+        wanted = []
+        for piece in pieces:
+            if piece[0] in absent:
+                absent.discard(piece[0])
+                wanted.append(piece)
+        with self._lock:
+            self.stored += sum(length for _, _, length in wanted)
+        return wanted
 
     def _landed(self, buffer: _Buffer) -> None:
         with self._lock:

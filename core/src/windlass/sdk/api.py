@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from windlass.errors import ArtifactNotFoundError, UsageError
-from windlass.models.artifact import ArtifactFilter, ArtifactVersion, Collection, EdgeKind
+from windlass.models.artifact import ArtifactFilter, ArtifactVersion, Collection
 from windlass.models.run import Run as RunRecord
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.sdk.config import INTERNAL

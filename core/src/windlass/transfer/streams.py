@@ -8,13 +8,14 @@ import itertools
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from windlass.errors import StorageError
 
-__all__ = ["RangeStream", "again", "ahead"]
+__all__ = ["RangeStream", "again", "ahead", "in_order"]
 
 T = TypeVar("T")
 _PATIENCE = (0.1, 0.4, 1.5, 4.0)
@@ -146,13 +147,18 @@ def ahead(
         part: Bytes in one range; `width` of them are held in memory.
         width: Ranges at once.
     """
+    return in_order((partial(get, begin, min(begin + part, end)) for begin in range(start, end, part)), width)
+
+
+def in_order(tasks: Iterable[Callable[[], T]], width: int) -> Iterator[T]:
+    """The results of tasks in their order; `width` of them run, or wait to be taken, at once."""
     with ThreadPoolExecutor(width, thread_name_prefix="download") as pool:
-        starts = iter(range(start, end, part))
-        running: deque[Future[bytes]] = deque()
+        left = iter(tasks)
+        running: deque[Future[T]] = deque()
         try:
             while True:
-                for begin in itertools.islice(starts, width - len(running)):
-                    running.append(pool.submit(get, begin, min(begin + part, end)))
+                for task in itertools.islice(left, width - len(running)):
+                    running.append(pool.submit(task))
                 if not running:
                     return
                 yield running.popleft().result()

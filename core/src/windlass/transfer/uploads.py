@@ -24,15 +24,15 @@ __all__ = ["Journal", "Source", "send_parts", "stale_uploads"]
 
 
 class Source:
-    """The bytes to be stored: a file by path, or bytes. Serves several threads; close it after use.
+    """The bytes to be stored: a file by path, or bytes in memory. Serves several threads; close it after use.
 
     Raises:
         StorageError: The file cannot be read.
     """
 
-    def __init__(self, source: str | bytes) -> None:
+    def __init__(self, source: str | bytes | memoryview) -> None:
         self.path = source if isinstance(source, str) else ""
-        self._data = source if isinstance(source, bytes) else b""
+        self._data = b"" if isinstance(source, str) else source
         self._fd = -1
         self.size = len(self._data)
         if isinstance(source, str):
@@ -42,11 +42,15 @@ class Source:
             except OSError as error:
                 raise StorageError(f"it cannot be read: {error.strerror}", where=source) from None
 
+    def whole(self) -> bytes | memoryview:
+        """Everything, without a copy of what is in memory."""
+        return self.read() if self._fd >= 0 else self._data
+
     def read(self, start: int = 0, length: int = -1) -> bytes:
         """`length` bytes from `start` (-1: to the end). Raises `StorageError` when the file became shorter."""
         length = self.size - start if length < 0 else length
         if self._fd < 0:
-            return self._data if length == self.size else self._data[start : start + length]
+            return bytes(self._data if length == self.size else self._data[start : start + length])
         pieces, missing = [], length
         while missing:
             piece = os.pread(self._fd, missing, start + length - missing)

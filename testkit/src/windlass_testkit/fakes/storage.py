@@ -77,9 +77,9 @@ class MemoryStorage(Storage):
             )
         return io.BytesIO(data[start:] if length < 0 else data[start : start + length])
 
-    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
         try:
-            data = source if isinstance(source, bytes) else Path(source).read_bytes()
+            data = Path(source).read_bytes() if isinstance(source, str) else bytes(source)
         except OSError as error:
             raise StorageError(f"{source!r} cannot be read: {error.strerror}") from error
         with self.bucket.lock:

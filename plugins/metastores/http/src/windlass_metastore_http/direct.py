@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Iterator
 
 import httpx2
+
+from windlass.storage import SignedPut
 
 __all__ = ["Direct"]
 
@@ -25,6 +28,7 @@ class Direct:
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
         self._refusals = 0
+        self._no_puts: set[str] = set()
 
     @property
     def headers(self) -> dict[str, str]:
@@ -48,6 +52,33 @@ class Direct:
             _log.info("the storage answered %d; reading through the server", answer.status_code)
             self._refusals += 1
         return None
+
+    def may_put(self, digest: str) -> bool:
+        """False when blobs of this algorithm have to go through the server."""
+        return self._refusals < _REFUSALS and digest.partition(":")[0] not in self._no_puts
+
+    def put(self, digest: str, signed: SignedPut | None, content: Callable[[], bytes | Iterator[bytes]]) -> bool:
+        """Store a blob by a request that the server has signed; False: send it to the server.
+
+        Args:
+            digest: Of the blob.
+            signed: The request; None when the server makes none for this algorithm.
+            content: Gives the bytes.
+        """
+        if signed is None:
+            self._no_puts.add(digest.partition(":")[0])
+            return False
+        try:
+            answer = self._open().put(signed.url, content=content(), headers=signed.headers)
+        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+            _log.info("the storage is not reachable from here (%s); storing through the server", type(error).__name__)
+            self._no_puts.add(digest.partition(":")[0])
+            return False
+        if answer.status_code in (200, 201, 204, 412):  # 412: it is there already
+            return True
+        _log.info("the storage answered %d; storing through the server", answer.status_code)
+        self._refusals += answer.status_code in (401, 403)
+        return False
 
     def _open(self) -> httpx2.Client:
         with self._lock:

@@ -145,7 +145,7 @@ class AzureStorage(Storage):
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
         """See `Storage.put`."""
         where = parse(uri)
         if not where.name or where.name.endswith("/") or where.version:

@@ -81,7 +81,7 @@ class FileStorage(Storage):
         raw: io.RawIOBase = file if length < 0 else _Slice(file, length)
         return io.BufferedReader(raw, 1 << 16)
 
-    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
         """Write a file, whole or not at all."""
         path = path_of(uri)
         if if_absent:
@@ -99,7 +99,7 @@ class FileStorage(Storage):
                 self._write(path, source, if_absent)
             return _info(uri, os.stat(path))
 
-    def _write(self, path: str, source: str | bytes, if_absent: bool) -> None:
+    def _write(self, path: str, source: str | bytes | memoryview, if_absent: bool) -> None:
         folder = os.path.dirname(path)
         mode = 0o444 if if_absent else 0o644
         if if_absent and self._nameless:
@@ -138,7 +138,7 @@ class FileStorage(Storage):
         if self._config.fsync:
             _sync_folder(folder)
 
-    def _fill(self, target: int, source: str | bytes) -> None:
+    def _fill(self, target: int, source: str | bytes | memoryview) -> None:
         if isinstance(source, str):
             _copy(source, target)
         else:

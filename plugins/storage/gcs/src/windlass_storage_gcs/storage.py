@@ -181,7 +181,7 @@ class GcsStorage(Storage):
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
         """See `Storage.put`."""
         where = parse(uri)
         if not where.name or where.name.endswith("/") or where.generation:

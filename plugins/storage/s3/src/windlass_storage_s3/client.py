@@ -1,23 +1,47 @@
-"""Clients of one store, made when they are needed: boto3 for what it alone does, obstore for bytes."""
+"""Clients of one store, made when they are needed: boto3 for what it alone does, obstore for bytes.
+
+boto3 takes longer to load than most work takes. It is not needed where address and keys are given outright, by the
+config or by environment variables; everywhere else it is asked for them.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from urllib.parse import quote, urlsplit
+
+from attrs import frozen
 
 from windlass.errors import UnsupportedError
 from windlass.plugins.types import Context
 from windlass_storage_s3.config import S3Config
 from windlass_storage_s3.errors import translated
-from windlass_storage_s3.options import anonymous, endpoint_url, keys, path_style
+from windlass_storage_s3.options import anonymous, endpoint_url, keys, path_style, variables
+from windlass_storage_s3.signing import Keys, query_string, signed_headers
 
 __all__ = ["Clients"]
 
 _CREDENTIAL_LIFE = timedelta(minutes=10)  # botocore renews 15 minutes before the end
 
 _ATTEMPTS = 5
+
+
+@frozen
+class _Target:
+    """Where requests for a bucket go.
+
+    Attributes:
+        base: Address of the bucket, without ``/`` at its end.
+        region: Its region.
+        virtual: The bucket stands in the host name.
+    """
+
+    base: str
+    region: str
+    virtual: bool
 
 
 class Clients:
@@ -32,7 +56,9 @@ class Clients:
         self._boto: dict[str, Any] = {}
         self._regions: dict[str, str] = {}
         self._stores: dict[str, Any] = {}
+        self._targets: dict[str, _Target] = {}
         self._http_: Any = None
+        self._given_: tuple[Keys | None] | None = None
 
     @property
     def place(self) -> str:
@@ -103,18 +129,75 @@ class Clients:
                 self._stores[bucket] = self._make_store(bucket)
             return self._stores[bucket]
 
+    def _given(self) -> Keys | None:
+        """Keys that are written in the config or, when nothing else is asked for, in environment variables."""
+        with self._lock:
+            if self._given_ is None:
+                found = keys(self._config, self._context)
+                if not found and not self._config.profile and self._context.environment is None:
+                    found = variables()
+                self._given_ = (Keys(*found.values()) if found else None,)
+            return self._given_[0]
+
+    def _keys(self) -> Keys:
+        given = self._given()
+        if given is not None:
+            return given
+        from botocore.exceptions import NoCredentialsError
+
+        credentials = self.session().get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        now = credentials.get_frozen_credentials()
+        return Keys(now.access_key, now.secret_key, now.token or "")
+
+    def _target(self, bucket: str) -> _Target:
+        with self._lock:
+            if bucket not in self._targets:
+                if self.endpoint and (self._given() or self.anonymous):
+                    endpoint, region = self.endpoint, self._config.region or os.environ.get("AWS_DEFAULT_REGION", "")
+                    region = region or os.environ.get("AWS_REGION") or "us-east-1"
+                else:
+                    meta = self.boto(bucket).meta  # knows what ~/.aws/config says of the endpoint
+                    endpoint, region = meta.endpoint_url, meta.region_name
+                virtual = not path_style(self._config, endpoint) and "." not in bucket
+                scheme, _, rest = endpoint.rstrip("/").partition("://")
+                base = f"{scheme}://{bucket}.{rest}" if virtual else f"{scheme}://{rest}/{quote(bucket)}"
+                self._targets[bucket] = _Target(base, region, virtual)
+            return self._targets[bucket]
+
+    def request(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        parameters: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """A signed request without a body, and its whole answer (as urllib3 gives it). Follows no redirects."""
+        target = self._target(bucket)
+        parts = urlsplit(target.base)
+        path = f"{parts.path}/{quote(key, safe='/~')}"
+        query, sent = query_string(parameters), dict(headers or {})
+        if not self.anonymous:
+            sent = signed_headers(method, parts.netloc, path, query, sent, self._keys(), target.region)
+        pool = self.http().connection_from_url(target.base)
+        return pool.urlopen(method, f"{path}?{query}" if query else path, headers=sent, redirect=False)
+
     def _make_store(self, bucket: str) -> Any:
         from obstore.store import S3Store
 
-        client = self.boto(bucket)  # knows what ~/.aws/config says of the endpoint
-        endpoint = self.endpoint or ("" if ".amazonaws.com" in client.meta.endpoint_url else client.meta.endpoint_url)
-        virtual = not path_style(self._config, endpoint) and "." not in bucket
-        options: dict[str, Any] = {"region": client.meta.region_name, "virtual_hosted_style_request": virtual}
-        if endpoint:
-            scheme, _, rest = endpoint.partition("://")
-            options["endpoint"] = f"{scheme}://{bucket}.{rest}" if virtual else endpoint.rstrip("/")
+        target = self._target(bucket)
+        options: dict[str, Any] = {"region": target.region, "virtual_hosted_style_request": target.virtual}
+        amazon = not self.endpoint and ".amazonaws.com" in target.base
+        if not amazon:
+            options["endpoint"] = target.base if target.virtual else target.base.rpartition("/")[0]
         if self.anonymous:
             options["skip_signature"] = True
+        elif given := self._given():
+            options |= {"access_key_id": given.access, "secret_access_key": given.secret}
+            if given.token:
+                options["token"] = given.token
         else:
             options["credential_provider"] = self._credentials
         if self._config.checksum != "none":
@@ -125,7 +208,7 @@ class Clients:
             options["sse_kms_key_id"] = self._config.kms_key_id
         client_options: dict[str, Any] = {"timeout": "1h", "connect_timeout": "10s", "read_timeout": "60s",
                                           "pool_max_idle_per_host": "64"}  # fmt: skip
-        if endpoint.startswith("http://"):
+        if target.base.startswith("http://"):
             client_options["allow_http"] = True
         return S3Store(
             bucket,
@@ -143,21 +226,16 @@ class Clients:
         )
 
     def _credentials(self) -> Any:
-        from botocore.exceptions import NoCredentialsError
-
-        credentials = self.session().get_credentials()
-        if credentials is None:
-            raise NoCredentialsError
-        now = credentials.get_frozen_credentials()
+        found = self._keys()
         return {
-            "access_key_id": now.access_key,
-            "secret_access_key": now.secret_key,
-            "token": now.token,
+            "access_key_id": found.access,
+            "secret_access_key": found.secret,
+            "token": found.token or None,
             "expires_at": datetime.now(UTC) + _CREDENTIAL_LIFE,
         }
 
     def http(self) -> Any:
-        """A connection pool for requests that boto3 has signed."""
+        """A connection pool for requests that are made here."""
         with self._lock:
             if self._http_ is None:
                 import urllib3
@@ -180,7 +258,7 @@ class Clients:
                 self._http_.clear()
             for client in self._boto.values():
                 client.close()
-            self._boto, self._stores, self._http_, self._session_ = {}, {}, None, None
+            self._boto, self._stores, self._targets, self._http_, self._session_ = {}, {}, {}, None, None
 
 
 def _ask_region(client: Any, bucket: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from html import unescape
 
 from windlass.errors import (
     AccessError,
@@ -15,7 +16,7 @@ from windlass.errors import (
     WindlassError,
 )
 
-__all__ = ["CREDENTIALS_HINT", "code_of", "from_answer", "translate", "translated"]
+__all__ = ["CREDENTIALS_HINT", "code_of", "from_answer", "refused", "translate", "translated"]
 
 CREDENTIALS_HINT = (
     "Credentials are looked for in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials, ~/.aws/config, "
@@ -58,6 +59,18 @@ def from_answer(status: int, code: str, message: str, uri: str) -> WindlassError
     return StorageError(text, where=uri, hint=hint, context=facts)
 
 
+def refused(status: int, body: bytes, uri: str) -> WindlassError:
+    """The error for a refusal as S3 writes it; a HEAD request has no body."""
+    code = re.search(rb"<Code>(\w+)</Code>", body)
+    message = re.search(rb"<Message>([^<]*)</Message>", body)
+    return from_answer(
+        status,
+        code[1].decode() if code else "",
+        unescape(message[1].decode("utf-8", "replace")) if message else "",
+        uri,
+    )
+
+
 def code_of(error: WindlassError) -> str:
     """S3's code in an error made here, or its status as text."""
     return str(error.context.get("code") or error.context.get("status") or "")
@@ -67,6 +80,13 @@ def translate(error: Exception, uri: str) -> WindlassError:
     """The error for an exception of boto3, obstore or urllib3."""
     if isinstance(error, WindlassError):
         return error
+    if type(error).__module__.startswith("urllib3"):
+        return StorageError(
+            f"{type(error).__name__}: {error}",
+            where=uri, hint="Is the endpoint right and reachable?", retryable=True,
+        )  # fmt: skip
+    if type(error).__module__.startswith("obstore") or isinstance(error, FileNotFoundError):
+        return _from_obstore(error, uri)
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
     from botocore.exceptions import ConnectionError as BotoConnectionError
 

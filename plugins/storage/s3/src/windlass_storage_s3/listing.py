@@ -1,7 +1,7 @@
 """Listings: every fact the store tells, several ranges at once, no request for a single object.
 
-The requests are signed by boto3 and read here. boto3's own reading of a listing takes over ten times as long, and
-obstore gives up at keys such as ``a//b`` and takes folder markers for files.
+The answers are read here. boto3's own reading of a listing takes over ten times as long, and obstore gives up at keys
+such as ``a//b`` and takes folder markers for files.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import lru_cache, partial
 from html import unescape
-from typing import Any
 from urllib.parse import unquote_plus
 
 from windlass.storage import ObjectInfo
 from windlass.transfer import Page, list_ranges
 from windlass_storage_s3.addresses import Address
 from windlass_storage_s3.client import Clients
-from windlass_storage_s3.errors import from_answer, translated
+from windlass_storage_s3.errors import refused, translated
 
-__all__ = ["list_objects"]
+__all__ = ["keeps_versions", "list_objects"]
 
 _FIELD = re.compile(rb"<(Key|Size|ETag|LastModified|VersionId|IsLatest)>([^<]*)<")
 # Nearly every store writes an entry's fields in this order; the others are read field by field.
 _USUAL = re.compile(
-    rb"<Key>([^<]*)</Key><LastModified>([^<]*)</LastModified><ETag>([^<]*)</ETag>.*?<Size>(\d+)</Size>", re.DOTALL
+    r"<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified><ETag>([^<]*)</ETag>.*?<Size>(\d+)</Size>",
+    re.DOTALL,
 )
 _PREFIX = re.compile(rb"<CommonPrefixes>\s*<Prefix>([^<]*)<")
 _KEY = re.compile(rb"<Key>([^<]*)<")
@@ -33,6 +33,7 @@ _ENTRY = re.compile(rb"<(Contents|Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
 _TOKEN = re.compile(rb"<NextContinuationToken>([^<]+)<")
 _MARKS = re.compile(rb"<NextKeyMarker>([^<]*)<")
 _MARK_ID = re.compile(rb"<NextVersionIdMarker>([^<]*)<")
+_STATUS = re.compile(rb"<Status>\s*\w+\s*</Status>")
 _TRUNCATED = re.compile(rb"<IsTruncated>\s*true\s*<")
 
 
@@ -44,21 +45,30 @@ def list_objects(clients: Clients, where: Address, versions: bool) -> Iterator[O
     )
 
 
-def _get(clients: Clients, where: Address, operation: str, **parameters: Any) -> bytes:
-    with translated(where.uri(where.folder)):
-        url = clients.boto(where.bucket).generate_presigned_url(
-            operation, Params={"Bucket": where.bucket, "EncodingType": "url", **parameters}, ExpiresIn=900
-        )
-        answer = clients.http().request("GET", url)
+def _get(clients: Clients, where: Address, **parameters: str) -> bytes:
+    uri = where.uri(where.folder)
+    with translated(uri):
+        answer = clients.request("GET", where.bucket, "", parameters)
         body: bytes = answer.data
     if answer.status != 200:
-        code = re.search(rb"<Code>(\w+)</Code>", body)
-        message = re.search(rb"<Message>([^<]*)</Message>", body)
-        raise from_answer(
-            answer.status, code[1].decode() if code else "", _text(message[1]) if message else "",
-            where.uri(where.folder),
-        )  # fmt: skip
+        raise refused(answer.status, body, uri)
     return body
+
+
+def _objects(clients: Clients, where: Address, prefix: str, **more: str) -> bytes:
+    return _get(clients, where, **{"list-type": "2", "prefix": prefix, "encoding-type": "url", **more})
+
+
+def _versions(clients: Clients, where: Address, prefix: str, **more: str) -> bytes:
+    return _get(clients, where, **{"versions": "", "prefix": prefix, "encoding-type": "url", **more})
+
+
+def keeps_versions(clients: Clients, where: Address) -> bool:
+    """True when the bucket has kept versions and they may be listed; one or two requests."""
+    if _STATUS.search(_get(clients, where, versioning="")) is None:
+        return False
+    _versions(clients, where, where.folder, **{"max-keys": "1"})
+    return True
 
 
 def _text(raw: bytes) -> str:
@@ -85,41 +95,58 @@ def _info(where: Address, key: str, facts: dict[bytes, bytes]) -> ObjectInfo:
         size=int(facts.get(b"Size", b"0")),
         etag=_text(facts.get(b"ETag", b"")).strip('"'),
         version="" if version == "null" else version,
-        mtime=_time(facts.get(b"LastModified", b"")),
+        mtime=_time(_text(facts.get(b"LastModified", b""))),
     )
 
 
 @lru_cache(4096)
-def _time(raw: bytes) -> float:
-    return datetime.fromisoformat(raw.decode()).timestamp() if raw else 0.0
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def _page(clients: Clients, where: Address, after: str, token: str) -> Page[ObjectInfo]:
-    parameters = {"ContinuationToken": token} if token else {"StartAfter": after} if after else {}
-    body = _get(clients, where, "list_objects_v2", Prefix=where.folder, **parameters)
-    decode, items, last = _decoder(body), [], ""
-    for part in body.split(b"<Contents>")[1:]:
-        usual = _USUAL.match(part)
-        if usual:
-            last = decode(usual[1])
-            size, etag, moment = int(usual[4]), usual[3].decode().replace("&quot;", '"').strip('"'), _time(usual[2])
-            info = ObjectInfo(uri=where.uri(last), size=size, etag=etag, mtime=moment)
-        else:
+    more = {"continuation-token": token} if token else {"start-after": after} if after else {}
+    body = _objects(clients, where, where.folder, **more)
+    items = _usual(where, body)
+    if items is None:
+        items, decode = [], _decoder(body)
+        for part in body.split(b"<Contents>")[1:]:
             facts = dict(_FIELD.findall(part))
-            last = decode(facts[b"Key"])
-            info = _info(where, last, facts)
-        if not last.endswith("/"):
-            items.append((last, info))
+            key = decode(facts[b"Key"])
+            items.append((key, _info(where, key, facts)))
+    last = items[-1][0] if items else ""
     found = _TOKEN.search(body)
-    return Page(items=items, last=last, token=_text(found[1]) if found else "")
+    return Page(
+        items=[item for item in items if not item[0].endswith("/")],
+        last=last,
+        token=_text(found[1]) if found else "",
+    )
+
+
+def _usual(where: Address, body: bytes) -> list[tuple[str, ObjectInfo]] | None:
+    """The entries of a page when all of them are written as nearly every store does; else None."""
+    text = body.decode("utf-8", "surrogateescape")
+    found = _USUAL.findall(text)
+    if len(found) != text.count("<Contents>"):
+        return None
+    escaped = "<EncodingType>url</EncodingType>" in text
+    start, items = where.uri(""), []
+    for key, moment, etag, size in found:
+        if "&" in key:
+            key = unescape(key)
+        if escaped and ("%" in key or "+" in key):
+            key = unquote_plus(key)
+        etag = etag[6:-6] if etag.startswith("&quot;") else etag.strip('"')
+        items.append((key, ObjectInfo(uri=start + key, size=int(size), etag=etag, mtime=_time(moment))))
+    return items
 
 
 def _version_page(clients: Clients, where: Address, after: str, token: str) -> Page[ObjectInfo]:
-    marks = {"KeyMarker": after} if after else {}
+    marks = {"key-marker": after} if after else {}
     if token:
         key, _, version = token.rpartition("\n")
-        marks = {"KeyMarker": key, **({"VersionIdMarker": version} if version else {})}
-    body = _get(clients, where, "list_object_versions", Prefix=where.folder, **marks)
+        marks = {"key-marker": key, **({"version-id-marker": version} if version else {})}
+    body = _versions(clients, where, where.folder, **marks)
     decode, items, last = _decoder(body), [], ""
     for entry in _ENTRY.finditer(body):
         facts = dict(_FIELD.findall(entry[2]))
@@ -134,8 +161,7 @@ def _version_page(clients: Clients, where: Address, after: str, token: str) -> P
 
 
 def _names(clients: Clients, where: Address, versions: bool, folder: str, after: str) -> list[str]:
-    operation = "list_object_versions" if versions else "list_objects_v2"
-    mark = {"KeyMarker" if versions else "StartAfter": after} if after else {}
-    body = _get(clients, where, operation, Prefix=folder, Delimiter="/", **mark)
+    mark = {"key-marker" if versions else "start-after": after} if after else {}
+    body = (_versions if versions else _objects)(clients, where, folder, delimiter="/", **mark)
     decode = _decoder(body)
     return sorted({decode(raw) for raw in (*_PREFIX.findall(body), *_KEY.findall(body))})

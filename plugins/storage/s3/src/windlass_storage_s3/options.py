@@ -10,7 +10,7 @@ from windlass.errors import ConfigError
 from windlass.plugins.types import Context
 from windlass_storage_s3.config import S3Config
 
-__all__ = ["anonymous", "endpoint_url", "fsspec_options", "keys", "path_style"]
+__all__ = ["anonymous", "endpoint_url", "fsspec_options", "keys", "path_style", "variables"]
 
 _ENDPOINTS = ("AWS_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
@@ -49,6 +49,16 @@ def keys(config: S3Config, context: Context) -> dict[str, str]:
         "aws_session_token": config.session_token,
     }
     return {name: context.secrets.resolve(ref, where=f"$.{name}").reveal() for name, ref in named.items() if ref}
+
+
+def variables(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Keys in environment variables, named as by `keys`; empty when there are none."""
+    found = {
+        "aws_access_key_id": env.get("AWS_ACCESS_KEY_ID", ""),
+        "aws_secret_access_key": env.get("AWS_SECRET_ACCESS_KEY", ""),
+        "aws_session_token": env.get("AWS_SESSION_TOKEN", "") or env.get("AWS_SECURITY_TOKEN", ""),
+    }
+    return found if found["aws_access_key_id"] and found["aws_secret_access_key"] else {}
 
 
 def fsspec_options(config: S3Config, context: Context) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from windlass.errors import ObjectChangedError, WindlassError
@@ -11,40 +13,42 @@ from windlass.storage import ObjectInfo, ObjectRef
 from windlass.transfer import ahead, changed
 from windlass_storage_s3.addresses import Address, is_plain
 from windlass_storage_s3.client import Clients
-from windlass_storage_s3.errors import translated
+from windlass_storage_s3.errors import refused, translated
 
 __all__ = ["Reading", "compare", "head"]
 
 _CHUNK = 4 << 20
-_CHECKSUMS = ("SHA256", "CRC64NVME", "CRC32C", "SHA1", "CRC32")
+_CHECKSUMS = ("sha256", "crc64nvme", "crc32c", "sha1", "crc32")
 
 
 def head(clients: Clients, where: Address) -> ObjectInfo:
     """Facts about one object, or about one of its versions."""
-    extra = {"VersionId": where.version} if where.version else {}
-    with translated(where.uri(where.key)):
-        found = clients.boto(where.bucket).head_object(
-            Bucket=where.bucket, Key=where.key, ChecksumMode="ENABLED", **extra
-        )
-    version = str(found.get("VersionId") or "")
+    uri = where.uri(where.key)
+    parameters = {"versionId": where.version} if where.version else {}
+    with translated(uri):
+        answer = clients.request("HEAD", where.bucket, where.key, parameters, {"x-amz-checksum-mode": "ENABLED"})
+    if answer.status != 200:
+        raise refused(answer.status, b"", uri)
+    found = answer.headers
+    version = found.get("x-amz-version-id", "")
     return ObjectInfo(
-        uri=where.uri(where.key),
-        size=int(found["ContentLength"]),
-        etag=str(found.get("ETag", "")).strip('"'),
+        uri=uri,
+        size=int(found["content-length"]),
+        etag=found.get("etag", "").strip('"'),
         version="" if version == "null" else version,
         checksum=_checksum(found),
-        mtime=found["LastModified"].timestamp() if "LastModified" in found else 0.0,
+        mtime=parsedate_to_datetime(found["last-modified"]).timestamp() if "last-modified" in found else 0.0,
     )
 
 
-def _checksum(found: dict[str, Any]) -> str:
+def _checksum(found: Mapping[str, str]) -> str:
     """The checksum over the whole content, ``sha256:…``; one over the parts' checksums says nothing of the content."""
-    if found.get("ChecksumType") == "COMPOSITE":
+    if found.get("x-amz-checksum-type") == "COMPOSITE":
         return ""
     for name in _CHECKSUMS:
-        value = str(found.get(f"Checksum{name}") or "")
+        value = found.get(f"x-amz-checksum-{name}") or ""
         if value and "-" not in value:
-            return f"{name.lower()}:{base64.b64decode(value).hex()}"
+            return f"{name}:{base64.b64decode(value).hex()}"
     return ""
 
 
@@ -57,24 +61,37 @@ class Reading:
 
     def fetch(self, start: int, end: int, chunk: int = _CHUNK) -> Iterator[bytes]:
         """Chunks of at least `chunk` bytes from `start` to `end` (-1: the end of the object)."""
-        where, clients = self._where, self._clients
+        with self._watched():
+            if is_plain(self._where.key):
+                return _chunks(self._with_obstore(start, end).stream(min_chunk_size=chunk), self._ref.uri)
+            return self._with_boto(start, end)
+        return iter(())
+
+    def piece(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end` in one request; fewer when the object ends before."""
+        with self._watched():
+            if is_plain(self._where.key):
+                return bytes(self._with_obstore(start, end).bytes())
+            return b"".join(self._with_boto(start, end))
+        return b""
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tell what has changed; a position behind the end is no error: nothing is there."""
         try:
             with translated(self._ref.uri):
-                if is_plain(where.key):
-                    return self._with_obstore(clients, start, end, chunk)
-                return self._with_boto(clients, start, end)
+                yield
         except WindlassError as error:
             if error.context.get("status") == 412:
                 raise self._changed() from None
-            if error.context.get("status") == 416:  # the position is behind the end
-                return iter(())
-            raise
+            if error.context.get("status") != 416:
+                raise
 
     def side_by_side(self, start: int, end: int, part: int, width: int) -> Iterator[bytes]:
         """The same from several ranges at once."""
-        return ahead(lambda a, b: b"".join(self.fetch(a, b, part)), start, end, part=part, width=width)
+        return ahead(self.piece, start, end, part=part, width=width)
 
-    def _with_obstore(self, clients: Clients, start: int, end: int, chunk: int) -> Iterator[bytes]:
+    def _with_obstore(self, start: int, end: int) -> Any:
         import obstore
 
         options: dict[str, Any] = {}
@@ -84,11 +101,11 @@ class Reading:
             options["version"] = self._version
         if self._etag:
             options["if_match"] = f'"{self._etag}"'
-        result = obstore.get(clients.store(self._where.bucket), self._where.key, options=cast(Any, options))
+        result = obstore.get(self._clients.store(self._where.bucket), self._where.key, options=cast(Any, options))
         self._seen(str(result.meta["e_tag"] or "").strip('"'), int(result.meta["size"]))
-        return _chunks(result.stream(min_chunk_size=chunk), self._ref.uri)
+        return result
 
-    def _with_boto(self, clients: Clients, start: int, end: int) -> Iterator[bytes]:
+    def _with_boto(self, start: int, end: int) -> Iterator[bytes]:
         extra: dict[str, Any] = {}
         if start or end >= 0:
             extra["Range"] = f"bytes={start}-{end - 1 if end >= 0 else ''}"
@@ -96,7 +113,8 @@ class Reading:
             extra["VersionId"] = self._version
         if self._etag:
             extra["IfMatch"] = f'"{self._etag}"'
-        answer = clients.boto(self._where.bucket).get_object(Bucket=self._where.bucket, Key=self._where.key, **extra)
+        client = self._clients.boto(self._where.bucket)
+        answer = client.get_object(Bucket=self._where.bucket, Key=self._where.key, **extra)
         total = str(answer.get("ContentRange", "")).rpartition("/")[2] or answer["ContentLength"]
         self._seen(str(answer["ETag"]).strip('"'), int(total))
         return _chunks(answer["Body"].iter_chunks(_CHUNK), self._ref.uri)

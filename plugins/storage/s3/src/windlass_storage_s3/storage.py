@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,19 +19,21 @@ from windlass.errors import (
     UsageError,
 )
 from windlass.plugins.types import Context
-from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import RangeStream, Source, put_once
+from windlass.storage import ObjectInfo, ObjectRef, SignedPut, Storage
+from windlass.transfer import RangeStream, Source, again, put_once
 from windlass_storage_s3.addresses import Address, is_plain, parse
 from windlass_storage_s3.client import Clients
 from windlass_storage_s3.config import S3Config
 from windlass_storage_s3.errors import CREDENTIALS_HINT, code_of, from_answer, translated
-from windlass_storage_s3.listing import list_objects
+from windlass_storage_s3.listing import keeps_versions, list_objects
+from windlass_storage_s3.presigning import signed_put, verifies_checksums
 from windlass_storage_s3.reading import Reading, compare, head
 from windlass_storage_s3.upload import abort_stale, upload
 
 __all__ = ["S3Storage"]
 
 _DELETE_BATCH = 1000
+_ONE_READ = 8 << 20  # this much is read into memory at once, which is faster than a stream
 
 
 class S3Storage(Storage):
@@ -41,6 +44,7 @@ class S3Storage(Storage):
         self._clients = Clients(config, context)
         self._journals = context.settings.home / "uploads" / "s3"
         self._versioned: dict[str, bool] = {}
+        self._verifies: dict[str, bool] = {}
         self._lock = threading.Lock()
         self._swept = False
 
@@ -52,6 +56,22 @@ class S3Storage(Storage):
         if not where.key or where.key.endswith("/"):
             raise ObjectNotFoundError("a folder is not an object", where=uri)
         return head(self._clients, where)
+
+    def exists(self, uri: str) -> bool:
+        """See `Storage.exists`."""
+        where = parse(uri)
+        if not where.key or where.version or not is_plain(where.key):
+            return super().exists(uri)
+        import obstore
+
+        try:
+            with translated(uri):
+                obstore.head(self._clients.store(where.bucket), where.key)
+        except ObjectNotFoundError as error:
+            if error.context.get("code") == "NoSuchBucket":
+                raise
+            return False
+        return True
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Storage.list`."""
@@ -68,13 +88,8 @@ class S3Storage(Storage):
         return known
 
     def _ask_versions(self, where: Address) -> bool:
-        client = self._clients.boto(where.bucket)
         try:
-            with translated(f"s3://{where.bucket}"):
-                if client.get_bucket_versioning(Bucket=where.bucket).get("Status") is None:
-                    return False
-                client.list_object_versions(Bucket=where.bucket, Prefix=where.folder, MaxKeys=1)
-                return True
+            return keeps_versions(self._clients, where)
         except ObjectNotFoundError:
             raise
         except (AccessError, StorageError) as error:
@@ -97,6 +112,8 @@ class S3Storage(Storage):
         if ref.size >= 0:
             size = ref.size - start if length < 0 else min(length, ref.size - start)
         part = self._config.part_size
+        if 0 <= size <= _ONE_READ:
+            return io.BytesIO(again(partial(reading.piece, start, start + size)))
         if size > 2 * part:
             fetch = partial(reading.side_by_side, end=start + size, part=part, width=min(4, self._config.workers))
         else:
@@ -105,7 +122,7 @@ class S3Storage(Storage):
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def put(self, uri: str, source: str | bytes, *, if_absent: bool = True) -> ObjectInfo:
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
         """See `Storage.put`."""
         where = parse(uri)
         if not where.key or where.key.endswith("/") or where.version:
@@ -121,7 +138,6 @@ class S3Storage(Storage):
             )
 
     def _put_whole(self, where: Address, source: Source, if_absent: bool) -> ObjectInfo:
-        data = source.read()
         conditional = if_absent and self._config.conditional_put
         if is_plain(where.key):
             import obstore
@@ -132,7 +148,7 @@ class S3Storage(Storage):
                     answer: Any = obstore.put(
                         self._clients.store(where.bucket),
                         where.key,
-                        data,
+                        source.whole(),
                         mode="create" if conditional else "overwrite",
                         use_multipart=False,
                     )
@@ -147,7 +163,9 @@ class S3Storage(Storage):
         if self._config.kms_key_id:
             extra["SSEKMSKeyId"] = self._config.kms_key_id
         with translated(where.uri(where.key)):
-            answer = self._clients.boto(where.bucket).put_object(Bucket=where.bucket, Key=where.key, Body=data, **extra)
+            answer = self._clients.boto(where.bucket).put_object(
+                Bucket=where.bucket, Key=where.key, Body=source.read(), **extra
+            )
         return _stored(where, source.size, answer.get("ETag"), answer.get("VersionId"))
 
     def _put_parts(self, where: Address, source: Source, if_absent: bool) -> ObjectInfo:
@@ -202,6 +220,23 @@ class S3Storage(Storage):
                 operation, Params=parameters, ExpiresIn=max(1, int(expires))
             )
         return str(url)
+
+    def presign_put(self, uri: str, digest: str, size: int, expires: float) -> SignedPut:
+        """See `Storage.presign_put`. For SHA-256, by stores that verify ``x-amz-checksum-sha256`` (they are tried)."""
+        algorithm, _, value = digest.partition(":")
+        config = self._config
+        if algorithm != "sha256" or config.checksum == "none" or not config.conditional_put or self._clients.anonymous:
+            raise UnsupportedError(f"the store does not verify {algorithm} by itself", where=uri)
+        where = parse(uri)
+        with self._lock:
+            verifies = self._verifies.get(where.bucket)
+        if verifies is None:
+            verifies = verifies_checksums(self._clients, where)
+            with self._lock:
+                self._verifies[where.bucket] = verifies
+        if not verifies:
+            raise UnsupportedError("the store takes bytes that are not what their checksum says", where=uri)
+        return signed_put(self._clients, config, where, bytes.fromhex(value), size, expires)
 
     def check(self) -> None:
         """See `Storage.check`."""
