@@ -17,6 +17,7 @@ from windlass.artifacts.chunking import cutter
 from windlass.artifacts.digest import digest_of, hasher
 from windlass.artifacts.files import Source, signature
 from windlass.artifacts.manifest import Entry, Part
+from windlass.artifacts.memory import Pieces, PiecesReader
 from windlass.artifacts.statcache import StatCache, now_ns
 from windlass.blobs import BlobStore
 from windlass.errors import ConflictError, StorageError
@@ -118,7 +119,7 @@ class Uploader:
         began = now_ns()
         start = buffer.used
         end = start + source.size
-        with _Opened(source) as file:
+        with _open(source) as file:
             file.fill(buffer.view[start : end + 1])
         digest = digest_of(buffer.view[start:end], self._algorithm)
         known = self._known(digest)
@@ -161,7 +162,7 @@ class Uploader:
     def _whole(self, source: Source) -> None:
         buffer = self._take()
         began = now_ns()
-        with _Opened(source) as file:
+        with _open(source) as file:
             file.fill(buffer.view[: source.size + 1])
         digest = digest_of(buffer.view[: source.size], self._algorithm)
         known = self._known(digest)
@@ -179,7 +180,7 @@ class Uploader:
         parts: list[Part] = []
         left = source.size
         carry: memoryview | None = None
-        with _Opened(source) as file:
+        with _open(source) as file:
             while left or carry:
                 buffer = self._take()
                 have = 0
@@ -262,6 +263,10 @@ class Uploader:
             else:
                 open_puts.append(future)
         self._futures = open_puts
+
+
+def _open(source: Source) -> _Opened | PiecesReader:
+    return source.open() if isinstance(source, Pieces) else _Opened(source)
 
 
 class _Opened:
