@@ -16,9 +16,6 @@ __all__ = ["Serializer", "reading", "type_name", "writing"]
 class Serializer(ABC):
     """Writes and reads objects of one format. Made with the parameters of one call; not shared by threads."""
 
-    reads_memory: bool = False
-    """Whether `load_memory` is there, and better than `load` for content that fits into memory."""
-
     @abstractmethod
     def dump(self, obj: Any, file: BinaryIO) -> None:
         """Write `obj` to a binary file opened for writing. Streams; makes no second copy of large buffers.
@@ -44,6 +41,11 @@ class Serializer(ABC):
             SerializationError: As `dump`.
         """
         return None
+
+    @property
+    def reads_memory(self) -> bool:
+        """Whether `load_memory` is there, and better than `load` for content that fits into memory."""
+        return False
 
     def load_memory(self, data: memoryview) -> Any:
         """Read the object from all its bytes. The memory is writable and nobody else's: the object may keep it.

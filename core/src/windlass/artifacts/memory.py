@@ -125,7 +125,5 @@ def read_into_memory(stream: BinaryIO, entry: Entry) -> tuple[memoryview, int, s
 def _memory(size: int) -> memoryview:
     if size < _BLOCK:
         return memoryview(bytearray(size))
-    mapped = mmap.mmap(-1, size)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        mapped.madvise(mmap.MADV_HUGEPAGE)  # a fault for each 4 KiB would cost more than the reading
-    return memoryview(mapped)
+    # not a bytearray, which would be written twice: with zeros first
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))

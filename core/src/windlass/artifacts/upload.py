@@ -180,7 +180,7 @@ class Uploader:
         parts: list[Part] = []
         left = source.size
         carry: memoryview | None = None
-        with _open(source) as file:
+        with _open(source) as file, ThreadPoolExecutor(1, thread_name_prefix="windlass-hash") as hashing:
             while left or carry:
                 buffer = self._take()
                 have = 0
@@ -191,7 +191,7 @@ class Uploader:
                 file.read_exactly(buffer.view[have : have + count])
                 left -= count
                 have += count
-                whole.update(buffer.view[have - count : have])
+                hashed = hashing.submit(whole.update, buffer.view[have - count : have])
                 lengths = cut(buffer.view[:have], not left)
                 puts, offset = [], 0
                 for length in lengths:
@@ -200,6 +200,7 @@ class Uploader:
                     puts.append((digest, offset, length))
                     offset += length
                 carry = memoryview(bytes(buffer.view[offset:have])) if offset < have else None
+                hashed.result()  # the buffer is free again when it is stored
                 self._put(buffer, puts)
             file.at_end()
         digest = f"{self._algorithm}:{whole.hexdigest()}"

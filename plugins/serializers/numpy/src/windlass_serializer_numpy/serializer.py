@@ -22,7 +22,6 @@ class NumpySerializer(Serializer):
 
     def __init__(self, config: NumpyConfig) -> None:
         self._config = config
-        self.reads_memory = not config.mmap_mode
 
     def dump(self, obj: Any, file: BinaryIO) -> None:
         """Write an array or a dict of arrays. See `Serializer.dump`."""
@@ -61,6 +60,11 @@ class NumpySerializer(Serializer):
             except ValueError:  # it does not fit into a header of this version
                 return None
             return [header.getvalue(), flat.view(np.uint8).data]
+
+    @property
+    def reads_memory(self) -> bool:
+        """True, unless a mapping of a file is asked for."""
+        return not self._config.mmap_mode
 
     def load_memory(self, data: memoryview) -> Any:
         """Read an array, which lies in `data`, or a dict of arrays. See `Serializer.load_memory`."""

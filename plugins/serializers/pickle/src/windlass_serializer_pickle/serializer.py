@@ -47,8 +47,6 @@ class PickleSerializer(Serializer):
     def __init__(self, config: PickleSerializerConfig | None = None) -> None:
         self._config = config or PickleSerializerConfig()
 
-    reads_memory = True
-
     def dump(self, obj: Any, file: BinaryIO) -> None:
         """Write `obj`; its large buffers are written from where they are, without a copy."""
         counted = _Counted(file)
@@ -99,6 +97,11 @@ class PickleSerializer(Serializer):
                 hint="Objects of local classes, lambdas and open files need another serializer (cloudpickle, dill), "
                 "or must be turned into data first.",
             ) from error
+
+    @property
+    def reads_memory(self) -> bool:
+        """True: buffers need not be mapped from a file."""
+        return True
 
     def load_memory(self, data: memoryview) -> Any:
         """Read the object; large buffers stay where they are."""
