@@ -79,7 +79,10 @@ def test_the_example_of_a_launch_config_is_one(tmp_path: Path) -> None:
 
 @frozen
 class Block:
-    """A fenced block: its language, what stands behind it (``file=…``, ``not-run: …``, ``output-has: …``), its text."""
+    """A fenced block: its language, what stands behind it, its text.
+
+    Behind it may stand ``file=…``, ``not-run: why``, ``run-by: test``, ``output-has: …``.
+    """
 
     language: str
     note: str
@@ -120,6 +123,10 @@ def _run_blocks(path: Path, tmp_path: Path, env: dict[str, str]) -> None:
         place = f"{path.relative_to(ROOT)}:{block.line}"
         if block.note.startswith("not-run:"):
             assert len(block.note) > len("not-run: because"), f"{place}: say why it is not run"
+            continue
+        if block.note.startswith("run-by:"):
+            other = ROOT / block.note.partition(":")[2].strip()
+            assert path.name in other.read_text(encoding="utf-8"), f"{place}: {other} does not run this page"
             continue
         name = re.search(r"file=(\S+)", block.note)
         if name is not None:

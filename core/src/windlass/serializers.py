@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -31,6 +31,29 @@ class Serializer(ABC):
         Raises:
             SerializationError: The bytes are not of this format, or are cut off.
         """
+
+    def dump_buffers(self, obj: Any) -> Sequence[memoryview | bytes] | None:
+        """What `dump` would write, as contiguous buffers; large ones are the object's own memory.
+
+        None when there is no such form of this object (or of any), so that `dump` has to write it.
+
+        Raises:
+            SerializationError: As `dump`.
+        """
+        return None
+
+    @property
+    def reads_memory(self) -> bool:
+        """Whether `load_memory` is there, and better than `load` for content that fits into memory."""
+        return False
+
+    def load_memory(self, data: memoryview) -> Any:
+        """Read the object from all its bytes. The memory is writable and nobody else's: the object may keep it.
+
+        Raises:
+            SerializationError: As `load`.
+        """
+        raise NotImplementedError
 
     def versions(self) -> dict[str, str]:
         """Versions that matter when reading back: ``{"protocol": "5", "joblib": "1.4.2"}``. Recorded, compared."""

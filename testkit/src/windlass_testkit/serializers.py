@@ -91,6 +91,25 @@ class SerializerContract(Contract):
         assert not buffer.closed
         assert buffer.getvalue()
 
+    # -- memory instead of files --------------------------------------------------------------------------------
+
+    def test_buffers_are_what_is_dumped(self, make: Callable[[], Serializer], sample: Any, written: Path) -> None:
+        buffers = make().dump_buffers(sample)
+        assert buffers is None or b"".join(buffers) == written.read_bytes()
+
+    def test_round_trip_in_memory(
+        self, make: Callable[[], Serializer], sample: Any, same: Callable[[Any, Any], bool], written: Path
+    ) -> None:
+        if make().reads_memory:
+            assert same(make().load_memory(memoryview(bytearray(written.read_bytes()))), sample)
+
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])
+    def test_truncated_memory(self, make: Callable[[], Serializer], written: Path, share: float) -> None:
+        data = written.read_bytes()
+        if make().reads_memory:
+            with pytest.raises(SerializationError):
+                make().load_memory(memoryview(bytearray(data[: int(len(data) * share)])))
+
     # -- what cannot be -----------------------------------------------------------------------------------------
 
     def test_unfit_object_is_named(self, make: Callable[[], Serializer], unfit: Any) -> None:

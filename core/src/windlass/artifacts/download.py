@@ -321,16 +321,17 @@ def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], No
             checked.update(view)
         sink(view)
         size += count
-    _prove(entry, size, f"{algorithm}:{checked.hexdigest()}" if checked is not None else entry.digest)
+    prove_digest(entry, size, f"{algorithm}:{checked.hexdigest()}" if checked is not None else entry.digest)
 
 
 def prove(entry: Entry, size: int, data: bytes | memoryview) -> None:
     """Raise `IntegrityError` unless data is the entry's content."""
     algorithm = entry.digest.partition(":")[0]
-    _prove(entry, size, digest_of(data, algorithm) if algorithm in ALGORITHMS else entry.digest)
+    prove_digest(entry, size, digest_of(data, algorithm) if algorithm in ALGORITHMS else entry.digest)
 
 
-def _prove(entry: Entry, size: int, found: str) -> None:
+def prove_digest(entry: Entry, size: int, found: str) -> None:
+    """Raise `IntegrityError` unless size and digest are those of the entry."""
     where = entry.ref or entry.path
     if entry.size >= 0 and size != entry.size:
         kind = ObjectChangedError if entry.ref else IntegrityError

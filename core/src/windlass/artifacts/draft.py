@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from windlass.artifacts.digest import hash_file
 from windlass.artifacts.files import Source, signature, special, walk
 from windlass.artifacts.manifest import Entry
+from windlass.artifacts.memory import Pieces
 from windlass.artifacts.names import check_entry_path
 from windlass.artifacts.patterns import Patterns
 from windlass.errors import ArtifactNotFoundError, UsageError
@@ -64,6 +64,13 @@ class Draft:
             file, root = copy, ""
         self._put(Source(path, file, signature(os.stat(file)), root, extra), overwrite)
         return path
+
+    def add_buffers(
+        self, buffers: Sequence[memoryview | bytes], path: str, *, overwrite: bool, extra: dict[str, Any] | None = None
+    ) -> None:
+        """Take content from memory; it must stay as it is until the artifact is logged."""
+        check_entry_path(path)
+        self._put(Pieces.of(path, buffers, extra), overwrite)
 
     def add_staged(self, file: str, path: str, *, overwrite: bool, extra: dict[str, Any] | None = None) -> None:
         """Take a file of the staging folder."""
@@ -173,14 +180,14 @@ def _no_file(file: str, given: str) -> UsageError:
 
 
 def _origin(item: Source | Entry) -> str:
-    return item.file if isinstance(item, Source) else item.ref or item.digest
+    return (item.file or "memory") if isinstance(item, Source) else item.ref or item.digest
 
 
 def _same(one: Source | Entry, other: Source | Entry) -> bool:
     if isinstance(one, Source) and isinstance(other, Source):
-        if one.file == other.file and one.signature == other.signature:
+        if one.file and one.file == other.file and one.signature == other.signature:
             return True
-        return one.size == other.size and hash_file(one.file) == hash_file(other.file)
+        return one.size == other.size and one.digest() == other.digest()
     if isinstance(one, Source) or isinstance(other, Source):
         source, entry = (one, other) if isinstance(one, Source) else (other, one)
         assert isinstance(source, Source)
@@ -188,7 +195,7 @@ def _same(one: Source | Entry, other: Source | Entry) -> bool:
         algorithm = entry.digest.partition(":")[0]
         if algorithm not in ("blake3", "sha256") or source.size != entry.size:
             return False
-        return hash_file(source.file, algorithm) == entry.digest
+        return source.digest(algorithm) == entry.digest
     return one.digest == other.digest and one.ref == other.ref
 
 

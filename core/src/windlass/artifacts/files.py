@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from windlass.artifacts.digest import hash_file
 from windlass.errors import ConflictError, StorageError, UsageError, WindlassError
 
 __all__ = [
@@ -64,6 +65,10 @@ class Source(msgspec.Struct, gc=False):
     def size(self) -> int:
         """Bytes, when it was added."""
         return self.signature[2]
+
+    def digest(self, algorithm: str = "blake3") -> str:
+        """Digest of the content as it is now."""
+        return hash_file(self.file, algorithm)
 
 
 def signature(found: os.stat_result) -> Signature:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from windlass.artifacts.media import Media, MediaReader, MediaWriter, media_class
+from windlass.artifacts.memory import fits_in_memory
 from windlass.errors import PluginError, SerializationError, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["add_object", "load_object", "pick_serializer"]
 
 DEFAULT_SERIALIZER = "pickle"
+_COPIED = 1 << 20
+"""Objects whose content is smaller are kept in memory until they are logged, larger ones in a file."""
 
 
 def add_object(
@@ -38,8 +41,12 @@ def add_object(
     serializer: str = "",
     parameters: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    borrow: bool = False,
 ) -> str:
     """Write an object into a draft; returns the path of its entry.
+
+    With `borrow` large buffers of the object stay where they are and are read when the artifact is logged, so nobody
+    may change the object before that.
 
     A serializer that was picked by the type and turns out not to hold this very object gives way to pickle.
 
@@ -52,11 +59,11 @@ def add_object(
         return MediaWriter(draft, overwrite=overwrite).add(obj, name)
     chosen = serializer or pick_serializer(app, obj)
     try:
-        return _write(app, draft, obj, name, chosen, parameters, overwrite)
+        return _write(app, draft, obj, name, chosen, parameters, overwrite, borrow)
     except SerializationError:
         if serializer or parameters or chosen == DEFAULT_SERIALIZER:
             raise
-    return _write(app, draft, obj, name, DEFAULT_SERIALIZER, None, overwrite)
+    return _write(app, draft, obj, name, DEFAULT_SERIALIZER, None, overwrite, borrow)
 
 
 def _write(
@@ -67,13 +74,20 @@ def _write(
     chosen: str,
     parameters: Mapping[str, Any] | None,
     overwrite: bool,
+    borrow: bool,
 ) -> str:
     plugin = app.serializers.get(chosen)
     path = name if name.endswith(plugin.extensions) else name + plugin.extensions[0]
     backend = app.create_serializer(chosen, parameters)
-    file = draft.new_file(path)
-    with open(file, "wb", buffering=1 << 20) as stream:
-        backend.dump(obj, stream)
+    buffers = backend.dump_buffers(obj)
+    if buffers is not None and not borrow:
+        size = sum(memoryview(buffer).nbytes for buffer in buffers)
+        buffers = [b"".join(buffers)] if size <= _COPIED else None
+    file = ""
+    if buffers is None:
+        file = draft.new_file(path)
+        with open(file, "wb", buffering=1 << 20) as stream:
+            backend.dump(obj, stream)
     record = {
         "kind": "python",
         "name": name,
@@ -85,7 +99,10 @@ def _write(
         "media_type": plugin.media_type,
         "executes_code": plugin.executes_code,
     }
-    draft.add_staged(file, path, overwrite=overwrite, extra={"object": record})
+    if buffers is not None:
+        draft.add_buffers(buffers, path, overwrite=overwrite, extra={"object": record})
+    else:
+        draft.add_staged(file, path, overwrite=overwrite, extra={"object": record})
     return path
 
 
@@ -131,6 +148,8 @@ def load_object(engine: ArtifactEngine, artifact: Artifact, entry: Entry, *, all
         _check_may_load(engine, artifact, plugin, allow_code)
     backend = engine.app.create_serializer(name, cast("Mapping[str, Any]", record.get("parameters") or {}))
     _warn_of_versions(entry.path, record, backend.versions(), code=plugin.executes_code)
+    if backend.reads_memory and entry.size >= 0 and fits_in_memory(entry.size):
+        return backend.load_memory(engine.hold(entry))
     with tempfile.TemporaryFile(prefix="windlass-", dir=engine.temporary()) as file:
         stream = cast("BinaryIO", file)
         engine.copy(entry, file.fileno())

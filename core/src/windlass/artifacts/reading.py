@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from windlass.artifacts.cache import Cache, parse_size
 from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
-from windlass.artifacts.download import Downloader, Target, copy_verified, naming, prove, prove_stream
+from windlass.artifacts.download import Downloader, Target, copy_verified, naming, prove, prove_digest, prove_stream
 from windlass.artifacts.files import below, is_abandoned, is_temporary
 from windlass.artifacts.manifest import Entry, Manifest
+from windlass.artifacts.memory import read_into_memory
 from windlass.artifacts.patterns import Patterns
 from windlass.artifacts.reader import open_entry
 from windlass.artifacts.statcache import StatCache
@@ -126,6 +127,13 @@ class ArtifactReading:
             data = stream.read()
         prove(entry, len(data), data)
         return data
+
+    def hold(self, entry: Entry) -> memoryview:
+        """The verified content of an entry in memory of its own, writable. Its size must be known."""
+        with open_entry(entry, self.blobs, self.app.storage_for) as stream:
+            view, size, found = read_into_memory(stream, entry)
+        prove_digest(entry, size, found)
+        return view
 
     def delete_extras(self, manifest: Manifest, root: str) -> list[str]:
         """Delete files and links below a folder that are not of the artifact, and empty folders; returns the paths."""

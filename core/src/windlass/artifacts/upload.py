@@ -17,6 +17,7 @@ from windlass.artifacts.chunking import cutter
 from windlass.artifacts.digest import digest_of, hasher
 from windlass.artifacts.files import Source, signature
 from windlass.artifacts.manifest import Entry, Part
+from windlass.artifacts.memory import Pieces, PiecesReader
 from windlass.artifacts.statcache import StatCache, now_ns
 from windlass.blobs import BlobStore
 from windlass.errors import ConflictError, StorageError
@@ -117,7 +118,7 @@ class Uploader:
         began = now_ns()
         start = buffer.used
         end = start + source.size
-        with _Opened(source) as file:
+        with _open(source) as file:
             file.fill(buffer.view[start : end + 1])
         digest = digest_of(buffer.view[start:end], self._algorithm)
         known = self._known(digest)
@@ -160,7 +161,7 @@ class Uploader:
     def _whole(self, source: Source) -> None:
         buffer = self._take()
         began = now_ns()
-        with _Opened(source) as file:
+        with _open(source) as file:
             file.fill(buffer.view[: source.size + 1])
         digest = digest_of(buffer.view[: source.size], self._algorithm)
         known = self._known(digest)
@@ -178,7 +179,7 @@ class Uploader:
         parts: list[Part] = []
         left = source.size
         carry: memoryview | None = None
-        with _Opened(source) as file:
+        with _open(source) as file, ThreadPoolExecutor(1, thread_name_prefix="windlass-hash") as hashing:
             while left or carry:
                 buffer = self._take()
                 have = 0
@@ -189,7 +190,7 @@ class Uploader:
                 file.read_exactly(buffer.view[have : have + count])
                 left -= count
                 have += count
-                whole.update(buffer.view[have - count : have])
+                hashed = hashing.submit(whole.update, buffer.view[have - count : have])
                 lengths = cut(buffer.view[:have], not left)
                 puts, offset = [], 0
                 for length in lengths:
@@ -198,6 +199,7 @@ class Uploader:
                     puts.append((digest, offset, length))
                     offset += length
                 carry = memoryview(bytes(buffer.view[offset:have])) if offset < have else None
+                hashed.result()  # the buffer is free again when it is stored
                 self._put(buffer, puts)
             file.at_end()
         digest = f"{self._algorithm}:{whole.hexdigest()}"
@@ -283,6 +285,10 @@ class Uploader:
             else:
                 open_puts.append(future)
         self._futures = open_puts
+
+
+def _open(source: Source) -> _Opened | PiecesReader:
+    return source.open() if isinstance(source, Pieces) else _Opened(source)
 
 
 class _Opened:

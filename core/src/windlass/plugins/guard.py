@@ -33,6 +33,7 @@ _RESULTS: dict[tuple[str, str], tuple[type, ...]] = {
     ("Environment", "verify"): (dict,),
     ("Storage", "stat"): (ObjectInfo,),
     ("Storage", "put"): (ObjectInfo,),
+    ("Serializer", "dump_buffers"): (list, tuple, type(None)),
     ("Serializer", "versions"): (dict,),
 }
 GUARDED = (Builder, Runner, Registry, Environment, Storage, Serializer)

@@ -18,12 +18,13 @@ from dagster_windlass.external import (
 from dagster_windlass.io_manager import WindlassArtifactsIOManager, windlass_artifacts_io_manager
 from dagster_windlass.launch.assets import launch_job_asset
 from dagster_windlass.partitions import PartitionedOutput
-from dagster_windlass.pipes import PipesWindlassClient
+from dagster_windlass.pipes import PipesRunLogMessageReader, PipesWindlassClient
 from dagster_windlass.resources import WindlassConfig, WindlassResource, windlass_resource
 from dagster_windlass.validation import validate_definitions
 
 __all__ = [
     "PartitionedOutput",
+    "PipesRunLogMessageReader",
     "PipesWindlassClient",
     "SerializationModule",
     "WindlassArtifactConfiguration",

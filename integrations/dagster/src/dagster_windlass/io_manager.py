@@ -21,6 +21,7 @@ from dagster_windlass.errors import WindlassArtifactsIOManagerError
 from dagster_windlass.reader import Reader
 from dagster_windlass.resources import WindlassResource
 from dagster_windlass.runs import RunBook
+from dagster_windlass.validation import check_outputs_of_step
 from dagster_windlass.writer import Writer
 from windlass.errors import WindlassError
 
@@ -79,7 +80,8 @@ class ArtifactsIOManager(dg.IOManager):
         Writer(self._client, book, context, self._options.default_serializer).write(obj)
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Load a value. Raises `WindlassArtifactsIOManagerError`."""
+        """Load a value. Raises `WindlassArtifactsIOManagerError`, for a mistake in how the step is to store, too."""
+        check_outputs_of_step(context)
         options = self._options
         return Reader(
             self._client,

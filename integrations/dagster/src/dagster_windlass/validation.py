@@ -68,6 +68,26 @@ def problems_of(definitions: dg.Definitions) -> Iterator[WindlassArtifactsIOMana
                     yield from _check(out.metadata, f"output {out.name} of {op.name}", writing=True, named=False)
 
 
+def check_outputs_of_step(context: dg.InputContext) -> None:
+    """Check how the outputs of a step are to be stored, when its inputs are loaded: before it computes.
+
+    Raises:
+        WindlassArtifactsIOManagerError: The first problem.
+    """
+    try:
+        step: Any = context.step_context
+    except Exception:  # nothing executes
+        return
+    assets = getattr(step, "assets_def", None)
+    if assets is not None:
+        outputs = [(f"output of {key.to_user_string()}", found) for key, found in assets.metadata_by_key.items()]
+    else:
+        outputs = [(f"output of {out.name}", out.metadata) for out in step.op_def.output_defs]
+    for where, metadata in outputs:
+        for problem in _check(metadata, where, writing=True, named=assets is not None):
+            raise problem
+
+
 def _check(
     metadata: Mapping[str, Any] | None, where: str, *, writing: bool, named: bool
 ) -> Iterator[WindlassArtifactsIOManagerError]:

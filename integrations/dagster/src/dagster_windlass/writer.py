@@ -18,6 +18,7 @@ from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.digest import hash_file
 from windlass.artifacts.draft import Draft
 from windlass.artifacts.media import Media
+from windlass.artifacts.objects import add_object
 from windlass.errors import PluginError, SerializationError, UsageError, WindlassError
 
 if TYPE_CHECKING:
@@ -174,11 +175,22 @@ class Writer:
             {**config.metadata, **artifact_side(self._context, partition)},
         )
         chosen = config.serialization_module
-        if isinstance(value, Media) and chosen is None:
+        if isinstance(value, Media):
+            if chosen is not None:
+                self._context.log.warning(
+                    "%s: a %s has a form of its own; serialization_module is ignored", self._where, type(value).__name__
+                )
             artifact.add(value, type(value).__name__)
             return artifact
-        name = chosen.name if chosen is not None else self._serializer
-        path = artifact.add(value, VALUE, serializer=name, parameters=chosen.parameters if chosen is not None else None)
+        path = add_object(
+            self._client.app,
+            artifact.draft,
+            value,
+            VALUE,
+            serializer=chosen.name if chosen is not None else self._serializer,
+            parameters=chosen.parameters if chosen is not None else None,
+            borrow=True,  # it is logged at once
+        )
         artifact.metadata.update(_serializer_facts(artifact, path))
         return artifact
 

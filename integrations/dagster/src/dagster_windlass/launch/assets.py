@@ -63,6 +63,12 @@ def launch_job_asset(
     def launched(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         given = getattr(context.resources, resource_key)
         client: WindlassClient = given if isinstance(given, WindlassClient) else given.client()
+        if context.has_partition_key_range:
+            raise WindlassLaunchError(
+                "several partitions are to be made in one Dagster run, and each needs a launched run of its own",
+                code="several-partitions",
+                hint="Leave out the backfill policy; Dagster then starts a run for each partition.",
+            )
         partition = context.partition_key if context.has_partition_key else None
         told = {"asset_key": asset_key.to_user_string(), "partition_key": partition, "run_id": context.run_id}
         config = {**launch_config, "run_config": {**launch_config.get("run_config", {}), "dagster": told}}

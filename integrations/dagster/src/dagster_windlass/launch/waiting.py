@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from windlass_agent.agent import Agent
 
 __all__ = ["LaunchOutcome", "WorkingAgent", "launch", "wait_for"]
+
+Sift = Callable[[Sequence[str]], list[str]]
 
 _TAIL_LINES = 50
 _POLL = (0.05, 1.0)
@@ -70,7 +73,13 @@ class LaunchOutcome:
 
 
 def launch(
-    client: WindlassClient, request: LaunchRequest, log: Any, *, wait: bool = True, timeout: float | None = None
+    client: WindlassClient,
+    request: LaunchRequest,
+    log: Any,
+    *,
+    wait: bool = True,
+    timeout: float | None = None,
+    sift: Sift | None = None,
 ) -> LaunchOutcome:
     """Launch; with a queue for an agent anywhere, without one for an agent in this process.
 
@@ -80,6 +89,7 @@ def launch(
         log: Dagster's logger; gets the run's output line by line.
         wait: See the run through. Without a queue this is always done.
         timeout: Seconds to wait; then the run is stopped and the call fails. None: no limit.
+        sift: Given lines of output; returns those that are to be shown.
 
     Raises:
         dagster.Failure: The run did not finish well; with exit code and the end of the log.
@@ -90,16 +100,22 @@ def launch(
 
     run = submit(request, app=client.app, store=client.store, engine=client.engine)
     if request.queue:
-        return wait_for(client, run, log, timeout=timeout) if wait else LaunchOutcome(run=run)
+        return wait_for(client, run, log, timeout=timeout, sift=sift) if wait else LaunchOutcome(run=run)
     try:
         with WorkingAgent(client, queues=[run.queue], entity=run.entity, max_jobs=1, drain=True) as work:
-            return wait_for(client, run, log, timeout=timeout, work=work)
+            return wait_for(client, run, log, timeout=timeout, work=work, sift=sift)
     finally:
         discard(client.store.runs.get(run.id), client.store)
 
 
 def wait_for(
-    client: WindlassClient, run: Run, log: Any, *, timeout: float | None = None, work: WorkingAgent | None = None
+    client: WindlassClient,
+    run: Run,
+    log: Any,
+    *,
+    timeout: float | None = None,
+    work: WorkingAgent | None = None,
+    sift: Sift | None = None,
 ) -> LaunchOutcome:
     """See a run through. When this is interrupted (Dagster cancels, Ctrl-C), the run is stopped first.
 
@@ -107,9 +123,16 @@ def wait_for(
         dagster.Failure: The run did not finish well, or not in time.
     """
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def show(lines: list[str]) -> None:
+        shown = sift(lines) if sift is not None else lines
+        tail.extend(shown)
+        if shown:
+            log.info("%s", "\n".join(shown))
+
     try:
         log.info("Launched Windlass run %s on queue %s.", run.id, run.queue)
-        ended = _follow(client, run, log, tail, timeout, work)
+        ended = _follow(client, run, log, show, timeout, work)
     except BaseException:
         with contextlib.suppress(Exception):
             log.info("Stopping Windlass run %s.", run.id)
@@ -122,7 +145,12 @@ def wait_for(
 
 
 def _follow(
-    client: WindlassClient, run: Run, log: Any, tail: deque[str], timeout: float | None, work: WorkingAgent | None
+    client: WindlassClient,
+    run: Run,
+    log: Any,
+    show: Callable[[list[str]], None],
+    timeout: float | None,
+    work: WorkingAgent | None,
 ) -> Run:
     runs = client.store.runs
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -132,10 +160,10 @@ def _follow(
         if page.lines:
             start, delay = page.next, _POLL[0]
             *lines, rest = (rest + b"".join(line.data for line in page.lines).decode(errors="replace")).split("\n")
-            _show(log, lines, tail)
+            show(lines)
             continue
         if page.ended:
-            _show(log, [rest] if rest else [], tail)
+            show([rest] if rest else [])
             return runs.get(run.id)
         found = runs.get(run.id)
         now = str(found.phase or found.state)
@@ -153,13 +181,6 @@ def _follow(
             )
         time.sleep(delay)
         delay = min(delay * 1.3, _POLL[1])
-
-
-def _show(log: Any, lines: list[str], tail: deque[str]) -> None:
-    for line in lines:
-        tail.append(line)
-    if lines:
-        log.info("%s", "\n".join(lines))
 
 
 def _stop(client: WindlassClient, run: Run) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from windlass.errors import SerializationError
 from windlass.serializers import Serializer, reading, type_name, writing
 from windlass_serializer_numpy.config import NumpyConfig
 
+_HEADER = 10 + (1 << 16)  # the longest of format 1.0
 _HINT = "Only plain arrays and dicts of them; use the serializer pickle for anything else."
 
 
@@ -38,6 +41,48 @@ class NumpySerializer(Serializer):
                     # Opened by name, a member gets a fixed date: equal arrays give equal bytes.
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         npy.write_array(member, array, allow_pickle=False)
+
+    def dump_buffers(self, obj: Any) -> Sequence[memoryview | bytes] | None:
+        """A header and the array's own memory. See `Serializer.dump_buffers`."""
+        import numpy as np
+        from numpy.lib import format as npy
+
+        if isinstance(obj, Mapping):
+            return None
+        with writing(obj, "numpy", hint=_HINT):
+            _check(obj, "$")
+            flat = obj.reshape(-1, order="A") if obj.flags.forc else None
+            if flat is None or not flat.nbytes:
+                return None
+            header = io.BytesIO()
+            try:
+                npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(obj))
+            except ValueError:  # it does not fit into a header of this version
+                return None
+            return [header.getvalue(), flat.view(np.uint8).data]
+
+    @property
+    def reads_memory(self) -> bool:
+        """True, unless a mapping of a file is asked for."""
+        return not self._config.mmap_mode
+
+    def load_memory(self, data: memoryview) -> Any:
+        """Read an array, which lies in `data`, or a dict of arrays. See `Serializer.load_memory`."""
+        import numpy as np
+        from numpy.lib import format as npy
+
+        head = io.BytesIO(data[:_HEADER])
+        with reading("numpy"):
+            if data[:4] in (b"PK\x03\x04", b"PK\x05\x06") or npy.read_magic(head) != (1, 0):
+                return self.load(io.BytesIO(data))
+            shape, fortran, dtype = npy.read_array_header_1_0(head)
+            count = math.prod(shape)
+            if dtype.hasobject or not count or not dtype.itemsize:
+                return self.load(io.BytesIO(data))
+            if count * dtype.itemsize != len(data) - head.tell():
+                raise SerializationError("the file does not have the size that its header says")
+            flat = np.frombuffer(data, dtype, count, head.tell())
+            return flat.reshape(shape, order="F" if fortran else "C")
 
     def load(self, file: BinaryIO) -> Any:
         """Read an array, or a dict of arrays. See `Serializer.load`."""

@@ -19,7 +19,7 @@ import mmap
 import os
 import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -33,8 +33,8 @@ _MARK = b"windlass-pickle1"
 _TAIL = struct.Struct("<QQ16s")
 _ROW = struct.Struct("<QQ")
 _ALIGN = 64
-_BROKEN = (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, OverflowError, MemoryError)
 _LARGE = 4096  # smaller buffers stay in the stream
+_HELD = 64 << 20  # a longer stream is written to a file
 
 
 class PickleSerializer(Serializer):
@@ -49,6 +49,24 @@ class PickleSerializer(Serializer):
 
     def dump(self, obj: Any, file: BinaryIO) -> None:
         """Write `obj`; its large buffers are written from where they are, without a copy."""
+        counted = _Counted(file)
+        with self._explained(obj):
+            buffers = self._pickle(obj, counted)
+            for piece in _behind(counted.position, buffers):
+                counted.write(piece)
+
+    def dump_buffers(self, obj: Any) -> Sequence[memoryview | bytes] | None:
+        """The same as buffers; None when much would have to be copied, because the object has no buffers of its own."""
+        stream = _Bounded()
+        with self._explained(obj):
+            try:
+                buffers = self._pickle(obj, stream)
+            except _TooMuchError:
+                return None
+            return [stream.getbuffer(), *_behind(stream.tell(), buffers)]
+
+    def _pickle(self, obj: Any, file: Any) -> list[memoryview]:
+        """Write the stream; returns the buffers that are not in it."""
         buffers: list[memoryview] = []
 
         def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -58,18 +76,19 @@ class PickleSerializer(Serializer):
             buffers.append(raw)
             return False
 
-        callback = keep if self._config.protocol >= 5 else None
-        counted = _Counted(file)
+        pickle.Pickler(
+            file,
+            self._config.protocol,
+            fix_imports=self._config.fix_imports,
+            buffer_callback=keep if self._config.protocol >= 5 else None,
+        ).dump(obj)
+        return buffers
+
+    @contextmanager
+    def _explained(self, obj: Any) -> Iterator[None]:
         try:
             with _disk_full():
-                pickle.Pickler(
-                    counted,
-                    self._config.protocol,
-                    fix_imports=self._config.fix_imports,
-                    buffer_callback=callback,
-                ).dump(obj)
-                if buffers:
-                    _write_buffers(counted, buffers)
+                yield
         except (StorageError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -78,6 +97,15 @@ class PickleSerializer(Serializer):
                 hint="Objects of local classes, lambdas and open files need another serializer (cloudpickle, dill), "
                 "or must be turned into data first.",
             ) from error
+
+    @property
+    def reads_memory(self) -> bool:
+        """True: buffers need not be mapped from a file."""
+        return True
+
+    def load_memory(self, data: memoryview) -> Any:
+        """Read the object; large buffers stay where they are."""
+        return self.load(_Memory(data))
 
     def load(self, file: BinaryIO) -> Any:
         """Read the object; large buffers of a real file are mapped, not read, and private to this process."""
@@ -138,6 +166,57 @@ class _Counted:
         return size
 
 
+class _TooMuchError(BaseException):
+    """The stream is too large to be held. Passes by what catches `Exception`."""
+
+
+class _Bounded(io.BytesIO):
+    """A stream in memory that does not grow without end."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + memoryview(data).nbytes > _HELD:
+            raise _TooMuchError
+        return super().write(data)
+
+
+class _Memory(io.BufferedReader):
+    """A file over memory that can be used in place.
+
+    Attributes:
+        view: All of it.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        super().__init__(_Bytes(view), 1 << 14)
+
+
+class _Bytes(io.RawIOBase):
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._view)}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._view[self._position : self._position + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
 class _Window(io.RawIOBase):
     """The first bytes of a file."""
 
@@ -155,15 +234,20 @@ class _Window(io.RawIOBase):
         return len(data)
 
 
-def _write_buffers(file: _Counted, buffers: list[memoryview]) -> None:
-    stream_size = file.position
-    table = b""
+def _behind(stream_size: int, buffers: list[memoryview]) -> Iterator[memoryview | bytes]:
+    """What follows the stream: nothing when there are no buffers."""
+    if not buffers:
+        return
+    position, table = stream_size, b""
     for buffer in buffers:
-        file.write(bytes(-file.position % _ALIGN))
-        table += _ROW.pack(file.position, buffer.nbytes)
-        file.write(buffer)
-    file.write(table)
-    file.write(_TAIL.pack(stream_size, len(buffers), _MARK))
+        padding = bytes(-position % _ALIGN)
+        yield padding
+        position += len(padding)
+        table += _ROW.pack(position, buffer.nbytes)
+        yield buffer
+        position += buffer.nbytes
+    yield table
+    yield _TAIL.pack(stream_size, len(buffers), _MARK)
 
 
 def _read_table(file: BinaryIO, end: int) -> tuple[list[tuple[int, int]], int]:
@@ -188,6 +272,8 @@ def _read_table(file: BinaryIO, end: int) -> tuple[list[tuple[int, int]], int]:
 
 
 def _map(file: BinaryIO, end: int, table: list[tuple[int, int]]) -> list[Any]:
+    if isinstance(file, _Memory):
+        return [file.view[offset : offset + length] for offset, length in table]
     try:
         mapped: Any = mmap.mmap(file.fileno(), end, access=mmap.ACCESS_COPY)
     except (OSError, ValueError, AttributeError):  # no real file
