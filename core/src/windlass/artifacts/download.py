@@ -50,6 +50,7 @@ class Target:
     def __init__(self, root: str) -> None:
         self.root = root
         self._folders: set[str] = {""}
+        self._fresh: set[str] = set()  # those that were made here: nothing is in them but what was put there
         try:
             os.makedirs(root, exist_ok=True)
         except OSError as error:
@@ -78,6 +79,10 @@ class Target:
             raise UsageError(f"'{path}' cannot be a file name on this system")
         return f"{self.root}/{path}"
 
+    def is_new(self, path: str) -> bool:
+        """True when there can be no file at an entry's place, as its folder has just been made."""
+        return path.rpartition("/")[0] in self._fresh
+
     def _make(self, folder: str) -> None:
         above = folder.rpartition("/")[0]
         if above not in self._folders:
@@ -85,6 +90,7 @@ class Target:
         place = f"{self.root}/{folder}"
         try:
             os.mkdir(place)
+            self._fresh.add(folder)
         except FileExistsError:
             found = os.lstat(place)
             if stat.S_ISLNK(found.st_mode):
@@ -163,7 +169,9 @@ class Downloader:
             try:
                 for batch in _batched(entries):
                     pairs = [(entry, target.place(entry.path)) for entry in batch]
-                    places = [pair for pair in pairs if not self._is_there(*pair, target.root)]
+                    places = [
+                        pair for pair in pairs if target.is_new(pair[0].path) or not self._is_there(*pair, target.root)
+                    ]
                     running.add(pool.submit(self._batch, places, allow_missing))
                     done(sum(max(entry.size, 0) for entry in batch))
                     if len(running) >= 4 * self._threads:

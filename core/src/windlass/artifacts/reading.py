@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windlass.artifacts.cache import Cache, parse_size
 from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
-from windlass.artifacts.download import Downloader, Target, copy_verified, prove, prove_stream
 from windlass.artifacts.files import walk
 from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.patterns import Patterns
-from windlass.artifacts.reader import open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.errors import IntegrityError, StorageError
 from windlass.models.artifact import ArtifactVersion
 
 if TYPE_CHECKING:
+    from windlass.artifacts.cache import Cache
+    from windlass.artifacts.download import Downloader
+    from windlass.blobs import BlobStore
     from windlass.metastore import MetadataStore
     from windlass.plugins.app import App
     from windlass.settings import Settings
@@ -42,11 +43,23 @@ class ArtifactReading:
         self.app = app
         self.store = store
         self.settings = settings
-        self.blobs = store.blobs
         self.algorithm = os.environ.get("WINDLASS_DIGEST") or "blake3"
-        size = os.environ.get("WINDLASS_CACHE_SIZE", "")
-        self.cache = Cache(Path(settings.cache_dir) / "artifacts", parse_size(size) if size else 0)
         self.link = os.environ.get("WINDLASS_ARTIFACT_LINK") or "auto"
+
+    # Blobs and cache are opened when they are needed: putting unchanged files again needs neither.
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """Where the bytes are."""
+        return self.store.blobs
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The local copies. Raises `UsageError` when ``WINDLASS_CACHE_SIZE`` is no size."""
+        from windlass.artifacts.cache import Cache, parse_size
+
+        size = os.environ.get("WINDLASS_CACHE_SIZE", "")
+        return Cache(Path(self.settings.cache_dir) / "artifacts", parse_size(size) if size else 0)
 
     def manifest(self, version: ArtifactVersion) -> Manifest:
         """The manifest of a version."""
@@ -76,6 +89,8 @@ class ArtifactReading:
             link: ``auto``, ``hard`` or ``copy``. Default ``WINDLASS_ARTIFACT_LINK``, else ``auto``.
             done: Told how many more bytes are under way.
         """
+        from windlass.artifacts.download import Target
+
         chosen: Iterable[Entry] = entries.iterate(prefix)
         if include or exclude:
             patterns = Patterns(include, exclude)
@@ -84,6 +99,8 @@ class ArtifactReading:
 
     def download_entry(self, entry: Entry, root: str) -> str:
         """Write one entry below a folder and return its path there."""
+        from windlass.artifacts.download import Target
+
         target = Target(root)
         self._downloader().run([entry], target)
         return f"{root}/{entry.path}"
@@ -93,6 +110,8 @@ class ArtifactReading:
         return self._downloader().cached(entry)
 
     def _downloader(self, link: str = "") -> Downloader:
+        from windlass.artifacts.download import Downloader
+
         present = StatCache(Path(self.settings.cache_dir) / "stat", "download")
         return Downloader(self.blobs, self.app.storage_for, self.cache, present, link or self.link)
 
@@ -104,11 +123,17 @@ class ArtifactReading:
 
     def copy(self, entry: Entry, handle: int) -> None:
         """Write the verified content of an entry to a file descriptor."""
+        from windlass.artifacts.download import copy_verified
+        from windlass.artifacts.reader import open_entry
+
         with open_entry(entry, self.blobs, self.app.storage_for) as stream:
             copy_verified(stream, handle, entry)
 
     def read(self, entry: Entry) -> bytes:
         """The verified content of an entry."""
+        from windlass.artifacts.download import prove
+        from windlass.artifacts.reader import open_entry
+
         with open_entry(entry, self.blobs, self.app.storage_for) as stream:
             data = stream.read()
         prove(entry, len(data), data)
@@ -163,6 +188,9 @@ class ArtifactReading:
             manifest: What to prove.
             done: Told the bytes of each entry that was read.
         """
+        from windlass.artifacts.download import prove, prove_stream
+        from windlass.artifacts.reader import open_entry
+
         held, pack = "", b""
         for entry in manifest:
             try:
@@ -188,6 +216,8 @@ class ArtifactReading:
 
     def interchange_digest(self, manifest: Manifest) -> str:
         """The MD5 manifest digest that other tools compute; reads all content that is stored."""
+        from windlass.artifacts.reader import open_entry
+
         pairs = []
         for entry in manifest:
             if entry.ref:
