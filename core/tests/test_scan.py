@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
-from windlass.plugins.scan import GROUPS, installed_plugins
+import pytest
+
+from windlass.plugins.scan import GROUPS, installed_plugins, remembered_plugins
 
 
 def dist(site: Path, folder: str, entry_points: str | bytes, metadata: str = "Name: acme\nVersion: 1\n") -> None:
@@ -61,3 +65,48 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
         )
     found = installed_plugins([str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "a")])
     assert [info.version for info in found] == ["2"]
+
+
+def settled(site: Path) -> None:
+    """Give a folder a time stamp that is old enough to be trusted."""
+    os.utime(site, ns=(1_000_000_000_000_000_000, 1_000_000_000_000_000_000))
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder of ``sys.path``, with one plugin."""
+    folder = tmp_path / "site"
+    dist(folder, "acme-1.dist-info", "[windlass.runners]\nfast = acme\n")
+    settled(folder)
+    monkeypatch.setattr(sys, "path", [str(folder)])
+    return folder
+
+
+def test_the_answer_is_remembered_until_something_is_installed(site: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / "plugins.json"
+    first = remembered_plugins(cache)
+    assert [info.name for info in first] == ["fast"]
+    (site / "acme-1.dist-info" / "entry_points.txt").write_text("[windlass.runners]\nother = acme\n")
+    assert remembered_plugins(cache) == first, "no installer changes a file in place"
+    dist(site, "more-1.dist-info", "[windlass.runners]\nmore = more\n")
+    assert [info.name for info in remembered_plugins(cache)] == ["other", "more"]
+
+
+def test_a_fresh_installation_is_not_remembered(site: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "plugins.json"
+    os.utime(site)
+    remembered_plugins(cache)
+    assert not cache.exists(), "a second installation might leave the same time stamp"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "folders": 0, "plugins": [[1]]}'])
+def test_a_damaged_memory_is_replaced(site: Path, tmp_path: Path, content: str) -> None:
+    cache = tmp_path / "plugins.json"
+    cache.write_text(content)
+    assert [info.name for info in remembered_plugins(cache)] == ["fast"]
+    assert "acme" in cache.read_text()
+
+
+def test_a_memory_that_cannot_be_written_costs_time_only(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert [info.name for info in remembered_plugins(tmp_path / "file" / "plugins.json")] == ["fast"]

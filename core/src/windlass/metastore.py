@@ -12,40 +12,43 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from windlass.blobs import BlobStore
 from windlass.errors import UsageError
-from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User
-from windlass.models.artifact import (
-    ArtifactFilter,
-    ArtifactRef,
-    ArtifactVersion,
-    Collection,
-    CollectionUpdate,
-    Committed,
-    DistributedPart,
-    EdgeKind,
-    LineageEdge,
-    ManifestRoot,
-    NewVersion,
-    VersionUpdate,
-)
-from windlass.models.queue import (
-    Agent,
-    Claim,
-    ClaimRequest,
-    Lease,
-    NewItem,
-    Queue,
-    QueueRef,
-    QueueStatus,
-    Renewal,
-    Waiting,
-)
-from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunUpdate
-from windlass.models.schedule import Budget, Trigger
+
+if TYPE_CHECKING:  # an artifact's put loads no queues: half of a short command's time goes into making classes
+    from windlass.blobs import BlobStore
+    from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User
+    from windlass.models.artifact import (
+        ArtifactFilter,
+        ArtifactRef,
+        ArtifactVersion,
+        Collection,
+        CollectionUpdate,
+        Committed,
+        DistributedPart,
+        EdgeKind,
+        LineageEdge,
+        ManifestRoot,
+        NewVersion,
+        VersionUpdate,
+    )
+    from windlass.models.queue import (
+        Agent,
+        Claim,
+        ClaimRequest,
+        Lease,
+        NewItem,
+        Queue,
+        QueueRef,
+        QueueStatus,
+        Renewal,
+        Waiting,
+    )
+    from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunUpdate
+    from windlass.models.schedule import Budget, Trigger
 
 __all__ = [
     "AccessStore",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
+from importlib import import_module
 from math import inf
 from typing import Any, get_type_hints
 
@@ -81,8 +82,22 @@ def calls() -> dict[str, Call]:
     return {call.key: call for call in found}
 
 
+@cache
+def _models() -> dict[str, Any]:
+    """The names in the interfaces' annotations, which `windlass.metastore` does not load itself."""
+    modules = (
+        "models.access",
+        "models.artifact",
+        "models.artifact_work",
+        "models.queue",
+        "models.run",
+        "models.schedule",
+    )
+    return {name: value for module in modules for name, value in vars(import_module(f"windlass.{module}")).items()}
+
+
 def _call(part: str, name: str, method: Any) -> Call:
-    hints = get_type_hints(method)
+    hints = get_type_hints(method, localns=_models())
     signature = inspect.signature(method)
     fields: list[Any] = []
     for parameter in list(signature.parameters.values())[1:]:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +14,12 @@ from typing import Any
 import pytest
 
 from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.digest import digest_of
+from windlass.artifacts.download import Target
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.statcache import StatCache
 from windlass.errors import ArtifactNotFoundError, ConflictError, IntegrityError, StorageError, UsageError
+from windlass.settings import Settings
 
 Snapshot = Callable[[Path | str], dict[str, bytes]]
 
@@ -623,3 +629,54 @@ def test_below_a_folder_that_is_not_utf8(engine: ArtifactEngine, tmp_path: Path)
         artifact = Artifact("data", "t")
         artifact.add_dir(os.fsdecode(folder))
         assert engine.log(artifact).version == "v0"
+
+
+def test_putting_unchanged_files_again_loads_nothing_else(
+    settings: Settings, engine: ArtifactEngine, tree: Path
+) -> None:
+    """Its time is mostly that of imports: no queues, no uploads, no downloads, no storage."""
+    time.sleep(0.1)  # until the files are old enough to be remembered
+    for _ in range(2):
+        again = Artifact("data", "dataset")
+        again.add_dir(tree)
+        engine.log(again)
+    code = """
+import json, sys
+from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.engine import ArtifactEngine
+from windlass.plugins.app import App
+from windlass.settings import Settings
+app = App(Settings.from_env())
+store = app.open_store()
+artifact = Artifact("data", "dataset")
+artifact.add_dir(sys.argv[1])
+ArtifactEngine(app, store, app.settings).log(artifact)
+store.close()
+print(json.dumps([artifact.new_version, artifact.version, sorted(sys.modules)]))
+"""
+    env = {"PATH": os.environ["PATH"], "WINDLASS_HOME": str(settings.home), "WINDLASS_ENTITY": "team"}
+    env["WINDLASS_PROJECT"] = "demo"
+    done = subprocess.run([sys.executable, "-c", code, str(tree)], capture_output=True, text=True, check=True, env=env)
+    new, version, modules = json.loads(done.stdout)
+    assert (new, version) == (False, "v0")
+    unwanted = ("windlass.models.queue", "windlass.models.run", "windlass.runners", "windlass.artifacts.upload")
+    more = ("windlass.artifacts.download", "windlass_storage_file.storage", "concurrent.futures", "cattrs", "yaml")
+    assert not {*unwanted, *more} & set(modules)
+
+
+def test_a_file_in_a_folder_that_was_just_made_is_replaced(
+    engine: ArtifactEngine, logged: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may write below a folder that the checkout has made."""
+    made = Target.place
+
+    def place(self: Target, path: str) -> str:
+        found = made(self, path)
+        if path == "sub/000.bin":
+            Path(found).write_text("from somebody else")
+        return found
+
+    monkeypatch.setattr(Target, "place", place)
+    for link in ("hard", "copy"):
+        engine.download(logged.manifest, str(tmp_path / link), link=link)
+        assert digest_of((tmp_path / link / "sub" / "000.bin").read_bytes()) == logged.manifest["sub/000.bin"].digest

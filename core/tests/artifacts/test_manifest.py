@@ -142,3 +142,15 @@ def test_documented_vectors() -> None:
         "blake3:55d71d8aac550c5d0588f48f36c11f8fdc762a5c36cd77eee32facd36261f2df"
     )
     assert write_manifest([], blobs.put) == "blake3:a35c02c459371c1a3a30d4afd00744422ee631b3c1dfc63b45d4449ac603d62d"
+
+
+def test_an_entry_is_found_by_its_content() -> None:
+    blobs = Blobs()
+    made = [entry(f"{index:06}", parts=((digest_of(b"pack"), index, 6),)) for index in range(20_000)]
+    made.append(entry("reference", ref="s3://b/k", digest=digest_of(b"reference")))
+    manifest = Manifest(blobs, write_manifest(made, blobs.put))
+    assert len(manifest.leaf_digests()) > 1
+    assert manifest.with_digest(made[17_000].digest) == made[17_000]
+    assert manifest.with_digest(digest_of(b"reference")) is None, "a reference has no bytes here"
+    assert manifest.with_digest(digest_of(b"absent")) is None
+    assert manifest.with_digest("etag:1") is None

@@ -9,12 +9,12 @@ from functools import cache
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from windlass.artifacts.draft import Draft, writing
-from windlass.artifacts.entry import ArtifactEntry
 from windlass.artifacts.facts import ArtifactFacts
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import MAX_OBJECTS
 
 if TYPE_CHECKING:
+    from windlass.artifacts.entry import ArtifactEntry
     from windlass.plugins.app import App
     from windlass.settings import Settings
 
@@ -113,6 +113,8 @@ class ArtifactBuilding(ArtifactFacts):
 
     def remove(self, item: str | os.PathLike[str] | ArtifactEntry) -> None:
         """Remove an entry or all below a folder. Raises `ArtifactNotFoundError`."""
+        from windlass.artifacts.entry import ArtifactEntry
+
         self._open_draft().remove(item.path if isinstance(item, ArtifactEntry) else os.fspath(item))
 
     def add(

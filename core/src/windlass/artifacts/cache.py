@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from windlass.artifacts.digest import algorithm_of, hash_file
+from windlass.artifacts.digest import algorithm_of, hash_open
 from windlass.errors import NoSpaceError, UsageError
 
 __all__ = ["Cache", "CacheInfo", "parse_size"]
@@ -99,15 +99,21 @@ class Cache:
         if lease:
             self.lease(digest)
         try:
-            if hash_file(path, algorithm_of(digest)) != digest:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            if hash_open(handle, algorithm_of(digest)) != digest:
                 os.unlink(path)
                 return None
-            found, now = os.stat(path), time.time_ns()
+            found, now = os.fstat(handle), time.time_ns()
             if abs(now - found.st_atime_ns) > _USE_STEP_NS:
                 with contextlib.suppress(OSError):
                     os.utime(path, ns=(now, found.st_mtime_ns))
-        except FileNotFoundError:
+        except FileNotFoundError:  # another process has removed the damaged one
             return None
+        finally:
+            os.close(handle)
         return path
 
     def add(self, digest: str, size: int, fill: Callable[[int], None], *, lease: bool = True) -> str:

@@ -73,16 +73,21 @@ def hash_file(path: str | os.PathLike[str], algorithm: str = "blake3") -> str:
     """Digest of a file."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
-        size = os.fstat(handle).st_size
-        if size < BLOCK:  # reads sized from the file: a large buffer costs more than hashing a small file
-            data = os.read(handle, size + 1)
-            if len(data) == size:
-                return digest_of(data, algorithm)
-            os.lseek(handle, 0, os.SEEK_SET)
-        with open(handle, "rb", buffering=0, closefd=False) as stream:
-            return hash_stream(stream, algorithm)[0]
+        return hash_open(handle, algorithm)
     finally:
         os.close(handle)
+
+
+def hash_open(handle: int, algorithm: str = "blake3") -> str:
+    """Digest of a file that is open at its start."""
+    size = os.fstat(handle).st_size
+    if size < BLOCK:  # reads sized from the file: a large buffer costs more than hashing a small file
+        data = os.read(handle, size + 1)
+        if len(data) == size:
+            return digest_of(data, algorithm)
+        os.lseek(handle, 0, os.SEEK_SET)
+    with open(handle, "rb", buffering=0, closefd=False) as stream:
+        return hash_stream(stream, algorithm)[0]
 
 
 def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3") -> str:

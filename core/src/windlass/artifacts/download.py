@@ -8,26 +8,23 @@ import stat
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from functools import partial
-from typing import BinaryIO
+from contextlib import suppress
 
 from windlass.artifacts.cache import Cache
-from windlass.artifacts.digest import ALGORITHMS, digest_of, hash_file, hasher
+from windlass.artifacts.digest import ALGORITHMS, hash_file
 from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
-from windlass.artifacts.reader import OVERWRITTEN, open_blob, open_entry
+from windlass.artifacts.naming import naming, translated
+from windlass.artifacts.proof import copy_verified, prove, write_all
+from windlass.artifacts.reader import open_blob, open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.blobs import BlobStore
 from windlass.errors import (
-    IntegrityError,
     NoSpaceError,
-    ObjectChangedError,
     ObjectNotFoundError,
-    StorageError,
     UsageError,
 )
 from windlass.storage import Storage
@@ -55,6 +52,7 @@ class Target:
     def __init__(self, root: str) -> None:
         self.root = root
         self._folders: set[str] = {""}
+        self._fresh: set[str] = set()  # those that were made here: nothing is in them but what was put there
         if os.path.lexists(root) and not os.path.isdir(root):
             raise UsageError(
                 "there is a file of that name, and a folder is needed", where=root, hint="Give another folder."
@@ -85,6 +83,10 @@ class Target:
             raise UsageError(f"'{path}' cannot be a file name on this system")
         return f"{self.root}/{path}"
 
+    def is_new(self, path: str) -> bool:
+        """True when there can be no file at an entry's place, as its folder has just been made."""
+        return path.rpartition("/")[0] in self._fresh
+
     def _make(self, folder: str) -> None:
         above = folder.rpartition("/")[0]
         if above not in self._folders:
@@ -92,6 +94,7 @@ class Target:
         place = f"{self.root}/{folder}"
         try:
             os.mkdir(place)
+            self._fresh.add(folder)
         except FileExistsError:
             found = os.lstat(place)
             if stat.S_ISLNK(found.st_mode):
@@ -103,7 +106,7 @@ class Target:
                     "a file is in the way of a folder", where=place, hint="Remove it, or download elsewhere."
                 ) from None
         except OSError as error:
-            raise _translated(error, place) from error
+            raise translated(error, place) from error
         self._folders.add(folder)
 
 
@@ -169,7 +172,9 @@ class Downloader:
             try:
                 for batch in _batched(entries, _REMOTE_BATCH if self._blobs.remote else _BATCH):
                     pairs = [(entry, target.place(entry.path)) for entry in batch]
-                    places = [pair for pair in pairs if not self._is_there(*pair, target.root)]
+                    places = [
+                        pair for pair in pairs if target.is_new(pair[0].path) or not self._is_there(*pair, target.root)
+                    ]
                     running.add(pool.submit(self._batch, places, allow_missing))
                     done(sum(max(entry.size, 0) for entry in batch))
                     if len(running) >= 4 * self._threads:
@@ -235,7 +240,7 @@ class Downloader:
                 _remove(temporary)  # renaming one link of a file to another of it does nothing
         except OSError as error:
             _remove(temporary)
-            raise _translated(error, place) from error
+            raise translated(error, place) from error
         except BaseException:
             _remove(temporary)
             raise
@@ -289,67 +294,10 @@ class Downloader:
     def _fill(self, entry: Entry, handle: int, data: memoryview | None = None) -> None:
         if data is not None:
             prove(entry, len(data), data)
-            _write_all(handle, data)
+            write_all(handle, data)
             return
         with open_entry(entry, self._blobs, self._storage_for) as stream:
             copy_verified(stream, handle, entry)
-
-
-def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
-    """Copy an entry's stream to a file descriptor and prove what was copied.
-
-    Raises:
-        IntegrityError: Size or digest is not the recorded one; names the entry, expected and found.
-    """
-    prove_stream(stream, entry, partial(_write_all, handle))
-
-
-def _write_all(handle: int, view: memoryview) -> None:
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], None] = lambda _: None) -> None:
-    """Read an entry's stream to its end, hand all of it to `sink`, and prove it. Raises as `copy_verified`."""
-    algorithm = entry.digest.partition(":")[0]
-    checked = hasher(algorithm) if algorithm in ALGORITHMS else None
-    buffer = memoryview(bytearray(min(max(entry.size, 0) + 1, _BLOCK) if entry.size >= 0 else _BLOCK))
-    size = 0
-    while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-        view = buffer[:count]
-        if checked is not None:
-            checked.update(view)
-        sink(view)
-        size += count
-    prove_digest(entry, size, f"{algorithm}:{checked.hexdigest()}" if checked is not None else entry.digest)
-
-
-def prove(entry: Entry, size: int, data: bytes | memoryview) -> None:
-    """Raise `IntegrityError` unless data is the entry's content."""
-    algorithm = entry.digest.partition(":")[0]
-    prove_digest(entry, size, digest_of(data, algorithm) if algorithm in ALGORITHMS else entry.digest)
-
-
-def prove_digest(entry: Entry, size: int, found: str) -> None:
-    """Raise `IntegrityError` unless size and digest are those of the entry."""
-    where = entry.ref or entry.path
-    if entry.size >= 0 and size != entry.size:
-        kind = ObjectChangedError if entry.ref else IntegrityError
-        hint = OVERWRITTEN if entry.ref else ""
-        raise kind(f"'{entry.path}' has {size} bytes, expected {entry.size}", where=where, hint=hint)
-    if found != entry.digest and entry.ref:
-        raise ObjectChangedError(
-            f"'{entry.path}' is not what was recorded: expected {entry.digest}, found {found}",
-            where=where,
-            hint=OVERWRITTEN,
-            context={"path": entry.path, "expected": entry.digest, "found": found},
-        )
-    if found != entry.digest:
-        raise IntegrityError(
-            f"'{entry.path}' is damaged: expected {entry.digest}, found {found}",
-            where=where,
-            context={"path": entry.path, "expected": entry.digest, "found": found},
-        )
 
 
 def spans(files: Iterable[Entry]) -> list[tuple[int, int, list[Entry]]]:
@@ -382,36 +330,6 @@ def _batched(entries: Iterable[Entry], most: int) -> Iterable[list[Entry]]:
 def _remove(path: str) -> None:
     with suppress(OSError):  # not there, or nothing can be removed there
         os.unlink(path)
-
-
-_ADVICE = {
-    errno.EEXIST: "Remove it, or give another folder.",
-    errno.ENOTDIR: "A file is in the way of a folder; remove it, or give another folder.",
-    errno.EISDIR: "A folder is in the way of a file; remove it (a checkout removes what is not of the artifact).",
-    errno.ENOTEMPTY: "A folder is in the way of a file; remove it (a checkout removes what is not of the artifact).",
-    errno.EACCES: "Give a folder that you may write to, or change its permissions.",
-    errno.EPERM: "Give a folder that you may write to, or change its permissions.",
-    errno.EROFS: "The file system is read-only; give a folder on another.",
-    errno.ENAMETOOLONG: "The file system takes no name so long; give a folder with a shorter path, or leave it out.",
-    errno.ENOENT: "Give a folder whose parents can be made.",
-}
-
-
-def _translated(error: OSError, place: str, hint: str = "") -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpaceError("the disk is full", where=place, hint="Free some space: 'windlass artifact cache clean'.")
-    return StorageError(
-        f"it cannot be written: {error.strerror}", where=place, hint=hint or _ADVICE.get(error.errno or 0, "")
-    )
-
-
-@contextmanager
-def naming(place: str, hint: str = "") -> Iterator[None]:
-    """Turn what the system says about a place into an error that names it and says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise _translated(error, place, hint) from error
 
 
 def clone(source: str, place: str) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +33,9 @@ class Draft:
 
     def stage(self) -> str:
         """A private folder for content that exists nowhere else; removed with the draft."""
+        import shutil
+        import tempfile
+
         if not self._staging:
             self._staging = tempfile.mkdtemp(prefix="windlass-artifact-")
             weakref.finalize(self, shutil.rmtree, self._staging, True)
@@ -43,6 +44,8 @@ class Draft:
     def new_file(self, path: str) -> str:
         """A path on disk for the content of a new entry."""
         check_entry_path(path)
+        import tempfile
+
         handle, name = tempfile.mkstemp(dir=self.stage())
         os.close(handle)
         return name
@@ -60,7 +63,7 @@ class Draft:
         root = os.path.dirname(file)
         if policy == "mutable":
             copy = self.new_file(path)
-            shutil.copyfile(file, copy)
+            _copy(file, copy)
             file, root = copy, ""
         self._put(Source(path, file, signature(os.stat(file)), root, extra), overwrite)
         return path
@@ -103,11 +106,14 @@ class Draft:
         for source in walk(root, prefix, patterns.wanted if patterns else None, symlinks=symlinks):
             if policy == "mutable":
                 copy = self.new_file(source.path)
-                shutil.copyfile(source.file, copy)
+                _copy(source.file, copy)
                 source = Source(source.path, copy, signature(os.stat(copy)), "")
             if "\\" in source.path or ":" in source.path:
                 check_entry_path(source.path)
-            self._put(source, overwrite)
+            if source.path in self.items:
+                self._put(source, overwrite)
+            else:
+                self.items[source.path] = source
             count += 1
         return count
 
@@ -147,11 +153,13 @@ class Draft:
     def check_paths(self) -> None:
         """Raise `UsageError` when a path is both a file and a folder."""
         names = self.items
+        folders = {path.rpartition("/")[0] for path in names}
         seen: set[str] = set()
-        for path in names:
-            folder = path.rpartition("/")[0]
+        for below in folders:
+            folder = below
             while folder and folder not in seen:
                 if folder in names:
+                    path = min(name for name in names if name.startswith(f"{folder}/"))
                     raise UsageError(
                         f"'{folder}' is a file, and '{path}' is below it", hint="Give one of the two another name."
                     )
@@ -177,6 +185,12 @@ def _no_file(file: str, given: str) -> UsageError:
     if os.path.islink(file):
         return UsageError("it is a symbolic link that leads nowhere", where=given, hint="Mend or remove the link.")
     return UsageError("there is no such file", where=given, hint="Check the path.")
+
+
+def _copy(source: str, target: str) -> None:
+    from shutil import copyfile  # the package loads four compressors
+
+    copyfile(source, target)
 
 
 def _origin(item: Source | Entry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,17 @@ from windlass.artifacts.names import check_alias, check_project, check_tag, pars
 from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
 from windlass.artifacts.statcache import StatCache
-from windlass.artifacts.upload import Uploader
 from windlass.errors import ArtifactNotFoundError, ConflictError, FencedError, IntegrityError, UsageError
 from windlass.models.artifact import ArtifactRef, ArtifactVersion, DistributedPart, NewVersion, VersionUpdate
-from windlass.plugins.events import ArtifactCommitted
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
     from windlass.artifacts.draft import Draft
 
 __all__ = ["ArtifactEngine"]
+
+_SEARCHES = 4
+"""So many contents are searched for in the latest manifest; for more all of it is decoded and kept in memory."""
 
 
 class ArtifactEngine(ArtifactReading):
@@ -127,6 +129,8 @@ class ArtifactEngine(ArtifactReading):
         artifact.bind(self, committed.version if committed.created else self._relabel(committed.version, new))
         artifact.new_version = committed.created
         if committed.created:
+            from windlass.plugins.events import ArtifactCommitted
+
             self.app.fire(ArtifactCommitted(version=committed.version))
         return artifact
 
@@ -276,7 +280,7 @@ class ArtifactEngine(ArtifactReading):
             if known is None:
                 unread.append(item)
             else:
-                entries[path] = Entry(path, known.digest, item.size, known.parts, "", item.extra)
+                entries[path] = Entry(path, known.digest, item.signature[2], known.parts, "", item.extra)
         if not unread:
             digest = self._digest(entries.values())
             same = self._version_with(ref, digest)
@@ -286,12 +290,15 @@ class ArtifactEngine(ArtifactReading):
         session.begin()
         unread += self._lost(draft, entries)
         if unread:
+            from windlass.artifacts.upload import Uploader
+
             unread.sort(key=lambda source: source.path)
             uploader = Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref))
             for entry in uploader.store(unread, done):
                 entries[entry.path] = entry
-        digest = self._digest(entries.values())
-        return [entries[path] for path in sorted(entries)], digest, self._version_with(ref, digest)
+        ordered = [entries[path] for path in sorted(entries)]
+        digest = self._digest(ordered)
+        return ordered, digest, self._version_with(ref, digest)
 
     def _digest(self, entries: Iterable[Entry]) -> str:
         return artifact_digest(((entry.path, entry.digest) for entry in entries), self.algorithm)
@@ -305,7 +312,8 @@ class ArtifactEngine(ArtifactReading):
 
     def _lost(self, draft: Draft, entries: dict[str, Entry]) -> list[Source]:
         """Sources of entries whose bytes were stored once and are not any more; asked under the upload session."""
-        blobs = {blob for entry in entries.values() for blob in blobs_of(entry)}
+        blobs = {part[0] for entry in entries.values() for part in entry.parts}
+        blobs.update(entry.digest for entry in entries.values() if not entry.parts and not entry.ref)
         missing = self.blobs.missing(blobs)
         if not missing:
             return []
@@ -331,18 +339,23 @@ class _Locator:
         self._engine = engine
         self._ref = ref
         self._known: dict[str, tuple[Part, ...]] | None = None
+        self._asked = 0
 
     def __call__(self, digest: str) -> tuple[Part, ...] | None:
+        self._asked += 1
+        if self._asked <= _SEARCHES:
+            found = self._latest.with_digest(digest) if self._latest is not None else None
+            return found.parts if found is not None else None
         if self._known is None:
-            self._known = self._load()
+            self._known = {entry.digest: entry.parts for entry in self._latest or () if not entry.ref}
         return self._known.get(digest)
 
-    def _load(self) -> dict[str, tuple[Part, ...]]:
+    @cached_property
+    def _latest(self) -> Manifest | None:
         try:
-            latest = self._engine.store.artifacts.get(self._ref)
+            return self._engine.manifest(self._engine.store.artifacts.get(self._ref))
         except ArtifactNotFoundError:
-            return {}
-        return {entry.digest: entry.parts for entry in self._engine.manifest(latest) if not entry.ref}
+            return None
 
 
 def blobs_of(entry: Entry) -> tuple[str, ...]:

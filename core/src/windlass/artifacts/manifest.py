@@ -132,18 +132,23 @@ def _store_leaf(leaves: list[_LeafRef], leaf: bytes, put: Callable[[str, bytes],
 def _encode_leaf(entries: list[Entry], algorithm: str) -> bytes:
     blobs: dict[str, int] = {}
     rows = []
+    mark = f"{algorithm}:"
+    start, whole = len(mark), len(mark) + 64
     for entry in entries:
         parts: list[int] = []
         for blob, offset, length in entry.parts:
             parts += (blobs.setdefault(blob, len(blobs)), offset, length)
-        value = _value(entry.digest, algorithm)
-        named = "" if value else entry.digest
+        digest = entry.digest
+        if digest.startswith(mark) and len(digest) == whole:
+            value, named = bytes.fromhex(digest[start:]), ""
+        else:
+            value, named = b"", digest
         rows.append(_Row(entry.path, value, entry.size, parts, named, entry.ref, entry.extra))
     return _encode(_Leaf(list(blobs), rows))
 
 
 def _value(digest: str, algorithm: str) -> bytes:
-    if digest.startswith(algorithm) and len(digest) == len(algorithm) + 65:
+    if digest.startswith(f"{algorithm}:") and len(digest) == len(algorithm) + 65:
         return bytes.fromhex(digest[len(algorithm) + 1 :])
     return b""
 
@@ -226,6 +231,17 @@ class Manifest:
         low = bisect_right(entries, path, key=lambda entry: entry.path) - 1
         return entries[low] if low >= 0 and entries[low].path == path else None
 
+    def with_digest(self, digest: str) -> Entry | None:
+        """An entry of that content (no reference), or None. Leaves are searched as bytes; one with a hit is decoded."""
+        value = _value(digest, self.algorithm)
+        for index in range(max(len(self._firsts), 1)):
+            data = self._data(index)
+            if value and value in data:
+                for entry in _decode_entries(data, self.algorithm):
+                    if entry.digest == digest and not entry.ref:
+                        return entry
+        return None
+
     def __getitem__(self, path: str) -> Entry:
         entry = self.find(path)
         if entry is None:
@@ -240,11 +256,14 @@ class Manifest:
         first = max(bisect_right(self._firsts, prefix) - 1, 0)
         return range(first, bisect_right(self._firsts, prefix + "0"))  # "0" sorts right behind "/"
 
+    def _data(self, index: int) -> bytes:
+        return _fetch(self._blobs, self._root.leaves[index].digest) if self._firsts else self._root.inline
+
     def _leaf(self, index: int, *, keep: bool) -> list[Entry]:
         cached, entries = self._cached
         if cached == index:
             return entries
-        data = _fetch(self._blobs, self._root.leaves[index].digest) if self._firsts else self._root.inline
+        data = self._data(index)
         entries = _decode_entries(data, self._root.algorithm) if data else []
         if keep:
             self._cached = (index, entries)

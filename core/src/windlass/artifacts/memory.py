@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Self
 
 from windlass.artifacts.digest import ALGORITHMS, hasher
@@ -16,6 +16,7 @@ __all__ = ["Pieces", "PiecesReader", "fits_in_memory", "read_into_memory"]
 
 _BLOCK = 4 << 20
 _SHARE_OF_MEMORY = 4
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 class Pieces(Source):
@@ -84,7 +85,16 @@ class PiecesReader:
 
 def fits_in_memory(size: int) -> bool:
     """Whether so many bytes may be held at once; more are better mapped from a file."""
-    return size <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE_OF_MEMORY
+    return size <= _memory_there_is() // _SHARE_OF_MEMORY
+
+
+def _memory_there_is() -> int:
+    """Bytes of the machine, or as many as a container may use."""
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for name in _LIMITS:
+        with contextlib.suppress(OSError, ValueError), open(name, encoding="ascii") as file:  # "max" is no number
+            found = min(found, int(file.read()))
+    return found
 
 
 def read_into_memory(stream: BinaryIO, entry: Entry) -> tuple[memoryview, int, str]:
@@ -98,6 +108,8 @@ def read_into_memory(stream: BinaryIO, entry: Entry) -> tuple[memoryview, int, s
         A writable view of what was read, at most the entry's size; the number of bytes that the stream holds, counted
         to one beyond that size; and their digest, which is the recorded one where the algorithm is not ours.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     view = _memory(entry.size)
     algorithm = entry.digest.partition(":")[0]
     made = hasher(algorithm) if algorithm in ALGORITHMS else None

@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windlass.artifacts.cache import Cache, parse_size
 from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
-from windlass.artifacts.download import Downloader, Target, copy_verified, naming, prove, prove_digest, prove_stream
 from windlass.artifacts.files import below, is_abandoned, is_temporary
 from windlass.artifacts.manifest import Entry, Manifest
-from windlass.artifacts.memory import read_into_memory
+from windlass.artifacts.naming import naming
 from windlass.artifacts.patterns import Patterns
-from windlass.artifacts.reader import open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.errors import ArtifactNotFoundError, IntegrityError, StorageError, UsageError
 from windlass.models.artifact import ArtifactVersion
 
 if TYPE_CHECKING:
+    from windlass.artifacts.cache import Cache
+    from windlass.artifacts.download import Downloader
+    from windlass.blobs import BlobStore
     from windlass.metastore import MetadataStore
     from windlass.plugins.app import App
     from windlass.settings import Settings
@@ -46,11 +46,23 @@ class ArtifactReading:
         self.app = app
         self.store = store
         self.settings = settings
-        self.blobs = store.blobs
         self.algorithm = os.environ.get("WINDLASS_DIGEST") or "blake3"
-        size = os.environ.get("WINDLASS_CACHE_SIZE", "")
-        self.cache = Cache(Path(settings.cache_dir) / "artifacts", parse_size(size) if size else 0)
         self.link = os.environ.get("WINDLASS_ARTIFACT_LINK") or "auto"
+
+    # Blobs and cache are opened when they are needed: putting unchanged files again needs neither.
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """Where the bytes are."""
+        return self.store.blobs
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The local copies. Raises `UsageError` when ``WINDLASS_CACHE_SIZE`` is no size."""
+        from windlass.artifacts.cache import Cache, parse_size
+
+        size = os.environ.get("WINDLASS_CACHE_SIZE", "")
+        return Cache(Path(self.settings.cache_dir) / "artifacts", parse_size(size) if size else 0)
 
     def manifest(self, version: ArtifactVersion) -> Manifest:
         """The manifest of a version."""
@@ -83,6 +95,8 @@ class ArtifactReading:
         Raises:
             ArtifactNotFoundError: Nothing is at or below `prefix`.
         """
+        from windlass.artifacts.download import Target
+
         if prefix and next(entries.iterate(prefix), None) is None:
             raise ArtifactNotFoundError(
                 f"the artifact has nothing at or below '{prefix}'",
@@ -96,6 +110,8 @@ class ArtifactReading:
 
     def download_entry(self, entry: Entry, root: str) -> str:
         """Write one entry below a folder and return its path there."""
+        from windlass.artifacts.download import Target
+
         target = Target(root)
         self._downloader().run([entry], target)
         return f"{root}/{entry.path}"
@@ -106,11 +122,15 @@ class ArtifactReading:
             return self._downloader().cached(entry)
 
     def _downloader(self, link: str = "") -> Downloader:
+        from windlass.artifacts.download import Downloader
+
         present = StatCache(Path(self.settings.cache_dir) / "stat", "download")
         return Downloader(self.blobs, self.app.storage_for, self.cache, present, link or self.link)
 
     def temporary(self) -> str:
         """A folder for temporary files, on the disk that the cache is on where that can be written."""
+        import tempfile
+
         folder = os.path.join(self.settings.cache_dir, "tmp")
         with contextlib.suppress(OSError):
             os.makedirs(folder, exist_ok=True)
@@ -118,11 +138,17 @@ class ArtifactReading:
 
     def copy(self, entry: Entry, handle: int) -> None:
         """Write the verified content of an entry to a file descriptor."""
+        from windlass.artifacts.proof import copy_verified
+        from windlass.artifacts.reader import open_entry
+
         with open_entry(entry, self.blobs, self.app.storage_for) as stream:
             copy_verified(stream, handle, entry)
 
     def read(self, entry: Entry) -> bytes:
         """The verified content of an entry."""
+        from windlass.artifacts.proof import prove
+        from windlass.artifacts.reader import open_entry
+
         with open_entry(entry, self.blobs, self.app.storage_for) as stream:
             data = stream.read()
         prove(entry, len(data), data)
@@ -130,6 +156,10 @@ class ArtifactReading:
 
     def hold(self, entry: Entry) -> memoryview:
         """The verified content of an entry in memory of its own, writable. Its size must be known."""
+        from windlass.artifacts.memory import read_into_memory
+        from windlass.artifacts.proof import prove_digest
+        from windlass.artifacts.reader import open_entry
+
         with open_entry(entry, self.blobs, self.app.storage_for) as stream:
             view, size, found = read_into_memory(stream, entry)
         prove_digest(entry, size, found)
@@ -188,6 +218,9 @@ class ArtifactReading:
             manifest: What to prove.
             done: Told the bytes of each entry that was read.
         """
+        from windlass.artifacts.proof import prove, prove_stream
+        from windlass.artifacts.reader import open_entry
+
         held, pack = "", b""
         for entry in manifest:
             try:
@@ -213,6 +246,8 @@ class ArtifactReading:
 
     def interchange_digest(self, manifest: Manifest) -> str:
         """The MD5 manifest digest that other tools compute; reads all content that is stored."""
+        from windlass.artifacts.reader import open_entry
+
         pairs = []
         for entry in manifest:
             if entry.ref:

@@ -57,14 +57,13 @@ class StatCache:
     def __init__(self, folder: Path | None, scope: str) -> None:
         self._folder = folder
         self._scope = scope
-        self._roots: dict[str, dict[str, Known]] = {}
+        self._roots: dict[str, dict[str, Known]] = {"": {}}  # no root: not remembered
         self._changed: set[str] = set()
 
     def find(self, source: Source) -> Known | None:
         """What is known of a file that still has the same stat data."""
-        if not source.root:
-            return None
-        known = self._rows(source.root).get(source.file)
+        rows = self._roots.get(source.root)
+        known = (self._rows(source.root) if rows is None else rows).get(source.file)
         return known if known is not None and known.signature == source.signature else None
 
     def remember(self, source: Source, digest: str, parts: tuple[Part, ...], hashed_at_ns: int) -> None:

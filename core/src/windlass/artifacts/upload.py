@@ -6,6 +6,7 @@ pass through a few reused buffers, so memory does not grow with the size of a fi
 
 from __future__ import annotations
 
+import mmap
 import os
 import queue
 import threading
@@ -40,7 +41,8 @@ class _Buffer:
     """A piece of memory that is filled with file content and then stored by other threads."""
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(WHOLE + 1))
+        # not a bytearray, which writes zeros to all of it: a put of one small file would pay for 16 MiB
+        self.view = memoryview(mmap.mmap(-1, WHOLE + 1))
         self.used = 0
         self.left = 0  # puts that still read from it
 

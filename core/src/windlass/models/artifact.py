@@ -1,12 +1,51 @@
-"""Artifact versions as the metadata store knows them."""
+"""Artifact versions as the metadata store knows them.
+
+What a put needs is here; changes, filters, lineage and collection are loaded from `windlass.models.artifact_work` when
+they are first used, since making a class takes longer than looking up a version.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from windlass.models.reason import JSON
+
+if TYPE_CHECKING:
+    from windlass.models.artifact_work import (
+        ArtifactFilter,
+        CollectionUpdate,
+        DistributedPart,
+        LineageEdge,
+        ManifestRoot,
+        VersionUpdate,
+    )
+
+__all__ = [
+    "ArtifactFilter",
+    "ArtifactRef",
+    "ArtifactVersion",
+    "Collection",
+    "CollectionUpdate",
+    "Committed",
+    "DistributedPart",
+    "EdgeKind",
+    "LineageEdge",
+    "ManifestRoot",
+    "NewVersion",
+    "VersionUpdate",
+]
+
+_ELSEWHERE = ("VersionUpdate", "CollectionUpdate", "ArtifactFilter", "LineageEdge", "DistributedPart", "ManifestRoot")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module("windlass.models.artifact_work"), name)
 
 
 @frozen(kw_only=True)
@@ -113,24 +152,6 @@ class Committed:
 
 
 @frozen(kw_only=True)
-class VersionUpdate:
-    """Changes to the labels of a version. None leaves a field as it is.
-
-    Attributes:
-        ttl_seconds: A negative number removes the limit.
-    """
-
-    add_aliases: tuple[str, ...] = ()
-    remove_aliases: tuple[str, ...] = ()
-    add_tags: tuple[str, ...] = ()
-    remove_tags: tuple[str, ...] = ()
-    description: str | None = None
-    metadata: dict[str, JSON] | None = None
-    ttl_seconds: float | None = None
-    add_signatures: tuple[JSON, ...] = ()
-
-
-@frozen(kw_only=True)
 class Collection:
     """All versions of one name.
 
@@ -153,81 +174,8 @@ class Collection:
     updated_at: float = 0.0
 
 
-@frozen(kw_only=True)
-class CollectionUpdate:
-    """Changes to a collection. None leaves a field as it is."""
-
-    description: str | None = None
-    tags: tuple[str, ...] | None = None
-    protected_aliases: tuple[str, ...] | None = None
-
-
-@frozen(kw_only=True)
-class ArtifactFilter:
-    """Which versions to list; empty fields match all. Newest first.
-
-    Attributes:
-        tags: All of them must be present.
-        deleted: True lists deleted versions only.
-        before: Version id to go on behind, for paging.
-    """
-
-    entity: str = ""
-    project: str = ""
-    name: str = ""
-    type: str = ""
-    alias: str = ""
-    tags: tuple[str, ...] = ()
-    deleted: bool = False
-    before: str = ""
-    limit: int = 100
-
-
 class EdgeKind(StrEnum):
     """Direction of a lineage edge, seen from the run."""
 
     INPUT = "input"
     OUTPUT = "output"
-
-
-@frozen(kw_only=True)
-class LineageEdge:
-    """A run used or logged an artifact version."""
-
-    kind: EdgeKind
-    run: str
-    version: str
-    created_at: float = 0.0
-
-
-@frozen(kw_only=True)
-class DistributedPart:
-    """One run's contribution to a version that several runs write together.
-
-    Attributes:
-        group: Name the runs agreed on (the run group by default).
-        part: Who contributes; giving the same part again replaces it.
-        manifest: Digest of the blob with this part's manifest.
-    """
-
-    entity: str
-    project: str
-    name: str
-    type: str
-    group: str
-    part: str
-    manifest: str
-
-
-@frozen(kw_only=True)
-class ManifestRoot:
-    """A manifest that keeps its blobs alive.
-
-    Attributes:
-        version: Version id, or empty for a distributed part.
-        deleted_at: 0.0, or when the version was deleted (within the undelete window it still counts).
-    """
-
-    manifest: str
-    version: str = ""
-    deleted_at: float = 0.0

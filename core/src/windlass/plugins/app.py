@@ -12,27 +12,25 @@ import attrs
 
 from windlass.errors import PluginInvalidError, PluginNotFoundError, WindlassError
 from windlass.plugins.catalog import Catalog, HookCatalog, load_file
-from windlass.plugins.events import Event, fire
-from windlass.plugins.guard import crashed, guard
-from windlass.plugins.scan import installed_plugins
+from windlass.plugins.scan import installed_plugins, remembered_plugins
 from windlass.plugins.storages import Storages
-from windlass.plugins.types import (
-    BuilderPlugin,
-    Context,
-    EnvironmentPlugin,
-    MetastorePlugin,
-    PluginInfo,
-    RegistryPlugin,
-    RunnerPlugin,
-    SerializerPlugin,
-    StoragePlugin,
-)
+from windlass.plugins.types import Context, PluginInfo
 from windlass.settings import Settings
 
 if TYPE_CHECKING:
     from windlass.builders import Builder
     from windlass.environments import Environment
     from windlass.metastore import MetadataStore
+    from windlass.plugins.events import Event
+    from windlass.plugins.types import (
+        BuilderPlugin,
+        EnvironmentPlugin,
+        MetastorePlugin,
+        RegistryPlugin,
+        RunnerPlugin,
+        SerializerPlugin,
+        StoragePlugin,
+    )
     from windlass.registries import Registry
     from windlass.runners import Runner
     from windlass.serializers import Serializer
@@ -40,14 +38,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_KINDS: dict[str, tuple[str, type[Any]]] = {
-    "builder": ("windlass_builders", BuilderPlugin),
-    "runner": ("windlass_runners", RunnerPlugin),
-    "registry": ("windlass_registries", RegistryPlugin),
-    "environment": ("windlass_environments", EnvironmentPlugin),
-    "storage": ("windlass_storage_schemes", StoragePlugin),
-    "serializer": ("windlass_serializers", SerializerPlugin),
-    "metastore": ("windlass_metastores", MetastorePlugin),
+_KINDS = {
+    "builder": ("windlass_builders", "BuilderPlugin"),
+    "runner": ("windlass_runners", "RunnerPlugin"),
+    "registry": ("windlass_registries", "RegistryPlugin"),
+    "environment": ("windlass_environments", "EnvironmentPlugin"),
+    "storage": ("windlass_storage_schemes", "StoragePlugin"),
+    "serializer": ("windlass_serializers", "SerializerPlugin"),
+    "metastore": ("windlass_metastores", "MetastorePlugin"),
 }
 KINDS = tuple(_KINDS)
 """The kinds of plugins, in the order in which they are shown."""
@@ -84,7 +82,8 @@ class App:
 
     @cached_property
     def _scan(self) -> tuple[PluginInfo, ...]:
-        return installed_plugins()
+        folder = self.settings.cache_dir
+        return remembered_plugins(folder / "plugins.json") if folder.is_absolute() else installed_plugins()
 
     def _installed(self) -> tuple[PluginInfo, ...]:
         return self._scan
@@ -110,8 +109,9 @@ class App:
             PluginConflictError: The name is taken.
             PluginInvalidError: It is neither.
         """
+        names = {cls.__name__ for cls in type(plugin).__mro__}
         for kind, (_, descriptor) in _KINDS.items():
-            if isinstance(plugin, descriptor):
+            if descriptor in names and isinstance(plugin, self._catalogs[kind].descriptor):
                 self._catalogs[kind].register(plugin)
                 return
         if any(name.startswith("windlass_") for name in dir(plugin)):
@@ -138,6 +138,8 @@ class App:
 
     def fire(self, event: Event) -> None:
         """Tell event hooks what happened. Never raises."""
+        from windlass.plugins.events import fire
+
         fire(self.hooks, event)
 
     def context(self, environment: Environment | None = None, *, kind: str = "", name: str = "") -> Context:
@@ -176,8 +178,14 @@ class App:
         except WindlassError:
             raise
         except (Exception, SystemExit) as error:
+            from windlass.plugins.guard import crashed
+
             raise crashed(info, "its constructor", error) from error
-        return guard(backend, _interface(kind), info) if kind != "metastore" else backend
+        if kind == "metastore":
+            return backend
+        from windlass.plugins.guard import guard_kind
+
+        return guard_kind(backend, kind, info)
 
     def create_runner(self, name: str, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Runner:
         """Make a runner. See `create`."""
@@ -248,10 +256,3 @@ def _settings(kind: type[Any], config: Mapping[str, Any], where: str) -> Any:
     from windlass.config.converter import structure
 
     return structure(config, kind, where=where)
-
-
-def _interface(kind: str) -> type[Any]:
-    from windlass.plugins import guard as guards
-
-    by_name = {cls.__name__.lower(): cls for cls in guards.GUARDED}
-    return by_name[kind]

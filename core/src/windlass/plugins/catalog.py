@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
@@ -21,7 +21,7 @@ from windlass.errors import (
     PluginInvalidError,
     PluginNotFoundError,
 )
-from windlass.plugins import hookspec
+from windlass.plugins import hookspec, types
 from windlass.plugins.types import PluginInfo
 
 P = TypeVar("P")
@@ -44,20 +44,24 @@ class Catalog(Generic[P]):
     Args:
         kind: ``runner`` …
         hook: Name of the provider hook.
-        descriptor: Class that the hook must yield.
+        descriptor: Name of the class, in `windlass.plugins.types`, that the hook must yield.
         installed: Returns what the metadata lists (of all kinds); called once.
     """
 
-    def __init__(
-        self, kind: str, hook: str, descriptor: type[P], installed: Callable[[], Iterable[PluginInfo]]
-    ) -> None:
+    def __init__(self, kind: str, hook: str, descriptor: str, installed: Callable[[], Iterable[PluginInfo]]) -> None:
         self.kind = kind
         self._hook = hook
-        self._descriptor = descriptor
+        self._descriptor_name = descriptor
         self._installed = installed
         self._infos: dict[str, list[PluginInfo]] | None = None
         self._loaded: dict[str, P] = {}
         self._lock = threading.RLock()
+
+    @cached_property
+    def descriptor(self) -> type[P]:
+        """The class that the hook must yield."""
+        found: type[P] = getattr(types, self._descriptor_name)
+        return found
 
     def _listed(self) -> dict[str, list[PluginInfo]]:
         with self._lock:
@@ -121,9 +125,9 @@ class Catalog(Generic[P]):
 
     def register(self, descriptor: P, *, source: str = "") -> None:
         """Add a descriptor that no distribution ships. Replaces nothing: a taken name is a conflict."""
-        if not isinstance(descriptor, self._descriptor):
+        if not isinstance(descriptor, self.descriptor):
             raise PluginInvalidError(
-                f"a {self.kind} must be registered as {self._descriptor.__name__}, got {type(descriptor).__name__}"
+                f"a {self.kind} must be registered as {self.descriptor.__name__}, got {type(descriptor).__name__}"
             )
         name = self._checked_name(descriptor)
         info = PluginInfo(
@@ -154,6 +158,8 @@ class Catalog(Generic[P]):
 
     def _not_found(self, name: str) -> PluginNotFoundError:
         names = self.names()
+        import difflib
+
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
         hint += f"Install it with: pip install windlass-{self.kind}-{name}"
@@ -185,10 +191,10 @@ class Catalog(Generic[P]):
         except (Exception, SystemExit) as error:
             raise _invalid(info, f"its hook {self._hook}() raised {type(error).__name__}: {error}") from error
         for descriptor in descriptors:
-            if not isinstance(descriptor, self._descriptor):
+            if not isinstance(descriptor, self.descriptor):
                 raise _invalid(
                     info,
-                    f"its hook {self._hook}() yielded {type(descriptor).__name__}, not {self._descriptor.__name__}",
+                    f"its hook {self._hook}() yielded {type(descriptor).__name__}, not {self.descriptor.__name__}",
                 )
         return descriptors
 
@@ -265,6 +271,8 @@ def _check_hooks(plugin: Any, info: PluginInfo) -> None:
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}()?" if near else ""
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from windlass.models.artifact import ArtifactVersion
-from windlass.models.run import Run
-
 if TYPE_CHECKING:
+    from windlass.models.artifact import ArtifactVersion
+    from windlass.models.run import Run
     from windlass.plugins.catalog import HookCatalog
 
 __all__ = ["ArtifactCommitted", "ImageBuilt", "RunChanged", "RunFinished", "RunSubmitted", "fire"]

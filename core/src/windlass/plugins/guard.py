@@ -9,35 +9,54 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from windlass.builders import Builder, BuiltImage
-from windlass.environments import Environment
 from windlass.errors import PluginCrashedError, PluginInvalidError, WindlassError
-from windlass.plugins.types import PluginInfo
-from windlass.registries import Credentials, Registry
-from windlass.runners import LogLine, RunHandle, Runner, RunStatus
-from windlass.serializers import Serializer
-from windlass.storage import ObjectInfo, Storage
+
+if TYPE_CHECKING:
+    from windlass.plugins.types import PluginInfo
 
 T = TypeVar("T")
 
-_ITEMS: dict[tuple[str, str], type] = {("Runner", "logs"): LogLine, ("Storage", "list"): ObjectInfo}
-_RESULTS: dict[tuple[str, str], tuple[type, ...]] = {
-    ("Runner", "submit"): (RunHandle,),
-    ("Runner", "find"): (RunHandle, type(None)),
-    ("Runner", "poll"): (Mapping,),
-    ("Builder", "build"): (BuiltImage,),
-    ("Registry", "resolve"): (str, type(None)),
-    ("Registry", "credentials"): (Credentials,),
-    ("Environment", "verify"): (dict,),
-    ("Storage", "stat"): (ObjectInfo,),
-    ("Storage", "put"): (ObjectInfo,),
-    ("Serializer", "dump_buffers"): (list, tuple, type(None)),
-    ("Serializer", "versions"): (dict,),
+GUARDED = {
+    "builder": ("windlass.builders", "Builder"),
+    "runner": ("windlass.runners", "Runner"),
+    "registry": ("windlass.registries", "Registry"),
+    "environment": ("windlass.environments", "Environment"),
+    "storage": ("windlass.storage", "Storage"),
+    "serializer": ("windlass.serializers", "Serializer"),
 }
-GUARDED = (Builder, Runner, Registry, Environment, Storage, Serializer)
-"""Interfaces whose backends are wrapped. Metadata stores are not: they are in the hot path and ship with Windlass."""
+"""Kinds whose backends are wrapped, and their interfaces; one is loaded with the first backend of its kind.
+
+Metadata stores are not: they are in the hot path and ship with Windlass."""
+
+# What methods return: names of built-in types, or of the interface's own module.
+_ITEMS = {("Runner", "logs"): "LogLine", ("Storage", "list"): "ObjectInfo"}
+_RESULTS = {
+    ("Runner", "submit"): ("RunHandle",),
+    ("Runner", "find"): ("RunHandle", "NoneType"),
+    ("Runner", "poll"): ("Mapping",),
+    ("Builder", "build"): ("BuiltImage",),
+    ("Registry", "resolve"): ("str", "NoneType"),
+    ("Registry", "credentials"): ("Credentials",),
+    ("Environment", "verify"): ("dict",),
+    ("Storage", "stat"): ("ObjectInfo",),
+    ("Storage", "put"): ("ObjectInfo",),
+    ("Serializer", "dump_buffers"): ("list", "tuple", "NoneType"),
+    ("Serializer", "versions"): ("dict",),
+}
+_BUILT_IN: dict[str, type] = {
+    "Mapping": Mapping, "NoneType": type(None), "dict": dict, "list": list, "str": str, "tuple": tuple
+}  # fmt: skip
+
+
+def guard_kind(backend: Any, kind: str, info: PluginInfo) -> Any:
+    """Wrap a backend of a kind, if that is a guarded one. See `guard`."""
+    if kind not in GUARDED:
+        return backend
+    module, name = GUARDED[kind]
+    return guard(backend, getattr(import_module(module), name), info)
 
 
 def guard(backend: T, interface: type[T], info: PluginInfo) -> T:
@@ -92,7 +111,9 @@ def _guarded_property(name: str) -> Callable[[Any], Any]:
 
 def _guarded_method(interface: type, name: str) -> Callable[..., Any]:
     key = (interface.__name__, name)
-    expected = _RESULTS.get(key)
+    names = _BUILT_IN | vars(import_module(interface.__module__))
+    item = names[_ITEMS[key]] if key in _ITEMS else None
+    expected = tuple(names[result] for result in _RESULTS.get(key, ()))
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -101,9 +122,9 @@ def _guarded_method(interface: type, name: str) -> Callable[..., Any]:
             raise
         except (Exception, SystemExit) as error:
             raise crashed(self.info, f"{name}()", error) from error
-        if key in _ITEMS:
-            return _guarded_iterator(self.info, name, result, _ITEMS[key])
-        if expected is not None and not isinstance(result, expected):
+        if item is not None:
+            return _guarded_iterator(self.info, name, result, item)
+        if expected and not isinstance(result, expected):
             wanted = " or ".join(kind.__name__ for kind in expected)
             raise _wrong(self.info, f"{name}() of the {self.info} returned {type(result).__name__}, not {wanted}")
         if key == ("Runner", "poll"):
@@ -115,6 +136,8 @@ def _guarded_method(interface: type, name: str) -> Callable[..., Any]:
 
 
 def _check_poll(info: PluginInfo, answer: Mapping[Any, Any], handles: Any = ()) -> None:
+    from windlass.runners import RunStatus
+
     for handle in handles:
         if not isinstance(answer.get(handle), RunStatus):
             raise _wrong(info, f"poll() of the {info} has no RunStatus for {handle.id}")

@@ -1,14 +1,21 @@
 """Entry points of installed distributions, read from their metadata files without importing anything.
 
-`importlib.metadata` costs 35 ms to import and 50 ms to scan 300 distributions; this costs 3 ms. It reads
-``*.dist-info`` and ``*.egg-info`` directories on ``sys.path``, which is where installers put them.
+`importlib.metadata` costs 35 ms to import and 50 ms to scan 300 distributions; this costs 3 ms, and less when nothing
+was installed since the last time. It reads ``*.dist-info`` and ``*.egg-info`` directories on ``sys.path``, where
+installers put them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
+import time
 from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import astuple
 
 from windlass.plugins.types import PluginInfo
 
@@ -25,6 +32,43 @@ GROUPS = {
     "windlass.hooks": "hook",
 }
 """Entry-point groups and the kind of plugin in each."""
+
+
+_FORMAT = 1
+_SETTLED_NS = 2_000_000_000  # a folder that changed so shortly before may change again without another time stamp
+
+
+def remembered_plugins(cache: Path) -> tuple[PluginInfo, ...]:
+    """The same as `installed_plugins`, from a file of the last answer while no folder of ``sys.path`` has changed.
+
+    Args:
+        cache: The file; made when needed. One that is damaged, or cannot be written, costs time, nothing else.
+    """
+    folders = [[folder, _changed_at(folder)] for folder in map(os.path.abspath, sys.path)]
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        known = json.loads(cache.read_text("utf-8"))
+        if known["format"] == _FORMAT and known["folders"] == folders:
+            return tuple(
+                PluginInfo(kind=kind, name=name, target=target, summary=summary, distribution=project, version=version)
+                for kind, name, target, summary, project, version in known["plugins"]
+            )
+    began = time.time_ns()
+    found = installed_plugins()
+    if all(changed < began - _SETTLED_NS for _, changed in folders):
+        temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
+        text = json.dumps({"format": _FORMAT, "folders": folders, "plugins": [astuple(info) for info in found]})
+        with contextlib.suppress(OSError, UnicodeEncodeError):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, "utf-8")
+            os.replace(temporary, cache)
+    return found
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def installed_plugins(path: Iterable[str] | None = None) -> tuple[PluginInfo, ...]:

@@ -1,33 +1,66 @@
-"""What a provider hook yields: one frozen descriptor per backend, with a constructor that is called late."""
+"""What a provider hook yields: one frozen descriptor per backend, with a constructor that is called late.
+
+Stores and storages, which every command needs, are described here; the others in `windlass.plugins.more_types`, which
+is loaded when one of them is first used.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import field, frozen
 
-from windlass.builders import BuilderCapabilities
-from windlass.environments import EnvironmentCapabilities
-from windlass.metastore import MetastoreCapabilities
-from windlass.registries import RegistryCapabilities
-from windlass.runners import RunnerCapabilities
 from windlass.settings import Settings
-from windlass.storage import StorageCapabilities
 
 if TYPE_CHECKING:
-    from windlass.builders import Builder
     from windlass.config.secrets import SecretResolver
     from windlass.environments import Environment
-    from windlass.metastore import MetadataStore
+    from windlass.metastore import MetadataStore, MetastoreCapabilities
     from windlass.plugins.app import App
-    from windlass.registries import Registry
-    from windlass.runners import Runner
-    from windlass.serializers import Serializer
-    from windlass.storage import Storage
+    from windlass.plugins.more_types import (
+        BuilderPlugin,
+        EnvironmentPlugin,
+        RegistryPlugin,
+        RunnerPlugin,
+        SerializerPlugin,
+    )
+    from windlass.storage import Storage, StorageCapabilities
+
+__all__ = [
+    "BuilderPlugin",
+    "Context",
+    "EnvironmentPlugin",
+    "MetastorePlugin",
+    "PluginInfo",
+    "RegistryPlugin",
+    "RunnerPlugin",
+    "SerializerPlugin",
+    "StoragePlugin",
+    "nothing_special",
+]
 
 C = TypeVar("C")
+
+
+def nothing_special(interface: str, name: str) -> Any:
+    """The default capabilities; the interface's module is loaded with the first plugin of its kind, not before."""
+
+    def make() -> Any:
+        return getattr(import_module(f"windlass.{interface}"), name)()
+
+    return field(factory=make)
+
+
+_ELSEWHERE = ("BuilderPlugin", "EnvironmentPlugin", "RegistryPlugin", "RunnerPlugin", "SerializerPlugin")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module("windlass.plugins.more_types"), name)
 
 
 @frozen(kw_only=True)
@@ -76,66 +109,6 @@ class Context:
 
 
 @frozen(kw_only=True)
-class RunnerPlugin(Generic[C]):
-    """Describes a runner.
-
-    Attributes:
-        name: What users write (``--resource``).
-        summary: One line for ``windlass plugins list``.
-        config: attrs class of the agent's settings for this runner (``runners: {<name>: {…}}`` in launch-config.yaml).
-        create: Makes the runner; imports the SDK inside.
-        capabilities: What it can do.
-        resource_args: attrs class of the queue config and ``-R`` (one key of the resource each), or None when
-            any mapping is taken and the resource itself checks it.
-    """
-
-    name: str
-    summary: str
-    config: type[C]
-    create: Callable[[C, Context], Runner]
-    capabilities: RunnerCapabilities = RunnerCapabilities()
-    resource_args: type[Any] | None = None
-
-
-@frozen(kw_only=True)
-class BuilderPlugin(Generic[C]):
-    """Describes a builder. `config` is the ``builder:`` mapping without ``type``."""
-
-    name: str
-    summary: str
-    config: type[C]
-    create: Callable[[C, Context], Builder]
-    capabilities: BuilderCapabilities = BuilderCapabilities()
-
-
-@frozen(kw_only=True)
-class RegistryPlugin(Generic[C]):
-    """Describes a container registry. `config` is the ``registry:`` mapping without ``type``.
-
-    Attributes:
-        hosts: Globs of registry hosts it is meant for (``*.dkr.ecr.*.amazonaws.com``); used when no type is given.
-    """
-
-    name: str
-    summary: str
-    config: type[C]
-    create: Callable[[C, Context], Registry]
-    hosts: tuple[str, ...] = ()
-    capabilities: RegistryCapabilities = RegistryCapabilities()
-
-
-@frozen(kw_only=True)
-class EnvironmentPlugin(Generic[C]):
-    """Describes a source of cloud credentials. `config` is the ``environment:`` mapping without ``type``."""
-
-    name: str
-    summary: str
-    config: type[C]
-    create: Callable[[C, Context], Environment]
-    capabilities: EnvironmentCapabilities = EnvironmentCapabilities()
-
-
-@frozen(kw_only=True)
 class StoragePlugin(Generic[C]):
     """Describes a storage scheme.
 
@@ -156,28 +129,7 @@ class StoragePlugin(Generic[C]):
     filesystem: str = ""
     options: Callable[[C, Context], dict[str, Any]] | None = None
     install_hint: str = ""
-    capabilities: StorageCapabilities = StorageCapabilities()
-
-
-@frozen(kw_only=True)
-class SerializerPlugin(Generic[C]):
-    """Describes a serializer. `config` holds the parameters of a dump or load (``{"compress": 3}``).
-
-    Attributes:
-        media_type: ``application/x-python-pickle`` …
-        extensions: File name extensions with dot, the first is used for writing.
-        handles: Qualified names of types it is the natural choice for (``"numpy.ndarray"``); ``("*",)``: anything.
-        executes_code: Reading runs code that the bytes name; needs to be allowed.
-    """
-
-    name: str
-    summary: str
-    config: type[C]
-    create: Callable[[C, Context], Serializer]
-    media_type: str
-    extensions: tuple[str, ...]
-    handles: tuple[str, ...] = ()
-    executes_code: bool = False
+    capabilities: StorageCapabilities = nothing_special("storage", "StorageCapabilities")
 
 
 @frozen(kw_only=True)

@@ -30,9 +30,8 @@ from windlass.models.artifact import (
 from windlass_metastore_sql import shelf, versions
 from windlass_metastore_sql.commits import commit
 from windlass_metastore_sql.database import Database, Tx, marks
+from windlass_metastore_sql.occurrences import note_aliases
 from windlass_metastore_sql.rows import Mapper, assignments
-from windlass_metastore_sql.runs import check_holder, get_run
-from windlass_metastore_sql.tending import fire, note_aliases
 
 _log = logging.getLogger(__name__)
 PARTS = Mapper(DistributedPart)
@@ -62,6 +61,8 @@ class SqlArtifacts(ArtifactStore):
 
     def _fire(self) -> None:
         """Put the requests of triggers on their queues at once; if that fails, the next claim does."""
+        from windlass_metastore_sql.tending import fire
+
         try:
             with self._db.write() as tx:
                 fire(tx, self._db.now())
@@ -192,6 +193,8 @@ class SqlArtifacts(ArtifactStore):
 
     def use(self, run_id: str, version_id: str, attempt: int | None = None) -> None:
         """See `ArtifactStore.use`."""
+        from windlass_metastore_sql.runs import check_holder, get_run
+
         with self._db.write(durable=False) as tx:
             check_holder(get_run(tx, run_id), None, attempt)
             versions.by_id(tx, version_id)

@@ -11,8 +11,10 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from windlass.models.queue import QueueRef
+if TYPE_CHECKING:
+    from windlass.models.queue import QueueRef
 
 ALL = "*"
 

@@ -6,9 +6,8 @@ from windlass import ids
 from windlass.artifacts.names import check_alias, check_name, check_project, check_tag, check_type
 from windlass.errors import UsageError
 from windlass.models.artifact import ArtifactVersion, Collection, Committed, EdgeKind, NewVersion
-from windlass_metastore_sql import tending, versions
+from windlass_metastore_sql import occurrences, versions
 from windlass_metastore_sql.database import Tx, marks
-from windlass_metastore_sql.runs import check_holder, get_run
 from windlass_metastore_sql.shelf import COLLECTIONS
 
 
@@ -16,6 +15,8 @@ def commit(tx: Tx, new: NewVersion, now: float) -> Committed:
     """Add the version, or find the one with the same content; then aliases and lineage."""
     _check(new)
     if new.run and new.attempt is not None:
+        from windlass_metastore_sql.runs import check_holder, get_run
+
         check_holder(get_run(tx, new.run, lock=True), None, new.attempt)
     number, next_version = _collection(tx, new, now)
     same = tx.row(
@@ -27,8 +28,8 @@ def commit(tx: Tx, new: NewVersion, now: float) -> Committed:
         versions.link(tx, EdgeKind.OUTPUT, new.run, version_id, now)
     version = versions.by_id(tx, version_id)
     if same is None:
-        tending.note_version(tx, version)
-    tending.note_aliases(tx, version, moved, ids.new_id())
+        occurrences.note_version(tx, version)
+    occurrences.note_aliases(tx, version, moved, ids.new_id())
     return Committed(version=version, created=same is None)
 
 

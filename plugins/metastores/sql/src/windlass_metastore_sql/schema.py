@@ -7,7 +7,6 @@ an old one is upgraded by Alembic, whose version scripts run the same files.
 from __future__ import annotations
 
 import sqlite3
-from importlib import resources
 from typing import Any
 
 from windlass.errors import StoreError
@@ -27,6 +26,8 @@ _WORDS = {
 
 def statements(version: str, dialect: str) -> list[str]:
     """The statements of one version's script."""
+    from importlib import resources
+
     text = resources.files(__package__).joinpath("migrations", "sql", f"{version}.sql").read_text("utf-8")
     for word, meaning in _WORDS[dialect].items():
         text = text.replace(word, meaning)

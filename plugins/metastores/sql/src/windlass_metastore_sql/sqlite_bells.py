@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from windlass import ids
 from windlass_metastore_sql.bells import ALL, Bells
+
+if TYPE_CHECKING:
+    import socket
 
 _STOP = b"\0"
 
@@ -34,6 +37,8 @@ class SocketBells(Bells):
 
     def listen(self) -> None:
         """Bind this process's socket and read it in a thread."""
+        import socket
+
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self._address(self._name))
         self._thread = threading.Thread(target=self._receive, args=(self._socket,), name="windlass-bells", daemon=True)
@@ -61,6 +66,8 @@ class SocketBells(Bells):
     def _send_to(self, name: str, data: bytes) -> None:
         with self._guard:  # writers of several threads share one socket
             if self._sender is None:
+                import socket
+
                 self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 self._sender.setblocking(False)
             sender = self._sender

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from windlass.blobs import BlobPlace, BlobStore
 from windlass.errors import ConflictError, StoreError, UsageError
 from windlass.metastore import MetadataStore
-from windlass.models.access import Principal
 from windlass.plugins import Context
 from windlass.settings import default_entity
-from windlass_metastore_sql.access import SqlAccess
-from windlass_metastore_sql.agents import SqlAgents
-from windlass_metastore_sql.artifacts import SqlArtifacts
 from windlass_metastore_sql.config import SqlConfig
 from windlass_metastore_sql.database import Database
-from windlass_metastore_sql.queues import SqlQueues
-from windlass_metastore_sql.runs import SqlRuns
-from windlass_metastore_sql.schedule import SqlSchedule
+
+if TYPE_CHECKING:
+    from windlass.models.access import Principal
+    from windlass_metastore_sql.access import SqlAccess
+    from windlass_metastore_sql.agents import SqlAgents
+    from windlass_metastore_sql.artifacts import SqlArtifacts
+    from windlass_metastore_sql.queues import SqlQueues
+    from windlass_metastore_sql.runs import SqlRuns
+    from windlass_metastore_sql.schedule import SqlSchedule
 
 _BLOBS = "?blobs="
 
@@ -38,12 +41,50 @@ class SqlStore(MetadataStore, BlobPlace):
         self._context = context
         self._wanted_blobs = blobs
         self._default_blobs = default_blobs
-        self.runs = SqlRuns(database)
-        self.queues = SqlQueues(database)
-        self.agents = SqlAgents(database)
-        self.artifacts = SqlArtifacts(database)
-        self.access = SqlAccess(database)
-        self.schedule = SqlSchedule(database)
+
+    # Each part is loaded when it is first asked for: a command needs one or two of them, and their classes take time.
+
+    @cached_property
+    def runs(self) -> SqlRuns:  # type: ignore[override]
+        """Runs, their history and logs."""
+        from windlass_metastore_sql.runs import SqlRuns
+
+        return SqlRuns(self._db)
+
+    @cached_property
+    def queues(self) -> SqlQueues:  # type: ignore[override]
+        """Queues and claims."""
+        from windlass_metastore_sql.queues import SqlQueues
+
+        return SqlQueues(self._db)
+
+    @cached_property
+    def agents(self) -> SqlAgents:  # type: ignore[override]
+        """Agents."""
+        from windlass_metastore_sql.agents import SqlAgents
+
+        return SqlAgents(self._db)
+
+    @cached_property
+    def artifacts(self) -> SqlArtifacts:  # type: ignore[override]
+        """The index of artifacts."""
+        from windlass_metastore_sql.artifacts import SqlArtifacts
+
+        return SqlArtifacts(self._db)
+
+    @cached_property
+    def access(self) -> SqlAccess:  # type: ignore[override]
+        """Users, keys and roles."""
+        from windlass_metastore_sql.access import SqlAccess
+
+        return SqlAccess(self._db)
+
+    @cached_property
+    def schedule(self) -> SqlSchedule:  # type: ignore[override]
+        """Triggers and budgets."""
+        from windlass_metastore_sql.schedule import SqlSchedule
+
+        return SqlSchedule(self._db)
 
     @cached_property
     def blobs(self) -> BlobStore:  # type: ignore[override]
@@ -88,6 +129,8 @@ class SqlStore(MetadataStore, BlobPlace):
 
     def whoami(self) -> Principal:
         """Whoever can open the database may do everything in it."""
+        from windlass.models.access import Principal
+
         return Principal(kind="local", name=default_entity(), admin=True)
 
     def now(self) -> float:

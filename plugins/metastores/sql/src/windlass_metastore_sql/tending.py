@@ -6,13 +6,11 @@ from attrs import evolve
 
 from windlass import wire
 from windlass.errors import WindlassError
-from windlass.models.artifact import ArtifactVersion
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
 from windlass.models.schedule import Occurrence, Trigger
-from windlass.schedule.triggers import alias_moved, cron_due, new_version, next_due, request, run_id_of
+from windlass.schedule.triggers import cron_due, next_due, request, run_id_of
 from windlass_metastore_sql.arrivals import enqueue
-from windlass_metastore_sql.bells import ALL
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import EXPIRING
 from windlass_metastore_sql.rows import Mapper, assignments
@@ -78,35 +76,3 @@ def _fire(tx: Tx, number: int, trigger: Trigger, event: Occurrence, now: float) 
     columns = TRIGGERS.changed(trigger, changed)
     tx.run(f"UPDATE triggers SET {assignments(list(columns))} WHERE id = ?", *columns.values(), number)
     return made
-
-
-def note_version(tx: Tx, version: ArtifactVersion) -> None:
-    """Record the events of a version that was made just now."""
-    for number, trigger in _waiting(tx, version.entity, "version"):
-        if event := new_version(trigger, version):
-            _note(tx, number, event)
-
-
-def note_aliases(tx: Tx, version: ArtifactVersion, moved: list[str], move: str) -> None:
-    """Record the events of aliases that point at this version now and did not before."""
-    for number, trigger in _waiting(tx, version.entity, "alias") if moved else ():
-        for alias in moved:
-            if event := alias_moved(trigger, version, alias, move):
-                _note(tx, number, event)
-
-
-def _waiting(tx: Tx, entity: str, event: str) -> list[tuple[int, Trigger]]:
-    rows = tx.rows(
-        f"SELECT {TRIGGERS.columns}, id FROM triggers WHERE entity = ? AND event = ? AND paused = 0", entity, event
-    )
-    return [(row[-1], TRIGGERS.load(row)) for row in rows]
-
-
-def _note(tx: Tx, number: int, event: Occurrence) -> None:
-    tx.run(
-        'INSERT INTO occurrences (trigger_id, key, "values") VALUES (?, ?, ?) ON CONFLICT (trigger_id, key) DO NOTHING',
-        number,
-        event.key,
-        wire.encode(event.values).decode(),
-    )
-    tx.topics.add(ALL)

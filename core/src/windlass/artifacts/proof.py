@@ -1,0 +1,75 @@
+"""Proving that bytes are what a manifest recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import BinaryIO
+
+from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
+from windlass.artifacts.manifest import Entry
+from windlass.artifacts.reader import OVERWRITTEN
+from windlass.errors import IntegrityError, ObjectChangedError
+
+__all__ = ["copy_verified", "prove", "prove_digest", "prove_stream", "write_all"]
+
+_BLOCK = 1 << 20
+
+
+def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
+    """Copy an entry's stream to a file descriptor and prove what was copied.
+
+    Raises:
+        IntegrityError: Size or digest is not the recorded one; names the entry, expected and found.
+    """
+    prove_stream(stream, entry, partial(write_all, handle))
+
+
+def write_all(handle: int, view: memoryview) -> None:
+    """Write all of a view, however little the system takes at once."""
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], None] = lambda _: None) -> None:
+    """Read an entry's stream to its end, hand all of it to `sink`, and prove it. Raises as `copy_verified`."""
+    algorithm = entry.digest.partition(":")[0]
+    checked = hasher(algorithm) if algorithm in ALGORITHMS else None
+    buffer = memoryview(bytearray(min(max(entry.size, 0) + 1, _BLOCK) if entry.size >= 0 else _BLOCK))
+    size = 0
+    while count := stream.readinto(buffer):  # type: ignore[attr-defined]
+        view = buffer[:count]
+        if checked is not None:
+            checked.update(view)
+        sink(view)
+        size += count
+    prove_digest(entry, size, f"{algorithm}:{checked.hexdigest()}" if checked is not None else entry.digest)
+
+
+def prove(entry: Entry, size: int, data: bytes | memoryview) -> None:
+    """Raise `IntegrityError` unless data is the entry's content."""
+    algorithm = entry.digest.partition(":")[0]
+    prove_digest(entry, size, digest_of(data, algorithm) if algorithm in ALGORITHMS else entry.digest)
+
+
+def prove_digest(entry: Entry, size: int, found: str) -> None:
+    """Raise `IntegrityError` unless size and digest are those of the entry."""
+    where = entry.ref or entry.path
+    if entry.size >= 0 and size != entry.size:
+        kind = ObjectChangedError if entry.ref else IntegrityError
+        hint = OVERWRITTEN if entry.ref else ""
+        raise kind(f"'{entry.path}' has {size} bytes, expected {entry.size}", where=where, hint=hint)
+    if found != entry.digest and entry.ref:
+        raise ObjectChangedError(
+            f"'{entry.path}' is not what was recorded: expected {entry.digest}, found {found}",
+            where=where,
+            hint=OVERWRITTEN,
+            context={"path": entry.path, "expected": entry.digest, "found": found},
+        )
+    if found != entry.digest:
+        raise IntegrityError(
+            f"'{entry.path}' is damaged: expected {entry.digest}, found {found}",
+            where=where,
+            context={"path": entry.path, "expected": entry.digest, "found": found},
+        )
