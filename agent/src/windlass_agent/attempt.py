@@ -20,7 +20,7 @@ from attrs import evolve
 
 from windlass.errors import FencedError, StoreUnavailableError, WindlassError
 from windlass.ids import attempt_id
-from windlass.launch.policy import next_retry, retries_used
+from windlass.launch.policy import next_retry, retries_used, told_retries
 from windlass.models.reason import Reason
 from windlass.models.run import ResourceUsage, RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import Runner, RunnerState, RunStatus
@@ -310,6 +310,7 @@ class Attempt:
         retry = None
         if state in (RunState.FAILED, RunState.CRASHED) and self._stop is None and self._submission and changes.reason:
             retry = next_retry(self._policy, self._record.claimed, changes.reason, retryable=retryable)
+            changes = evolve(changes, reason=told_retries(self._policy, self._record.claimed, changes.reason))
         self._reporting = True
         if retry is not None:
             announce = self._record.retry(retry.delay, evolve(changes, reason=retry.reason))

@@ -324,3 +324,27 @@ def test_names_of_runs_that_are_refused(name):
 
     assert run_name_problem(name, "--name") is not None
     assert run_name_problem("Übung 1, zweiter Anlauf", "--name") is None
+
+
+def test_the_last_failure_tells_of_the_retries_before_it():
+    from windlass.launch.policy import told_retries
+    from windlass.models.launch import LaunchPolicy
+    from windlass.models.reason import Reason
+    from windlass.models.run import Run
+
+    policy = LaunchPolicy(retries={"exit-code": 2})
+    reason = Reason(code="exit-code", message="it ended with exit code 7", hint="See its log.")
+    run = Run(id="r", entity="e", project="p")
+    assert told_retries(policy, run, reason) == reason
+    again = Run(id="r", entity="e", project="p", reason=Reason(code="exit-code", context={"retries": {"exit-code": 2}}))
+    told = told_retries(policy, again, reason)
+    assert told.hint == "See its log. Retries used: 2 of 2 for exit-code."
+    assert told.context["retries"] == {"exit-code": 2}
+
+
+def test_a_reason_names_all_problems_of_a_configuration():
+    from windlass.errors import ConfigError
+    from windlass.models.reason import Reason
+
+    error = ConfigError("it does not fit", where="r", problems=[Problem("a", where="$.a"), Problem("b", where="$.b")])
+    assert Reason.from_error(error).message == "r: it does not fit\n  $.a: a\n  $.b: b"

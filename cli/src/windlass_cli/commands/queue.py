@@ -73,7 +73,7 @@ def create(state: State, /, name: str, resource: str, entity: str, parse: bool, 
     if as_json and not parse:
         print_json(shapes.queue(stored))
     else:
-        (note if parse else click.echo)(f"Created queue {stored.name} ({stored.resource}).")
+        click.echo(f"Created queue {stored.name} ({stored.resource}).", err=parse)
 
 
 @click.command()
@@ -102,7 +102,7 @@ def update(state: State, /, name: str, entity: str, parse: bool, as_json: bool, 
     if as_json and not parse:
         print_json(shapes.queue(stored))
     else:
-        (note if parse else click.echo)(f"Updated queue {stored.name}.")
+        click.echo(f"Updated queue {stored.name}.", err=parse)
 
 
 def _check(state: State, queue: Queue, document: Document) -> None:

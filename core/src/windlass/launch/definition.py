@@ -30,7 +30,8 @@ _SECRETS_HINT = "secrets stand under secrets, or in env: [{NAME: {secret: env/NA
 
 def definition_problems(queue: Queue) -> list[Problem]:
     """What is wrong with a queue, as far as that can be told without its runner."""
-    config, problems = queue_config(queue), []
+    config = queue_config(queue)
+    problems: list[Problem] = []
     try:
         plain, _ = take_secrets(config)
     except ConfigError as error:

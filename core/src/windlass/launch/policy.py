@@ -21,6 +21,7 @@ __all__ = [
     "effective_policy",
     "next_retry",
     "retries_used",
+    "told_retries",
 ]
 
 CAUSES = ("infrastructure", "preemption", "out-of-memory", "exit-code")
@@ -163,6 +164,16 @@ def next_retry(policy: LaunchPolicy, run: Run, reason: Reason, *, retryable: boo
     used[cause] = used.get(cause, 0) + 1
     marked = attrs.evolve(reason, context={**reason.context, "retries": used})
     return Retry(delay=delay, cause=cause, reason=marked)
+
+
+def told_retries(policy: LaunchPolicy, run: Run, reason: Reason) -> Reason:
+    """The reason of a run that is not tried again, with the retries it had."""
+    used = retries_used(run)
+    if not used:
+        return reason
+    told = ", ".join(f"{count} of {policy.retries.get(cause, 0)} for {cause}" for cause, count in used.items())
+    hint = f"{reason.hint} " if reason.hint else ""
+    return attrs.evolve(reason, hint=f"{hint}Retries used: {told}.", context={**reason.context, "retries": used})
 
 
 def retries_used(run: Run) -> dict[str, int]:

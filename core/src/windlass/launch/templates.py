@@ -57,7 +57,7 @@ def fields(config: JSON) -> tuple[str, ...]:
 
 def found_fields(config: JSON, declared: Mapping[str, TemplateVariable]) -> tuple[TemplateField, ...]:
     """The fields of a config in order of appearance, then what is declared beside them."""
-    paths = {**_paths(config), **{name: [] for name in unused(config, declared)}}
+    paths: dict[str, list[str]] = {**_paths(config), **{name: [] for name in unused(config, declared)}}
     return tuple(
         TemplateField(
             name=name,

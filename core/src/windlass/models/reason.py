@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from windlass.errors import WindlassError
+from windlass.errors import ConfigError, WindlassError
 
 JSON = Any
 """A JSON value: None, bool, int, float, str, list or dict with string keys."""
@@ -33,5 +33,6 @@ class Reason:
         """The reason that an exception gives. Anything that is not a WindlassError becomes ``internal``."""
         if isinstance(error, WindlassError):
             where = f"{error.where}: " if error.where else ""
-            return cls(code=error.code, message=where + error.message, hint=error.hint, context=error.context)
+            parts = "".join(f"\n  {problem}" for problem in error.problems) if isinstance(error, ConfigError) else ""
+            return cls(code=error.code, message=where + error.message + parts, hint=error.hint, context=error.context)
         return cls(code="internal", message=f"{type(error).__name__}: {error}")

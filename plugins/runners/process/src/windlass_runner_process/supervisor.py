@@ -182,8 +182,7 @@ class _Watch:
 def out_of_memory(folder: str, code: int, killed: bool, options: dict[str, str]) -> str:
     """Whether a job that ended with `code` ran out of memory, see ``exit``.
 
-    Args:
-        killed: The kernel has killed some process of this machine for want of memory meanwhile.
+    `killed`: the kernel has killed some process of this machine for want of memory meanwhile.
     """
     if code == 128 + signal.SIGKILL and killed:
         return "kernel"
