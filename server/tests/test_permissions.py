@@ -18,7 +18,7 @@ from windlass.models.artifact import (
 )
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchSpec
-from windlass.models.queue import Agent, ClaimRequest, Lease, NewItem, Queue, QueueRef, queue_of
+from windlass.models.queue import Agent, ClaimRequest, Lease, NewItem, Queue, QueueRef
 from windlass.models.run import LogLine, MetricRow, Run, RunFilter, RunState, RunUpdate
 from windlass.models.schedule import Budget, Trigger, TriggerEvent
 from windlass.remote import calls
@@ -377,60 +377,3 @@ def test_a_trigger_bears_the_name_of_who_made_it_and_needs_both_entities(
     )  # fmt: skip
     with pytest.raises(AccessError):
         client.schedule.create_trigger(foreign)
-
-
-def test_an_agent_serves_what_another_entity_put_on_its_queue(
-    world: dict[str, Any], store: MetadataStore, serve: Callable[..., str], connect: Callable[..., MetadataStore]
-) -> None:
-    """The owner of the queue reports on the run, and has no other rights in the entity that it belongs to."""
-    store.access.create_user(User(name="infra", service=True))
-    store.queues.create(Queue(entity="infra", name="shared", resource="process"))
-    store.access.set_member(Member(entity="infra", user="submitter", role=Role.SUBMITTER))
-    shared, url = QueueRef(entity="infra", name="shared"), serve()
-    submitter = connect(url, world["keys"]["submitter"])
-    code = JobSource(kind=SourceKind.CODE, artifact=f"{TEAM}/p/data:v0")
-    item = NewItem(run_id="theirs", queue=shared, spec=LaunchSpec(source=code), project="other", entity=TEAM)
-    (run,) = submitter.queues.enqueue([item])
-    assert (run.entity, run.queue, queue_of(run)) == (TEAM, "infra/shared", shared)
-    agent = connect(url, store.access.create_key("infra").secret)
-    agent.agents.register(Agent(id="infra-agent", entity="infra", queues=(shared,)))
-    (claim,) = agent.queues.claim(ClaimRequest(agent="infra-agent", queues=(shared,)))
-    assert agent.runs.update("theirs", RunUpdate(state=RunState.RUNNING), claim.run.fence).state is RunState.RUNNING
-    agent.runs.append_log("theirs", [LogLine(data=b"x")], "theirs/out", "", "1", claim.run.fence)
-    for call in (
-        lambda: agent.runs.get("mine"),
-        lambda: agent.artifacts.get(ARTIFACT),
-        lambda: agent.runs.list(RunFilter(entity=TEAM)),
-        lambda: agent.runs.delete("theirs"),
-    ):
-        with pytest.raises(AccessError):
-            call()
-    inside = connect(url, agent.access.issue_run_token("theirs", 1, claim.run.fence))
-    named = ArtifactRef(entity=TEAM, project="p", name="data", selector="v0")
-    assert inside.artifacts.get(named).id == world["version"], "its spec names it"
-    assert inside.artifacts.get_by_id(world["version"]).id == world["version"]
-    with pytest.raises(AccessError):
-        inside.artifacts.update(world["version"], VersionUpdate(add_tags=("t",)))
-    with pytest.raises(AccessError):
-        inside.artifacts.get(ARTIFACT)
-    agent.queues.release(Lease(run_id="theirs", fence=claim.run.fence), 0.0, RunUpdate(), False)
-
-
-def test_nobody_has_an_agent_read_what_he_may_not(
-    world: dict[str, Any], store: MetadataStore, serve: Callable[..., str], connect: Callable[..., MetadataStore]
-) -> None:
-    store.artifacts.commit(
-        NewVersion(entity="others", project="p", name="code", type="code", digest=digest(21), manifest=digest(22))
-    )
-    client = connect(serve(), world["keys"]["owner"])
-    path = "others/p/code:v0"
-    for spec in (
-        LaunchSpec(source=JobSource(kind=SourceKind.CODE, artifact=path)),
-        LaunchSpec(source=JobSource(kind=SourceKind.GIT, remote="https://h/x", commit="a" * 40, patch=path)),
-        LaunchSpec(source=JobSource(kind=SourceKind.IMAGE, image="x"), job=path),
-    ):
-        with pytest.raises(AccessError, match="'others'"):
-            client.queues.enqueue([NewItem(run_id="x", queue=REF, spec=spec)])
-        trigger = Trigger(entity=TEAM, name="t", event=TriggerEvent.CRON, cron="@daily", queue=REF, spec=spec)
-        with pytest.raises(AccessError, match="'others'"):
-            client.schedule.create_trigger(trigger)

@@ -134,3 +134,17 @@ def test_from_a_directory_below(repo, again):
     (repo / "keep/c.toml").write_text("a = 1\n")
     out = contents(again(git_state(str(repo / "keep"), ("c.toml",))))
     assert {"keep/new.py", "top.py", "keep/c.toml"} <= set(out)
+
+
+def test_files_outside_are_left_out(repo, again, tmp_path):
+    (repo / "new.py").write_text("N = 1\n")
+    (tmp_path / "outside.py").write_text("O = 1\n")
+    assert "new.py" in contents(again(git_state(str(repo), ("../outside.py", str(tmp_path / "outside.py")))))
+
+
+def test_changes_that_git_cannot_tell_leave_no_job(repo, caplog):
+    (repo / "train.py").write_text("changed\n")
+    blob = git(repo, "rev-parse", "HEAD:train.py")
+    (repo / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    assert git_state(str(repo)) is None
+    assert "cannot be had" in caplog.text

@@ -142,40 +142,47 @@ def git_state(folder: str, files: Iterable[str] = ()) -> GitState | None:
     if location.kind is not UriKind.GIT:
         return None
     patch = _changes(root, [os.path.join(folder, name) for name in files])
-    if len(patch) > _PATCH_LIMIT:
-        _log.warning(
-            "the uncommitted changes in %s are %d MB, too many to be kept: commit them to get a job from this run",
-            root, len(patch) >> 20,
-        )  # fmt: skip
+    if patch is None or len(patch) > _PATCH_LIMIT:
+        what = "cannot be had from git" if patch is None else f"are {len(patch) >> 20} MB, too many to be kept"
+        _log.warning("the uncommitted changes in %s %s: commit them to get a job from this run", root, what)
         return None
     return GitState(root=root, remote=location.remote, commit=commit, patch=patch)
 
 
-def _changes(root: str, files: Iterable[str]) -> bytes:
-    """Uncommitted changes. New files are added to a copy of git's index, so the user's own stays as it is."""
-    wanted = [":(glob)**/*.py", *(f":(literal){os.path.relpath(os.path.realpath(f), root)}" for f in files)]
-    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *wanted).rstrip(b"\0")
-    if not new:
-        return _git(root, *_DIFF)
-    index = os.path.join(root, os.fsdecode(_git(root, "rev-parse", "--git-path", "index").rstrip(b"\n")))
+def _changes(root: str, files: Iterable[str]) -> bytes | None:
+    """Uncommitted changes; None when git does not tell them. New files are added to a copy of git's index, so the
+    user's own stays as it is.
+    """
+    inside = [os.path.relpath(os.path.realpath(file), root) for file in files]
+    wanted = [":(glob)**/*.py", *(f":(literal){path}" for path in inside if path.split(os.sep)[0] != os.pardir)]
+    new = _ask(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *wanted)
+    where = _ask(root, "rev-parse", "--git-path", "index")
+    if not new or not where:
+        return None if new is None or where is None else _ask(root, *_DIFF)
     with tempfile.TemporaryDirectory(prefix="windlass-index-") as scratch:
         copy = os.path.join(scratch, "index")
+        index = os.path.join(root, os.fsdecode(where.rstrip(b"\n")))
         if os.path.exists(index):
             shutil.copy2(index, copy)
-        names = [os.fsdecode(name) for name in new.split(b"\0")]
-        _git(root, "--literal-pathspecs", "add", "--intent-to-add", "--", *names, GIT_INDEX_FILE=copy)
-        return _git(root, *_DIFF, GIT_INDEX_FILE=copy)
+        names = [os.fsdecode(name) for name in new.rstrip(b"\0").split(b"\0")]
+        added = _ask(root, "--literal-pathspecs", "add", "--intent-to-add", "--", *names, GIT_INDEX_FILE=copy)
+        return None if added is None else _ask(root, *_DIFF, GIT_INDEX_FILE=copy)
 
 
-def _git(folder: str, *words: str, **env: str) -> bytes:
+def _git(folder: str, *words: str) -> bytes:
+    return _ask(folder, *words) or b""
+
+
+def _ask(folder: str, *words: str, **env: str) -> bytes | None:
+    """What git prints; None if it fails."""
     try:
         done = subprocess.run(
             ["git", "-C", folder, *words], capture_output=True, timeout=_TIMEOUT, check=False, stdin=subprocess.DEVNULL,
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", **env},
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
-        return b""
-    return done.stdout if done.returncode == 0 else b""
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def frozen_list() -> tuple[str, ...]:

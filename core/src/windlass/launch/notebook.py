@@ -7,7 +7,6 @@ Nothing of Jupyter is needed. Lines for the shell (``!pip install …``), magics
 from __future__ import annotations
 
 import ast
-import asyncio
 import builtins
 import json
 import linecache
@@ -68,6 +67,8 @@ def _python(source: str) -> str:
 
 def run_notebook(path: Path) -> None:
     """Run the code cells as the program ``__main__``, in the working directory. Ends as that program does."""
+    import asyncio  # slow to import, and others need this module for its names
+
     program = types.ModuleType("__main__")
     program.__file__ = str(path)
     program.__dict__.update(__builtins__=builtins, display=print)
