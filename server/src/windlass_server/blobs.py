@@ -73,7 +73,7 @@ class BlobRoutes:
         return StreamingResponse(self._pieces(some, None), media_type="application/x-ndjson")
 
     async def upload(self, request: Request) -> Response:
-        """``{"size": N}`` → a `SignedPut` by which the client may store the blob past this server, or ``null``.
+        """``{"size": N}`` → ``{"put": …}``: a `SignedPut` to store the blob past this server, or ``null``.
 
         ``null`` where the storage does not prove by itself that the bytes have the digest: then ``PUT`` the blob here.
         """
@@ -84,9 +84,9 @@ class BlobRoutes:
         if size > self._server.limits.blob:
             raise _too_large(self._server.limits.blob)
 
-        def work() -> SignedPut | None:
+        def work() -> dict[str, SignedPut | None]:
             self._check(request, "blobs.write")
-            return self._server.store.blobs.presign_put(digest, size, _DIRECT_SECONDS)
+            return {"put": self._server.store.blobs.presign_put(digest, size, _DIRECT_SECONDS)}
 
         return _json(await self._server.thread(work))
 

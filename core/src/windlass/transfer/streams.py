@@ -8,7 +8,7 @@ import itertools
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -150,7 +150,7 @@ def ahead(
     return in_order((partial(get, begin, min(begin + part, end)) for begin in range(start, end, part)), width)
 
 
-def in_order(tasks: Iterable[Callable[[], T]], width: int) -> Iterator[T]:
+def in_order(tasks: Iterable[Callable[[], T]], width: int) -> Generator[T, None, None]:
     """The results of tasks in their order; `width` of them run, or wait to be taken, at once."""
     with ThreadPoolExecutor(width, thread_name_prefix="download") as pool:
         left = iter(tasks)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any, BinaryIO, cast
 
 import httpx2
+from attrs import frozen
 
 from windlass import wire
 from windlass.blobs import BlobInfo, BlobStore
@@ -19,6 +19,11 @@ from windlass_metastore_http.direct import Direct
 
 _PIECE = 1 << 20
 _BATCH = 20000
+
+
+@frozen(kw_only=True)
+class _Signed:
+    put: SignedPut | None
 
 
 class HttpBlobStore(BlobStore):
@@ -63,10 +68,12 @@ class HttpBlobStore(BlobStore):
         if not self._direct.may_put(digest):
             return False
         body = wire.encode({"size": size})
-        signed = wire.decode(self._connection.call(f"blobs/{digest}/upload", body, repeatable=True), SignedPut | None)
-        return self._direct.put(
-            digest, signed, (lambda: source) if isinstance(source, bytes) else partial(_file, source)
-        )
+        signed = wire.decode(self._connection.call(f"blobs/{digest}/upload", body, repeatable=True), _Signed)
+
+        def content() -> bytes | Iterator[bytes]:
+            return source if isinstance(source, bytes) else _file(source)
+
+        return self._direct.put(digest, signed.put, content)
 
     def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
         """See `BlobStore.open`. A broken connection is taken up again where it broke."""
