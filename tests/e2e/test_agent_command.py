@@ -59,7 +59,8 @@ class Cast:
 @pytest.fixture
 def cast(home: Path, monkeypatch: pytest.MonkeyPatch, windlass: Any) -> Iterator[Cast]:
     monkeypatch.setenv("WINDLASS_LEASE_SECONDS", "3")
-    assert windlass("queue", "create", "q", "-r", "process").code == 0
+    Path("policy.yaml").write_text("retries: {exit-code: 1}\nretry_delay: 4\n")
+    assert windlass("queue", "create", "q", "-r", "process", "--policy", "policy.yaml").code == 0
     made = Cast(home)
     yield made
     made.close()
@@ -124,10 +125,15 @@ def test_output_is_followed_across_the_death_of_agent_and_server(cast: Cast, win
 
 def test_a_signal_while_a_run_is_in_back_off(cast: Cast, windlass: Any) -> None:
     """It goes at once: the run waits for its next attempt in the queue, not in the agent."""
-    Path("policy.yaml").write_text("policy: {retries: {exit-code: 1}, retry_delay: 1000}")
-    run_id = launch(windlass, "exit 3")
-    assert windlass("queue", "list").code == 0
+    mark = cast.home / "tried"
+    run_id = launch(windlass, f"echo $WINDLASS_ATTEMPT >> {mark}; [ -e {cast.home}/gate ] || exit 3")
     agent = cast.agent("agent")
-    until(lambda: state(windlass, run_id) in ("failed", "queued"))
+    until(mark.exists)
+    until(lambda: state(windlass, run_id) == "queued")
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(30) == 0
+    assert mark.read_text() == "1\n"
+    (cast.home / "gate").touch()
+    assert cast.agent("second", "--drain").wait(60) == 0
+    assert state(windlass, run_id) == "finished"
+    assert mark.read_text() == "1\n2\n"

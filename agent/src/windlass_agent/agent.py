@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import windlass
@@ -116,7 +117,7 @@ class Agent:
                 faults=self._faults,
             )
             self._register()
-            with signals(self.stop, lambda: self._stops == 2):
+            with suppress(AtOnce), signals(self.stop, lambda: self._stops == 2):
                 self._work()
         finally:
             self._ended.set()
