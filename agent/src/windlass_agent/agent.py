@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import windlass
@@ -29,6 +28,7 @@ from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.jobapi import JobAccess
 from windlass_agent.services import Services, store_clock
+from windlass_agent.signals import AtOnce, signals
 from windlass_agent.slots import Slots
 from windlass_agent.sweep import sweep
 from windlass_agent.turns import Turns
@@ -46,6 +46,7 @@ _THREADS = 8
 _SWEEP_EVERY = 600.0
 _SAY_EVERY = 60.0
 _SAY_RUNS_EVERY = 2.0
+_LAST_WORDS = 2.0
 
 
 class Agent:
@@ -118,7 +119,7 @@ class Agent:
                 faults=self._faults,
             )
             self._register()
-            with self._signals():
+            with suppress(AtOnce), signals(self.stop, lambda: self._stops == 2):
                 self._work()
         finally:
             self._ended.set()
@@ -128,6 +129,11 @@ class Agent:
     def unreported(self) -> frozenset[str]:
         """Ids of the runs that it gave up without a word in the store, and did not take up again."""
         return frozenset(self._unreported)
+
+    @property
+    def is_hurried(self) -> bool:
+        """True when it was told to end at once: threads of it may still be at work, and nobody shall wait for them."""
+        return self._stops > 1
 
     def stop(self) -> None:
         """End in good order: take nothing more, then finish or hand over the runs. The second call ends at once.
@@ -154,19 +160,27 @@ class Agent:
         names = ", ".join(ref.name for ref in self._turns.queues)
         _log.info("agent %s takes items of %s from %s", self.id, self._entity, names)
         try:
-            self._loop()
-        finally:
-            services.aborted.set()
-            self._ended.set()
-            at_once = self._stops > 1
-            for pool in (self._starts, self._builds, self._ends):
-                pool.shutdown(wait=not at_once, cancel_futures=True)
-            self._watcher.close()
-            if at_once:
-                self._let_go()
-            services.claims.close()
-            services.access.close()
-            self._say("stopped")
+            try:
+                self._loop()
+            finally:
+                services.aborted.set()
+                self._ended.set()
+                if not self.is_hurried:
+                    self._end(wait=True)
+        except AtOnce:
+            pass
+        if self.is_hurried:
+            self._let_go()
+
+    def _end(self, *, wait: bool) -> None:
+        for pool in (self._starts, self._builds, self._ends):
+            pool.shutdown(wait=wait, cancel_futures=True)
+        if not wait:
+            self._hand_over()
+        self._watcher.close()
+        self._services.claims.close()
+        self._services.access.close()
+        self._say("stopped")
 
     def _loop(self) -> None:
         failing = 0.05
@@ -245,7 +259,7 @@ class Agent:
         try:
             if self._store.queues.get(ref).paused:
                 return True
-            # Those of others as well: what an agent that died has left behind comes free only when its lease ends.
+            # With those of others: what an agent that died has left behind comes free only when its lease ends.
             status = self._store.queues.status(ref)
             return not (status.queued or status.pending or status.running)
         except NotFoundError:
@@ -364,25 +378,11 @@ class Agent:
             attempt.hand_over()
 
     def _let_go(self) -> None:
-        """End at once: whoever comes next need not wait for the leases, if the store answers."""
-        began = time.monotonic()
-        for attempt in list(self._attempts.values()):
-            if time.monotonic() - began > 2.0:
-                return
-            attempt.hand_over()
+        """End at once: whoever comes next need not wait for the leases, if the store answers soon.
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def on_signal(_number: int, _frame: object) -> None:
-            self.stop()
-
-        old = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+        No thread is waited for longer: any of them may be asking a store that is out of reach, or a builder.
+        """
+        thread = threading.Thread(target=self._end, kwargs={"wait": False}, name="windlass-last", daemon=True)
+        thread.start()
+        thread.join(_LAST_WORDS)
+        self._unreported.update(list(self._attempts))

@@ -144,6 +144,7 @@ class Attempt:
             self._services.store.queues.release(self.held.lease, 0.0, RunUpdate(), next_attempt=False)
         except WindlassError as error:
             _log.warning("%s could not be handed over, its lease will end: %s", self.run_id, error.message)
+            self.unreported = True
         else:
             _log.info("%s was handed over", self.run_id)
         self._leave()

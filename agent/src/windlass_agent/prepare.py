@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -105,6 +106,22 @@ class Preparation:
         self._interrupted = False
         self._notes: list[str] = []
 
+    @property
+    def place(self) -> Path:
+        """The directory of this claim within the attempt's.
+
+        Not the attempt's own: an agent that has lost the claim and does not know it yet would empty the directory in
+        which its successor's job runs.
+        """
+        attempt = attempt_id(self._run.id, self._run.attempt)
+        return self._services.work / attempt / f"{self._run.fence}-{self._run.agent}"
+
+    def discard(self) -> None:
+        """Remove what was prepared, when the claim is lost."""
+        shutil.rmtree(self.place, ignore_errors=True)
+        with suppress(OSError):
+            self.place.parent.rmdir()  # only if the successor has removed all it had there
+
     def interrupt(self) -> None:
         """End a build that is under way, or about to begin. Called by any thread."""
         self._interrupted = True
@@ -122,7 +139,9 @@ class Preparation:
         assert self._run.spec is not None
         source = self._run.spec.source
         needs_image = self._services.backends.capabilities(self._resource).needs_image
-        folder = attempt_folder(self._services, self._run, self._resource)
+        attempt_folder(self._services, self._run, self._resource)
+        folder = self.place
+        folder.mkdir(exist_ok=True, mode=0o700)
         self._enter("prepare")
         if source.kind is SourceKind.IMAGE:
             if not needs_image:
@@ -251,7 +270,7 @@ class Preparation:
     def _logged(self, folder: Path, work: Callable[[BuildOutput], T]) -> T:
         """Do work whose output is carried into the store while it happens, all of it also when it fails."""
         output = BuildOutput(folder / "build.log", lambda name: self._phase(RunPhase(name)))
-        source = f"{folder.name}/build"
+        source = f"{attempt_id(self._run.id, self._run.attempt)}/build"
         pump = Pump(self._services.store.runs, self._run.id, source, output.read, self._run.fence)
         output.start_at(pump.cursor)
         self._watcher.carry(self._run.id, pump)

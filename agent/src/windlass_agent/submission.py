@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import windlass
-from windlass.errors import RunnerError, StoreUnavailableError, WindlassError
+from windlass.errors import FencedError, RunnerError, StoreUnavailableError, WindlassError
 from windlass.ids import attempt_id
 from windlass.launch.plan import RunPlan, plan_run
 from windlass.launch.provenance import KEY, record
@@ -91,6 +91,14 @@ class Submission:
 
     def prepare(self) -> RunSpec:
         """Fetch, build, and store that the attempt is about to start."""
+        try:
+            return self._prepare()
+        except FencedError:
+            if self._preparation is not None:
+                self._preparation.discard()
+            raise
+
+    def _prepare(self) -> RunSpec:
         run, services = self._record.run, self._services
         ready = self._record.insist(self._fetch_and_build)
         self.plan = plan_run(run, self._queue, image=ready.image)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 _log = logging.getLogger(__name__)
+_OLD = 3600.0
 
 
 def sweep(services: Services) -> int:
@@ -30,8 +33,15 @@ def sweep(services: Services) -> int:
             if _is_over(services, folder):
                 _remove(services, folder.parent)
                 count += 1
+        except FileNotFoundError:
+            continue  # somebody was faster
         except (WindlassError, OSError, ValueError, KeyError) as error:
             _log.warning("%s cannot be cleared up yet: %s", folder.parent, error)
+    for folder in services.work.glob("*"):
+        with suppress(OSError):
+            # An agent that had lost its claim wrote on after the successor had removed everything.
+            if not (folder / "run.json").exists() and time.time() - folder.stat().st_mtime > _OLD:
+                shutil.rmtree(folder, ignore_errors=True)
     return count
 
 

@@ -292,6 +292,14 @@ class QueueTests:
         assert (found.run.id, found.run.attempt, found.run.handle) == ("r", 1, handle)
         assert found.run.fence > lease.fence
 
+    def test_one_run_can_be_taken_up_and_nothing_else(self, store: MetadataStore) -> None:
+        ref = make_queue(store)
+        store.queues.enqueue(items(ref, "r1", "r2", "waiting"))
+        claim(store, ref, agent="dead", limit=2, lease_seconds=0.2)
+        eventually(lambda: store.queues.claim(ClaimRequest(agent="b", queues=(ref,), limit=9, run="r2")))
+        assert [store.runs.get(run_id).agent for run_id in ("r1", "r2", "waiting")] == ["dead", "b", ""]
+        assert store.queues.claim(ClaimRequest(agent="b", queues=(ref,), limit=9, run="waiting")) == ()
+
     def test_a_stopped_run_is_not_started_again(self, store: MetadataStore) -> None:
         ref = make_queue(store)
         store.queues.enqueue(items(ref, "r"))

@@ -26,9 +26,12 @@ def launch_agent(
     """Take items off queues, build and run them, until it is stopped.
 
     Ctrl-C ends it when its runs are over, or at once with `on-stop: hand-over` in launch-config.yaml: other agents go
-    on with them. A second Ctrl-C always ends it at once. The exit code is 1 if the end of a run could not be stored.
+    on with them. A second Ctrl-C always ends it at once. The exit code is 1 if what
+    became of a run could not be stored.
     """
     import logging
+    import os
+    import sys
 
     from windlass.errors import PluginNotFoundError
 
@@ -48,8 +51,12 @@ def launch_agent(
     agent = Agent(config, state.app, state.store)
     agent.run()
     for run_id in sorted(agent.unreported):
-        note(f"The end of run {run_id} could not be stored; the next agent takes it up.")
-    return 1 if agent.unreported else 0
+        note(f"What became of run {run_id} could not be stored; the next agent takes it up.")
+    code = 1 if agent.unreported else 0
+    if agent.is_hurried:
+        sys.stdout.flush()
+        os._exit(code)  # Python would wait for the threads that build, or ask a store that is gone
+    return code
 
 
 @lazy_group("agent")
