@@ -1,6 +1,10 @@
 """Artifact speed as ratios to a bare loop, in interleaved rounds: ``python benchmarks/artifacts/run.py``.
 
-Nothing is deleted between the rounds (creating files right after mass deletion is many times slower on ext4).
+Nothing is deleted between the rounds (creating files right after mass deletion is many times slower on ext4). Python's
+byte-code is kept in a folder of the benchmark, warm for all, whatever the environment says of it.
+
+Peers are wandb (offline), DVC, git-lfs, restic and MLflow, those that are installed on PATH or in the folder that the
+variable WINDLASS_BENCH_PEERS names, e.g. ``WINDLASS_BENCH_PEERS=/tmp/peers/bin``.
 """
 
 import argparse
@@ -28,6 +32,8 @@ TARGETS = {
     "checkout linked": 2.0,
     "checkout copied": 1.5,
     "big put": 1.3,
+    "put, bytes per entry": 600,
+    "checkout, bytes per entry": 600,
     "S3 at 0 ms: put, times faster than bare": 5.0,
     "S3 at 15 ms: put, times faster than bare": 5.0,
     "S3 at 0 ms: get / bare": 1.3,
@@ -41,9 +47,19 @@ TARGETS = {
 
 
 def timed(command: list[str], **env: str) -> float:
+    return measured(command, **env)[0]
+
+
+def measured(command: list[str], **env: str) -> tuple[float, float]:
+    """Seconds, and the peak memory in MB of that process."""
     began = time.perf_counter()
-    subprocess.run(command, check=True, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    spent = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return spent, usage.ru_maxrss / 1024
 
 
 def floor(*args: str) -> float:
@@ -51,8 +67,12 @@ def floor(*args: str) -> float:
 
 
 def engine(home: str, *args: str, **more: str) -> float:
+    return engine_measured(home, *args, **more)[0]
+
+
+def engine_measured(home: str, *args: str, **more: str) -> tuple[float, float]:
     env = {**more, "WINDLASS_HOME": home, "WINDLASS_ENTITY": "bench", "WINDLASS_PROJECT": "bench"}
-    return timed([sys.executable, str(HERE / "engine.py"), *args], **env)
+    return measured([sys.executable, str(HERE / "engine.py"), *args], **env)
 
 
 def make_small(folder: Path, count: int, size: int) -> None:
@@ -85,26 +105,46 @@ def small_round(work: Path, data: Path, number: int, rows: dict[str, list[float]
     rows.setdefault("checkout copied", []).append(engine(home, "checkout", str(here / "out1"), "copy") / copy)
     engine(home, "checkout", str(here / "out2"), "hard")  # fills the cache
     rows.setdefault("checkout linked", []).append(engine(home, "checkout", str(here / "out3"), "hard") / link)
+    peer_rounds(here, data, tools, rows, "", bare, walk, copy)
+
+
+def peer_rounds(
+    here: Path,
+    data: Path,
+    tools: list[str],
+    rows: dict[str, list[float]],
+    size: str,
+    bare: float,
+    walk: float,
+    copy: float,
+) -> None:
+    """Each peer in a repository of its own: put, put again, checkout; against the bare loops of this round."""
     for tool in tools:
         place = here / tool
         place.mkdir()
         shutil.copytree(data, place / "data")
         peers.prepare(tool, str(place))
-        for name in ("put", "put again"):
+        work = {"put": (peers.put, bare), "put again": (peers.put, walk), "checkout": (peers.checkout, copy)}
+        for name, (call, base) in work.items():
+            if name == "checkout":
+                if not peers.can_checkout(tool):
+                    continue
+                (place / "data").rename(place / "was")  # deleting would slow down what follows
             began = time.perf_counter()
-            peers.put(tool, str(place))
-            spent = time.perf_counter() - began
-            rows.setdefault(f"{tool}: {name}", []).append(spent / (bare if name == "put" else walk))
+            call(tool, str(place))
+            rows.setdefault(f"{tool}: {size}{name}", []).append((time.perf_counter() - began) / base)
 
 
-def big_round(work: Path, data: Path, number: int, rows: dict[str, list[float]]) -> None:
+def big_round(work: Path, data: Path, number: int, rows: dict[str, list[float]], tools: list[str]) -> None:
     here = work / f"big{number}"
     here.mkdir()
     home = str(here / "home")
     file = data / "big.bin"
     bare = floor("put", str(data), str(here / "floor"))
     engine(home, "put", str(HERE))
-    rows.setdefault("big put", []).append(engine(home, "put", str(data)) / bare)
+    spent, peak = engine_measured(home, "put", str(data))
+    rows.setdefault("big put", []).append(spent / bare)
+    rows.setdefault("big put, peak MB", []).append(peak)
     before, size = stored(home), file.stat().st_size
     changed = here / "changed"
     changed.mkdir()
@@ -114,6 +154,31 @@ def big_round(work: Path, data: Path, number: int, rows: dict[str, list[float]])
         shutil.copyfileobj(old, new, 1 << 20)
     engine(home, "put", str(changed))
     rows.setdefault("big insert, new bytes %", []).append(100 * (stored(home) - before) / size)
+    walk, copy = floor("walk", str(data)), floor("copy", str(data), str(here / "copied"))
+    rows.setdefault("big put again", []).append(engine(home, "put", str(data)) / walk)
+    spent, peak = engine_measured(home, "checkout", str(here / "out"), "copy")
+    rows.setdefault("big checkout", []).append(spent / copy)
+    rows.setdefault("big checkout, peak MB", []).append(peak)
+    peer_rounds(here, data, tools, rows, "big ", bare, walk, copy)
+
+
+def memory(work: Path, rows: dict[str, list[float]], many: int) -> None:
+    """Peak memory for few and for many tiny files; the difference is what each costs."""
+    few = many // 20
+    peaks: dict[str, list[float]] = {}
+    for count in (few, many):
+        here = work / f"tiny{count}"
+        make_small(here / "data", count, 16)
+        for name, args in {
+            "put": ("put", str(here / "data")),
+            "put again": ("put", str(here / "data")),
+            "checkout": ("checkout", str(here / "out"), "copy"),
+        }.items():
+            peak = engine_measured(str(here / "home"), *args)[1]
+            peaks.setdefault(name, []).append(peak)
+            rows.setdefault(f"{name} of {count:,} tiny files, peak MB", []).append(peak)
+    for name, (low, high) in peaks.items():
+        rows.setdefault(f"{name}, bytes per entry", []).append((high - low) * (1 << 20) / (many - few))
 
 
 def s3_round(work: Path, number: int, rows: dict[str, list[float]], files: int, size: int, latency: float) -> None:
@@ -193,12 +258,13 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=16 << 10)
     parser.add_argument("--big", type=float, default=2.0, help="GiB of the large file, 0: leave it out")
     parser.add_argument("--manifest", type=int, default=1_000_000, help="entries, 0: leave it out")
+    parser.add_argument("--memory", type=int, default=200_000, help="tiny files to take the memory of, 0: leave it out")
     parser.add_argument("--s3", type=int, default=10_000, help="small files to put to S3, 0: leave S3 out")
     parser.add_argument("--latency", type=float, nargs="*", default=[0, 15], help="ms before each answer of S3")
     parser.add_argument("--peers", action="store_true", help="also time the peers that are installed")
@@ -208,26 +274,34 @@ def main() -> None:
     tools = peers.installed() if options.peers else []
     with tempfile.TemporaryDirectory(prefix="windlass-bench-") as folder:
         work = Path(folder)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(work / "byte-code")
         make_small(work / "small", options.files, options.size)
         if options.big:
             (work / "large").mkdir()
             with (work / "large" / "big.bin").open("wb") as file:
                 for _ in range(int(options.big * 1024)):
                     file.write(os.urandom(1 << 20))
+        for command in ("put", "put", "checkout"):  # writes the byte-code
+            engine(str(work / "warm"), command, *((str(HERE),) if command == "put" else (str(work / "warmed"), "hard")))
         for number in range(options.rounds):
             small_round(work, work / "small", number, rows, tools)
             if options.big:
-                big_round(work, work / "large", number, rows)
+                big_round(work, work / "large", number, rows, tools)
             for latency in options.latency if options.s3 else ():
                 s3_round(work, number, rows, options.s3, options.size, latency / 1000)
             if options.s3 and options.big:
                 s3_big_round(work, work / "large", number, rows)
+        if options.memory:
+            memory(work, rows, options.memory)
         if options.manifest:
             manifest(rows, options.manifest)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     if options.json:
         print(json.dumps({"rows": rows, "peak_rss_mb": peak}))
         return
+    if tools:
+        print(", ".join(f"{tool} {version}" for tool, version in peers.versions(tools).items()))
     print(f"{'work':42} {'median':>8} {'min':>8}  target")
     for name, values in rows.items():
         print(f"{name:42} {statistics.median(values):8.2f} {min(values):8.2f}  {TARGETS.get(name, '')}")
