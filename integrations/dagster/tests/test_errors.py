@@ -1,5 +1,6 @@
 """Every way to go wrong has one clear error with a stable code, and nothing is silent."""
 
+import logging
 import pickle
 import re
 from pathlib import Path
@@ -58,6 +59,10 @@ def op_written(run: Any, manager: Any, value: Any, **configuration: Any) -> Wind
     with pytest.raises(WindlassArtifactsIOManagerError) as caught:
         some_job.execute_in_process()
     return caught.value
+
+
+def warnings_of(instance: dg.DagsterInstance, done: Any) -> str:
+    return "\n".join(entry.user_message for entry in instance.all_logs(done.run_id) if entry.level == logging.WARNING)
 
 
 # -- writing
@@ -180,25 +185,44 @@ def test_e12_wrong_parameter(run: Any) -> None:
     assert "name" in str(error)
 
 
-def test_w1_none_is_warned_of(run: Any, api: windlass.Api) -> None:
+def test_w1_none_is_warned_of(run: Any, api: windlass.Api, instance: dg.DagsterInstance) -> None:
     @dg.asset
     def nothing():
         return None
 
     done = run(nothing)
     assert done.success
+    assert "is None: no artifact is made" in warnings_of(instance, done)
     assert not api.artifact_collections()
 
 
-def test_w2_other_name(run: Any, api: windlass.Api) -> None:
+def test_w2_other_name(run: Any, api: windlass.Api, instance: dg.DagsterInstance) -> None:
     @dg.asset
     def mine():
         return artifact
 
     artifact = windlass.Artifact("theirs", "dataset", metadata={"a": 1})
-    assert run(mine).success
+    assert "'theirs' is stored as 'mine'" in warnings_of(instance, run(mine))
     assert [c.name for c in api.artifact_collections()] == ["mine"]
     assert (artifact.name, artifact.metadata, artifact.logged) == ("theirs", {"a": 1}, False)
+
+
+@pytest.mark.parametrize("kind", ["artifact", "table"])
+def test_w3_w4_serializer_of_what_needs_none(
+    run: Any, api: windlass.Api, instance: dg.DagsterInstance, kind: str
+) -> None:
+    table = windlass.Table(columns=["a"], data=[[1]])
+
+    @dg.asset(metadata=made(serialization_module={"name": "pickle"}))
+    def mine():
+        if kind == "table":
+            return table
+        artifact = windlass.Artifact("mine", "dataset")
+        artifact.add(table, "Table")
+        return artifact
+
+    assert "serialization_module is ignored" in warnings_of(instance, run(mine))
+    assert api.artifact("mine").get("Table").columns == ["a"]
 
 
 # -- reading
@@ -446,6 +470,24 @@ def test_validate_definitions(manager: Any) -> None:
     assert validate_definitions(good) is good
 
 
+def test_a_step_with_inputs_is_not_computed_with_a_bad_output(run: Any) -> None:
+    """Also where nobody has checked the definitions: loading the first input looks at the outputs."""
+    ran: list[str] = []
+
+    @dg.asset
+    def up():
+        return 1
+
+    @dg.asset(metadata=made(tpye="dataset"))
+    def down(up):
+        ran.append("down")
+        return up
+
+    error = refused(run, up, down)
+    assert (error.code, ran) == ("unknown-write-key", [])
+    assert "'type'" in error.hint
+
+
 def test_errors_travel() -> None:
     error = WindlassArtifactsIOManagerError("m", code="read-failed", asset_key="a", partition="p", hint="h")
     again = pickle.loads(pickle.dumps(error))
@@ -459,3 +501,5 @@ def test_codes_are_the_documented_ones() -> None:
         used |= set(re.findall(r'code="([a-z-]+)"', path.read_text()))
     used -= {"dagster-step-failed"}  # reason of a run, not an error
     assert used <= set(CODES), used - set(CODES)
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert not [code for code in CODES if f'"{code}"' not in tests], "every code has a test"

@@ -41,6 +41,33 @@ def test_same_content_is_the_same_version(run: Any, api: windlass.Api, instance:
     assert events[0].tags["dagster/data_version"] == api.artifact("steady").digest
 
 
+def test_unchanged_content_leaves_downstream_fresh(run: Any, instance: dg.DagsterInstance) -> None:
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver
+    from dagster._core.loader import LoadingContextForTest
+
+    content = [1]
+
+    @dg.asset
+    def up():
+        return list(content)
+
+    @dg.asset
+    def down(up):
+        return up
+
+    def status() -> str:
+        graph = dg.Definitions(assets=[up, down]).get_repository_def().asset_graph
+        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+        return str(resolver.get_status(dg.AssetKey("down")).name)
+
+    assert run(up, down).success
+    assert run(up).success
+    assert status() == "FRESH"
+    content.append(2)
+    assert run(up).success
+    assert status() == "STALE"
+
+
 def test_aliases_of_runs_stay_with_their_version(run: Any, api: windlass.Api) -> None:
     numbers = iter(range(3))
 
@@ -228,6 +255,37 @@ def test_load_asset_value_outside_a_run(
     definitions = dg.Definitions(assets=[value], resources={"io_manager": manager})
     assert definitions.load_asset_value("value", instance=instance) == 7
     assert len(list(api.runs())) == 1
+
+
+@pytest.mark.parametrize("form", ["pythonic", "configured"])
+def test_the_host_comes_from_the_environment(
+    form: str, home: Path, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dagster_windlass import windlass_artifacts_io_manager, windlass_resource
+
+    monkeypatch.setenv("MY_STORE", f"sqlite:///{tmp_path}/elsewhere.db")
+
+    @dg.asset
+    def value():
+        return 7
+
+    store = WindlassResource(host=dg.EnvVar("MY_STORE"), entity="my_entity", project="my_project")
+    resources: dict[str, Any] = {"io_manager": WindlassArtifactsIOManager(windlass=store)}
+    if form == "configured":
+        resources = {
+            "io_manager": windlass_artifacts_io_manager,
+            "windlass_resource": windlass_resource.configured({"api_key": "x", "host": {"env": "MY_STORE"}}),
+            "windlass_config": dg.ResourceDefinition.hardcoded_resource(
+                {"entity": "my_entity", "project": "my_project"}
+            ),
+        }
+    assert dg.materialize([value], resources=resources, instance=instance).success
+    assert (tmp_path / "elsewhere.db").exists()
+    settings = windlass.Settings(
+        entity="my_entity", project="my_project", base_url=f"sqlite:///{tmp_path}/elsewhere.db"
+    )
+    with windlass.Api(settings) as found:
+        assert found.artifact("value").get("output") == 7
 
 
 def test_pythonic_and_older_form_mix(instance: dg.DagsterInstance) -> None:

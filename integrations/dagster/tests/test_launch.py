@@ -194,6 +194,39 @@ def test_exactly_one_source(instance: Any) -> None:
     assert caught.value.code == "bad-launch"
 
 
+def test_without_an_agent_installed(client: WindlassClient, instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "windlass_agent.agent", None)
+    with pytest.raises(WindlassLaunchError) as caught:
+        launched(code(GOOD), instance, queue="")
+    assert caught.value.code == "agent-not-installed"
+    assert "dagster-windlass[agent]" in caught.value.hint
+
+
+def test_an_agent_that_ends_too_early(client: WindlassClient, instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WorkingAgent, "run", lambda _self: None)
+    with pytest.raises(WindlassLaunchError) as caught:
+        launched(code(GOOD), instance, queue="")
+    assert caught.value.code == "agent-ended"
+    (found,) = windlass.Api().runs("my_entity/my_project")
+    assert found.state == "killed"
+
+
+def test_several_partitions_in_one_run_are_refused(client: WindlassClient, run: Any) -> None:
+    model = launch_job_asset(
+        "model",
+        uri=str(code(GOOD)),
+        queue="my_dagster_queue",
+        partitions_def=dg.StaticPartitionsDefinition(["a", "b"]),
+        asset_options={"backfill_policy": dg.BackfillPolicy.single_run()},
+    )
+    tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "b"}
+    resource = WindlassResource(entity="my_entity", project="my_project")
+    with pytest.raises(WindlassLaunchError) as caught:
+        run(model, resources={"windlass": resource}, tags=tags)
+    assert caught.value.code == "several-partitions"
+    assert not list(windlass.Api().runs("my_entity/my_project"))
+
+
 def test_launch_job_asset(client: WindlassClient, agent: WorkingAgent, run: Any) -> None:
     model = launch_job_asset(
         "model",
@@ -222,6 +255,39 @@ with open_dagster_pipes() as pipes:
     pipes.log.info("inside the job")
     pipes.report_asset_materialization(metadata={"loss": pipes.get_extra("loss")}, data_version="1.2")
 """
+
+
+def test_messages_among_output() -> None:
+    """Only whole messages are taken; one that Dagster refuses is told, and ends nothing."""
+    from dagster_windlass import PipesRunLogMessageReader
+
+    class Handler:
+        def __init__(self) -> None:
+            self.heard: list[Any] = []
+            self.problems: list[Any] = []
+
+        def handle_message(self, message: Any) -> None:
+            if message["method"] == "odd":
+                raise ValueError("odd")
+            self.heard.append(message["method"])
+
+        def report_pipes_framework_exception(self, origin: str, exc_info: Any) -> None:
+            self.problems.append(exc_info[1])
+
+    reader, handler = PipesRunLogMessageReader(), Handler()
+    mark = '"__dagster_pipes_version": "0.1"'
+    lines = [
+        "plain",
+        "{" + mark,
+        '{"method": "log", ' + mark + "}",
+        f'["{mark[1:24]}"]',
+        '{"method": "odd", ' + mark + "}",
+    ]
+    with reader.read_messages(handler) as params:
+        assert params == {"stdio": "stdout"}
+        assert reader.sift(lines) == [lines[0], lines[1], lines[3]]
+    assert handler.heard == ["log"]
+    assert [str(problem) for problem in handler.problems] == ["odd"]
 
 
 def test_pipes(client: WindlassClient, agent: WorkingAgent, instance: Any) -> None:

@@ -128,7 +128,8 @@ class PipesWindlassClient(dg.PipesClient, TreatAsResourceParam):
         unknown = sorted(set(config) - set(LAUNCH_SCHEMA))
         if unknown:
             raise WindlassLaunchError(f"there is no argument '{unknown[0]}'", code="bad-launch", where="run()")
-        client = self._windlass if isinstance(self._windlass, WindlassClient) else self._windlass.client()
+        given = self._windlass
+        client = given if isinstance(given, WindlassClient) else given.client().scoped()
         reader = self._reader or PipesRunLogMessageReader()
         sift = reader.sift if isinstance(reader, PipesRunLogMessageReader) else None
         with dg.open_pipes_session(
@@ -136,5 +137,9 @@ class PipesWindlassClient(dg.PipesClient, TreatAsResourceParam):
         ) as session:
             variables = {**(env or {}), **session.get_bootstrap_env_vars()}
             request = launch_request(client, {**config, "entry_point": list(entry_point), "env": variables})
-            outcome = launch(client, request, context.log, timeout=timeout, sift=sift)
+            try:
+                outcome = launch(client, request, context.log, timeout=timeout, sift=sift)
+            finally:
+                if client is not given:  # Dagster does not close what it was given as a plain object
+                    client.close()
         return PipesClientCompletedInvocation(session, metadata=outcome.metadata(client))

@@ -73,7 +73,7 @@ class NumpySerializer(Serializer):
 
         head = io.BytesIO(data[:_HEADER])
         with reading("numpy"):
-            if data[:4] in (b"PK\x03\x04", b"PK\x05\x06") or npy.read_magic(head) != (1, 0):
+            if bytes(data[:4]) in (b"PK\x03\x04", b"PK\x05\x06") or npy.read_magic(head) != (1, 0):
                 return self.load(io.BytesIO(data))
             shape, fortran, dtype = npy.read_array_header_1_0(head)
             count = math.prod(shape)
