@@ -7,9 +7,10 @@ from windlass.models.run import Run, RunState
 from windlass.schedule.explain import Facts, waiting
 from windlass_metastore_sql import spending
 from windlass_metastore_sql.agents import live_agents
-from windlass_metastore_sql.claims import QUEUES, load_queue
+from windlass_metastore_sql.claims import load_queue
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import CLAIMED, WAITING
+from windlass_metastore_sql.rows import QUEUES
 from windlass_metastore_sql.runs import get_run
 
 _HISTORY = 50
@@ -58,7 +59,7 @@ def explain(tx: Tx, run_id: str, now: float) -> Waiting:
 def _history(tx: Tx, run: Run) -> tuple[float, ...]:
     rows = tx.rows(
         "SELECT finished_at - claimed_at FROM runs WHERE entity = ? AND queue = ? AND job = ? AND state = 'finished' "
-        f"AND claimed_at > 0 ORDER BY seq DESC LIMIT {_HISTORY}",
+        f"AND finished_at > 0 AND claimed_at > 0 ORDER BY seq DESC LIMIT {_HISTORY}",
         run.entity,
         run.queue,
         run.job,
