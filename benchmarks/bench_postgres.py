@@ -1,11 +1,13 @@
 """Enqueue and claim+ack on PostgreSQL: 1, 4 and 16 workers, against bare SQL and against other queues.
 
-    python benchmarks/bench_postgres.py [ITEMS] [WORKERS …]
+    python benchmarks/bench_postgres.py [--items N] [--workers 1 4 16] [--batch 10] [--peers VENV]
 
-Starts a server of its own. Numbers are ratios of one run: time of Windlass ÷ time of bare SQL (smaller is better).
-The bare loop is what the same promises cost at least: one row with the request and one in the queue, a claim under a
-lease with a fencing number (`SKIP LOCKED`), and an end that is durable. procrastinate and pgqueuer are measured when
-they are installed (`pip install procrastinate pgqueuer`); they keep one row and know no lease.
+Starts a server of its own (in `TMPDIR`). Numbers are ratios of one run, medians of interleaved rounds: time of
+Windlass ÷ time of bare SQL (smaller is better). The bare loop is what the same promises cost at least, each in one
+prepared statement: a durable row with the request and one in the queue, then a NOTIFY; a claim under a lease with a
+fencing number (`SKIP LOCKED`, not flushed, like ours); an end that is durable. procrastinate and pgqueuer are measured
+when they are there; they keep one row and know no fence. With `--batch`, so many items are claimed at once; ours and
+the bare ones end one by one all the same, as runs do, while pgqueuer ends them together.
 
     python benchmarks/bench_postgres.py --archived ROWS
 
@@ -14,6 +16,7 @@ Claim latency (p50, p99) behind that many finished runs, against an empty databa
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib.util
 import multiprocessing
@@ -101,20 +104,21 @@ def prepare_windlass(url: str) -> None:
     store.close()
 
 
-def work_windlass(url: str, number: int, count: int, start: Any, results: Any) -> None:
+def work_windlass(url: str, number: int, count: int, batch: int, start: Any, results: Any) -> None:
     store = _store(url)
-    request = ClaimRequest(agent=f"a{number}", queues=(REF,))
+    request = ClaimRequest(agent=f"a{number}", queues=(REF,), limit=batch)
 
     def put(n: int) -> None:
         store.queues.enqueue([NewItem(run_id=f"r{number}-{n}", queue=REF, spec=SPEC, config={"body": BODY})])
 
-    def take() -> bool:
+    def take() -> int:
         found = store.queues.claim(request)
         for claim in found:
-            store.runs.update(claim.run.id, RunUpdate(state=RunState.FINISHED, exit_code=0), fence=claim.run.fence)
-        return bool(found)
+            end = RunUpdate(state=RunState.FINISHED, exit_code=0, timings={"run": 1.0})
+            store.runs.update(claim.run.id, end, fence=claim.run.fence)
+        return len(found)
 
-    store.queues.claim(request)
+    store.queues.get(REF)  # connects; only who claims listens, here as with the others
     _measure(put, take, count, start, results)
     store.close()
 
@@ -133,35 +137,39 @@ def prepare_bare(url: str) -> None:
         connection.execute("CREATE INDEX waiting ON items (pos) WHERE status = 0")
 
 
-def work_bare(url: str, number: int, count: int, start: Any, results: Any) -> None:
+_RELAXED = "set_config('synchronous_commit', 'off', true)"
+_BARE_PUT = (
+    "WITH run AS (INSERT INTO runs (id, state, body) VALUES (%(id)s, 'queued', %(body)s)) "
+    "INSERT INTO items (id) VALUES (%(id)s)"
+)
+_BARE_RING = f"SELECT {_RELAXED}, pg_notify('bare', 'q')"
+_BARE_CLAIM = (
+    "WITH head AS (SELECT pos FROM items WHERE status = 0 ORDER BY pos LIMIT {batch} FOR UPDATE SKIP LOCKED), "
+    "took AS (UPDATE items SET status = 1, agent = %(agent)s, fence = fence + 1, lease_until = %(until)s FROM head "
+    "WHERE items.pos = head.pos RETURNING id, fence), "
+    "moved AS (UPDATE runs SET state = 'pending', fence = took.fence, agent = %(agent)s FROM took "
+    "WHERE runs.id = took.id RETURNING runs.id, runs.fence, runs.body) "
+    f"SELECT moved.*, {_RELAXED} FROM moved"
+)
+_BARE_END = (
+    "WITH gone AS (DELETE FROM items WHERE id = %(id)s AND fence = %(fence)s RETURNING id) "
+    "UPDATE runs SET state = 'finished', finished_at = %(now)s FROM gone WHERE runs.id = gone.id"
+)
+
+
+def work_bare(url: str, number: int, count: int, batch: int, start: Any, results: Any) -> None:
     connection = psycopg.connect(url, autocommit=True, prepare_threshold=1)
+    claim = _BARE_CLAIM.format(batch=batch)
 
     def put(n: int) -> None:
-        with connection.transaction():
-            connection.execute("INSERT INTO runs (id, state, body) VALUES (%s, 'queued', %s)", (f"r{number}-{n}", BODY))
-            connection.execute("INSERT INTO items (id) VALUES (%s)", (f"r{number}-{n}",))
+        connection.execute(_BARE_PUT, {"id": f"r{number}-{n}", "body": BODY})
+        connection.execute(_BARE_RING)
 
-    def take() -> bool:
-        with connection.transaction():
-            row = connection.execute(
-                "UPDATE items SET status = 1, agent = %s, fence = fence + 1, lease_until = %s WHERE pos = "
-                "(SELECT pos FROM items WHERE status = 0 ORDER BY pos LIMIT 1 FOR UPDATE SKIP LOCKED) "
-                "RETURNING id, fence",
-                (f"a{number}", time.time() + 60),
-            ).fetchone()
-            if row is None:
-                return False
-            connection.execute(
-                "UPDATE runs SET state = 'pending', fence = %s, agent = %s WHERE id = %s RETURNING body",
-                (row[1], f"a{number}", row[0]),
-            ).fetchone()
-        with connection.transaction():
-            connection.execute(
-                "UPDATE runs SET state = 'finished', finished_at = %s WHERE id = %s AND fence = %s",
-                (time.time(), row[0], row[1]),
-            )
-            connection.execute("DELETE FROM items WHERE id = %s", (row[0],))
-        return True
+    def take() -> int:
+        rows = connection.execute(claim, {"agent": f"a{number}", "until": time.time() + 60}).fetchall()
+        for run_id, fence, *_ in rows:
+            connection.execute(_BARE_END, {"id": run_id, "fence": fence, "now": time.time()})
+        return len(rows)
 
     _measure(put, take, count, start, results)
     connection.close()
@@ -175,7 +183,7 @@ def prepare_procrastinate(url: str) -> None:
         app.schema_manager.apply_schema()
 
 
-def work_procrastinate(url: str, _number: int, count: int, start: Any, results: Any) -> None:
+def work_procrastinate(url: str, _number: int, count: int, _batch: int, start: Any, results: Any) -> None:
     import procrastinate
 
     app = procrastinate.App(connector=procrastinate.SyncPsycopgConnector(conninfo=url))
@@ -187,17 +195,17 @@ def work_procrastinate(url: str, _number: int, count: int, start: Any, results: 
         def put(_: int) -> None:
             deferrer.defer(body=BODY)
 
-        def take() -> bool:
+        def take() -> int:
             # What its worker sends: one function call to fetch a job, one to finish it.
             row = connection.execute(
                 "SELECT id FROM procrastinate_fetch_job_v2(%s, %s::bigint)", (["q"], worker)
             ).fetchone()
             if row is None or row[0] is None:
-                return False
+                return 0
             connection.execute(
                 "SELECT procrastinate_finish_job_v1(%s, 'succeeded'::procrastinate_job_status, false)", (row[0],)
             )
-            return True
+            return 1
 
         _measure(put, take, count, start, results)
         connection.close()
@@ -222,11 +230,11 @@ async def _install_pgqueuer(url: str) -> None:
     await connection.close()
 
 
-def work_pgqueuer(url: str, _number: int, count: int, start: Any, results: Any) -> None:
-    asyncio.run(_work_pgqueuer(url, count, start, results))
+def work_pgqueuer(url: str, _number: int, count: int, batch: int, start: Any, results: Any) -> None:
+    asyncio.run(_work_pgqueuer(url, count, batch, start, results))
 
 
-async def _work_pgqueuer(url: str, count: int, start: Any, results: Any) -> None:
+async def _work_pgqueuer(url: str, count: int, batch: int, start: Any, results: Any) -> None:
     import datetime as dt
     import uuid
 
@@ -245,7 +253,7 @@ async def _work_pgqueuer(url: str, count: int, start: Any, results: Any) -> None
         start.wait()
         began, done = time.perf_counter(), 0
         while jobs := await queries.dequeue(
-            batch_size=1, entrypoints={"job": entry}, queue_manager_id=manager, global_concurrency_limit=None,
+            batch_size=batch, entrypoints={"job": entry}, queue_manager_id=manager, global_concurrency_limit=None,
             heartbeat_timeout=patience,
         ):  # fmt: skip
             await queries.log_jobs([(job, "successful", None) for job in jobs])
@@ -262,7 +270,7 @@ CONTESTANTS: dict[str, tuple[Callable[[str], None], Callable[..., None]]] = {
 }
 
 
-def _measure(put: Callable[[int], None], take: Callable[[], bool], count: int, start: Any, results: Any) -> None:
+def _measure(put: Callable[[int], None], take: Callable[[], int], count: int, start: Any, results: Any) -> None:
     start.wait()
     began = time.perf_counter()
     for n in range(count):
@@ -270,12 +278,12 @@ def _measure(put: Callable[[int], None], take: Callable[[], bool], count: int, s
     enqueued = time.perf_counter() - began
     start.wait()
     began, done = time.perf_counter(), 0
-    while take():
-        done += 1
+    while taken := take():
+        done += taken
     results.put((enqueued, time.perf_counter() - began, done))
 
 
-def run(base: str, name: str, count: int, workers: int) -> tuple[float, float]:
+def run(base: str, name: str, count: int, workers: int, batch: int) -> tuple[float, float]:
     """Enqueued and claimed+acknowledged items per second."""
     prepare, work = CONTESTANTS[name]
     url = database(base, "bench")
@@ -283,7 +291,7 @@ def run(base: str, name: str, count: int, workers: int) -> tuple[float, float]:
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(workers), context.Queue()
     each = count // workers
-    processes = [context.Process(target=work, args=(url, n, each, start, results)) for n in range(workers)]
+    processes = [context.Process(target=work, args=(url, n, each, batch, start, results)) for n in range(workers)]
     for process in processes:
         process.start()
     found = [results.get(timeout=60) for _ in processes]
@@ -294,48 +302,62 @@ def run(base: str, name: str, count: int, workers: int) -> tuple[float, float]:
     return total / max(put for put, *_ in found), total / max(take for _, take, _ in found)
 
 
-def throughput(base: str, count: int, sizes: list[int]) -> None:
+def throughput(base: str, options: argparse.Namespace) -> None:
     there = [n for n in CONTESTANTS if n in ("bare SQL", "windlass") or importlib.util.find_spec(n)]
-    for workers in sizes:
-        rates = {}
+    for workers in options.workers:
+        rounds: list[dict[str, tuple[float, float]]] = []
+        for _ in range(options.rounds):
+            rounds.append({})
+            for name in there:
+                try:
+                    rounds[-1][name] = run(base, name, options.items, workers, options.batch)
+                except Exception as error:
+                    print(f"  {name} could not be measured: {type(error).__name__}: {error}")
         for name in there:
-            try:
-                rates[name] = run(base, name, count, workers)
-            except Exception as error:
-                print(f"  {name} could not be measured: {type(error).__name__}: {error}")
-        bare = rates["bare SQL"]
-        for name, (put, take) in rates.items():
-            print(
-                f"{workers:2} workers  {name:14} enqueue {put:7.0f}/s ({bare[0] / put:4.2f} × bare)   "
-                f"claim+ack {take:7.0f}/s ({bare[1] / take:4.2f} × bare)"
-            )
+            pairs = [(found["bare SQL"], found[name]) for found in rounds if name in found]
+            texts = []
+            for place, word in enumerate(("enqueue", "claim+ack")):
+                rate = statistics.median(own[place] for _, own in pairs)
+                ratios = sorted(bare[place] / own[place] for bare, own in pairs)
+                spread = f"{ratios[0]:.2f}–{ratios[-1]:.2f}"
+                texts.append(f"{word} {rate:7.0f}/s ({statistics.median(ratios):4.2f} × bare, {spread})")
+            print(f"{workers:2} workers, batch {options.batch:2}  {name:14} {'   '.join(texts)}", flush=True)
 
 
-def archived(base: str, rows: int) -> None:
-    """Claim latency behind many finished runs."""
-    stores = {}
-    for name, count in (("empty", 0), ("full", rows)):
-        url = database(base, f"archive_{name}")
-        prepare_windlass(url)
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(
-                "INSERT INTO runs (id, name, entity, project, state, queue, created_at, claimed_at, finished_at, spec, "
-                "config) SELECT 'old' || n, 'old', 'bench', 'p', 'finished', 'q', n, n, n + 1, repeat('s', 200), '' "
-                "FROM generate_series(1, %s) n",
-                (count,),
-            )
-            connection.execute("VACUUM ANALYZE")
-        stores[name] = _store(url)
+def fill(url: str, rows: int) -> None:
+    """Put finished runs into a new database; indexes are made afterwards, which is many times faster."""
+    prepare_windlass(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        indexes = connection.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'runs' AND indexdef NOT LIKE '%UNIQUE%'"
+        ).fetchall()
+        for name, _ in indexes:
+            connection.execute(f"DROP INDEX {name}")
+        connection.execute(
+            "INSERT INTO runs (id, name, entity, project, state, queue, job, author, agent, created_at, claimed_at, "
+            "finished_at, spec, config) SELECT 'old' || n, 'old', 'bench', 'p' || n %% 20, 'finished', 'q', "
+            "'j' || n %% 9, 'u' || n %% 50, 'a' || n %% 100, n, n, n + 1, repeat('s', 200), '' "
+            "FROM generate_series(1, %s) n",
+            (rows,),
+        )
+        for _, definition in indexes:
+            connection.execute(definition)
+        connection.execute("VACUUM ANALYZE")
+
+
+def archived(urls: dict[str, str], rows: int, claims: int = 2000) -> None:
+    """Claim latency behind many finished runs, claim by claim in turns with an empty database."""
+    stores = {name: _store(url) for name, url in urls.items()}
     times: dict[str, list[float]] = {name: [] for name in stores}
     request = ClaimRequest(agent="a", queues=(REF,))
-    for number in range(40):
+    for number in range(-50, claims):
         for name, store in stores.items():
-            store.queues.enqueue([NewItem(run_id=f"n{number}-{i}", queue=REF, spec=SPEC) for i in range(50)])
-            for _ in range(50):
-                began = time.perf_counter()
-                (claim,) = store.queues.claim(request)
+            store.queues.enqueue([NewItem(run_id=f"n{number}", queue=REF, spec=SPEC)])
+            began = time.perf_counter()
+            (claim,) = store.queues.claim(request)
+            if number >= 0:
                 times[name].append(time.perf_counter() - began)
-                store.runs.update(claim.run.id, RunUpdate(state=RunState.FINISHED), fence=claim.run.fence)
+            store.runs.update(claim.run.id, RunUpdate(state=RunState.FINISHED), fence=claim.run.fence)
     p99 = {}
     for name, values in times.items():
         cuts = statistics.quantiles(values, n=100)
@@ -347,12 +369,24 @@ def archived(base: str, rows: int) -> None:
 
 
 def main() -> None:
-    words = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=1000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--batch", type=int, default=1, help="items of one claim")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", type=pathlib.Path, help="a virtual environment with procrastinate and pgqueuer")
+    parser.add_argument("--archived", type=int, metavar="ROWS", help="claim latency behind that many finished runs")
+    options = parser.parse_args()
+    if options.peers:
+        sys.path += map(str, options.peers.glob("lib/python*/site-packages"))
     with server() as base:
-        if words[:1] == ["--archived"]:
-            archived(base, int(words[1]))
+        if options.archived:
+            urls = {name: database(base, f"archive_{name}") for name in ("empty", "full")}
+            fill(urls["empty"], 0)
+            fill(urls["full"], options.archived)
+            archived(urls, options.archived)
         else:
-            throughput(base, int(words[0]) if words else 2000, [int(word) for word in words[1:]] or [1, 4, 16])
+            throughput(base, options)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "store": {
         "blobs": (f"{_C}.store_blobs:blobs", "Show or change where the bytes of artifacts are kept."),
         "copy": (f"{_C}.store:copy", "Copy a store into an empty one."),
+        "migrate": (f"{_C}.store:migrate", "Give a database another version of the schema."),
     },
     "plugins": {
         "list": (f"{_C}.plugins:list_", "List installed plugins; imports none of them."),

@@ -16,6 +16,23 @@ def store() -> None:
 
 
 @click.command()
+@click.argument("url", required=False, default="")
+@click.option("--to", "version", type=click.IntRange(1), help="An older version; default: the one of this program.")
+@pass_state
+def migrate(state: State, url: str, version: int | None) -> None:
+    """Upgrade the database at URL (default: WINDLASS_BASE_URL), or take it back to an older version's schema.
+
+    Stop agents and servers first, and make a backup. What an older schema has no place for is lost.
+    """
+    from windlass.plugins.lookup import metastore_name
+
+    url = url or state.app.settings.store_url
+    config = {"url": url, "schema_version": version} if version else {"url": url, "upgrade": True}
+    state.app.create("metastore", metastore_name(state.app, url), config).close()
+    note(f"The database has schema {version}." if version else "The database is up to date.")
+
+
+@click.command()
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @json_option

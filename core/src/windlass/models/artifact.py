@@ -138,6 +138,29 @@ class NewVersion:
     upload: str = ""
     signatures: tuple[JSON, ...] = ()
 
+    def numbered(self, version_id: str, number: int, now: float) -> ArtifactVersion:
+        """The version that this becomes. Aliases are set afterwards."""
+        return ArtifactVersion(
+            id=version_id,
+            entity=self.entity,
+            project=self.project,
+            name=self.name,
+            type=self.type,
+            version=number,
+            digest=self.digest,
+            manifest=self.manifest,
+            size=self.size,
+            entries=self.entries,
+            tags=tuple(dict.fromkeys(self.tags)),
+            description=self.description,
+            metadata=self.metadata,
+            ttl_seconds=self.ttl_seconds,
+            run=self.run,
+            signatures=self.signatures,
+            created_at=now,
+            updated_at=now,
+        )
+
 
 @frozen(kw_only=True)
 class Committed:

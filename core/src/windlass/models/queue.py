@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.reason import JSON, Reason
-from windlass.models.run import Run
+from windlass.models.run import Run, RunState
 
 
 @frozen(kw_only=True)
@@ -155,6 +155,25 @@ class NewItem:
     author: str = ""
     priority: int = 2
     config: dict[str, JSON] = field(factory=dict)
+
+    def queued(self, queue: Queue, now: float) -> Run:
+        """The run that this request is on its queue, from `now` on."""
+        return Run(
+            id=self.run_id,
+            name=self.name or self.run_id,
+            entity=self.entity or queue.entity,
+            project=self.project,
+            state=RunState.QUEUED,
+            queue=queue_name_in(self.queue, self.entity or queue.entity),
+            job=self.spec.job,
+            author=self.author,
+            priority=self.priority,
+            resource=self.spec.resource or queue.resource,
+            config=self.config,
+            spec=self.spec,
+            created_at=now,
+            queued_at=now,
+        )
 
 
 @frozen(kw_only=True)

@@ -4,11 +4,13 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from windlass.errors import StoreError
 from windlass.models.queue import Queue, QueueRef
-from windlass.models.run import RunFilter, RunState
+from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.models.schedule import TriggerEvent
 from windlass.plugins.app import App
 from windlass.settings import Settings
@@ -20,8 +22,9 @@ from windlass_testkit.metastore_schedule import make_trigger, publish
 REF = QueueRef(entity="kit", name="q")
 
 
-def opened(home: Path, url: str = "") -> SqlStore:
-    store = App(Settings.from_env({"WINDLASS_HOME": str(home)})).open_store(url or None)
+def opened(home: Path, url: str = "", **options: Any) -> SqlStore:
+    settings = Settings.from_env({"WINDLASS_HOME": str(home)})
+    store = App(settings).create("metastore", "sql", {"url": url or settings.store_url, **options})
     assert isinstance(store, SqlStore)
     return store
 
@@ -165,20 +168,46 @@ def test_an_older_database_is_upgraded_with_what_is_in_it(tmp_path: Path, postgr
             "INSERT INTO items (run_id, queue_id, status, priority, rank, pos, author) "
             "SELECT id, 1, 0, 2, created_at, seq, 'ada' FROM runs WHERE state = 'queued'"
         )
-    from windlass.errors import StoreError
-
     with pytest.raises(StoreError):
         opened(tmp_path, postgresql_url)  # somebody must decide to upgrade a database that others use
-    from windlass_metastore_sql.config import SqlConfig
-    from windlass_metastore_sql.postgres import PostgresDatabase
-
-    database = PostgresDatabase(postgresql_url, SqlConfig(url=postgresql_url))
-    database.migrate()
-    database.close()
+    opened(tmp_path, postgresql_url, upgrade=True).close()
     store = opened(tmp_path, postgresql_url)
     assert len(claim(store, REF, limit=100)) == 20
     assert len(store.runs.list(RunFilter(states=(RunState.FINISHED,), limit=5000))) == 1980
     store.close()
+
+
+def down_and_up(home: Path, url: str = "") -> None:
+    """What the first schema has a place for is the same afterwards; what waits is claimed in its order."""
+    store = opened(home, url)
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    store.queues.enqueue([*items(REF, *(f"r{n}" for n in range(5))), *items(REF, "late", depends_on=("r0",))])
+    (at_work, over) = claim(store, REF, limit=2, lease_seconds=3600)
+    store.runs.update(over.run.id, RunUpdate(state=RunState.FINISHED, summary={"a": 1}), fence=over.run.fence)
+    before = store.runs.list(RunFilter())
+    store.close()
+    for version in (2, 1):
+        opened(home, url, schema_version=version).close()
+        with pytest.raises(StoreError, match="there is no schema"):
+            opened(home, url, schema_version=99)
+        opened(home, url, upgrade=True).close()
+    store = opened(home, url)
+    assert store.runs.list(RunFilter()) == before
+    assert ids_of(claim(store, REF, limit=9)) == ["r2", "r3", "r4"]
+    assert store.queues.status(REF).queued == 1
+    end = RunUpdate(state=RunState.FINISHED)
+    store.runs.update(at_work.run.id, end, fence=at_work.run.fence)  # it is still known that somebody waits for it
+    assert ids_of(claim(store, REF)) == ["late"]
+    store.close()
+
+
+def test_a_file_goes_back_to_older_schemas_and_forward(tmp_path: Path) -> None:
+    down_and_up(tmp_path)
+
+
+@pytest.mark.service("postgresql")
+def test_a_database_goes_back_to_older_schemas_and_forward(tmp_path: Path, postgresql_url: str) -> None:
+    down_and_up(tmp_path, postgresql_url)
 
 
 @pytest.mark.service("postgresql")

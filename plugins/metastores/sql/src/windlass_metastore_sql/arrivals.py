@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from windlass.errors import RunNotFoundError, UsageError
 from windlass.launch.policy import effective_policy
-from windlass.models.queue import NewItem, Queue, QueueRef, queue_name_in
+from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import Run, RunState, RunUpdate
 from windlass.schedule.costs import hourly_rate
 from windlass_metastore_sql.bells import topic
-from windlass_metastore_sql.claims import QUEUES, find_queue, load_queue
-from windlass_metastore_sql.database import Tx
+from windlass_metastore_sql.claims import find_queue, load_queue
+from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.items import BLOCKED, WAITING, rank
-from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, get_run, insert_run
+from windlass_metastore_sql.rows import QUEUES, RUNS
+from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, get_run, insert_runs
 
 
 def check_items(items: Sequence[NewItem]) -> None:
@@ -29,7 +31,9 @@ def enqueue(tx: Tx, items: Sequence[NewItem], now: float) -> tuple[Run, ...]:
     arrivals: dict[QueueRef, tuple[int, Queue, float]] = {}
     for ref in sorted({item.queue for item in items}, key=topic):  # one order of locks for everybody
         arrivals[ref] = _arrive(tx, ref, now)
-    return tuple(_add(tx, item, *arrivals[item.queue], now) for item in items)
+    if any(item.spec.depends_on for item in items):
+        return tuple(run for item in items for run in _add(tx, [item], arrivals, now))
+    return _add(tx, items, arrivals, now)
 
 
 def _arrive(tx: Tx, ref: QueueRef, now: float) -> tuple[int, Queue, float]:
@@ -54,51 +58,95 @@ def _arrive(tx: Tx, ref: QueueRef, now: float) -> tuple[int, Queue, float]:
     return row[-2], load_queue(row[:-1]), row[-1]
 
 
-def _add(tx: Tx, item: NewItem, queue_id: int, queue: Queue, arrival: float, now: float) -> Run:
-    run = Run(
-        id=item.run_id,
-        name=item.name or item.run_id,
-        entity=item.entity or queue.entity,
-        project=item.project,
-        state=RunState.QUEUED,
-        queue=queue_name_in(item.queue, item.entity or queue.entity),
-        job=item.spec.job,
-        author=item.author,
-        priority=item.priority,
-        resource=item.spec.resource or queue.resource,
-        config=item.config,
-        spec=item.spec,
-        created_at=now,
-        queued_at=now,
-    )
-    position = insert_run(tx, run)
-    if position is None:
-        return get_run(tx, item.run_id)
-    needs, failed = _needs(tx, item) if item.spec.depends_on else ([], None)
-    if failed is not None:
-        return change_run(tx, run, RunUpdate(state=RunState.KILLED, reason=dependency_reason(failed)), now)
-    if needs:
-        tx.many("INSERT INTO item_needs (run_id, needs) VALUES (?, ?)", [(run.id, need) for need in needs])
+def _add(
+    tx: Tx, items: Sequence[NewItem], arrivals: dict[QueueRef, tuple[int, Queue, float]], now: float
+) -> tuple[Run, ...]:
+    runs = [item.queued(arrivals[item.queue][1], now) for item in items]
+    rows: list[tuple[Any, ...]] = []
+    for place, (item, position) in enumerate(zip(items, insert_runs(tx, runs), strict=True)):
+        if position is None:
+            runs[place] = get_run(tx, item.run_id)
+            continue
+        needs, failed = _needs(tx, item) if item.spec.depends_on else ([], None)
+        if failed is not None:
+            end = RunUpdate(state=RunState.KILLED, reason=dependency_reason(failed))
+            runs[place] = change_run(tx, runs[place], end, now)
+            continue
+        if needs:
+            tx.many("INSERT INTO item_needs (run_id, needs) VALUES (?, ?)", [(item.run_id, need) for need in needs])
+            tx.many("UPDATE items SET needed = 1 WHERE run_id = ?", [(need,) for need in needs])
+        queue_id, queue, arrival = arrivals[item.queue]
+        row = _row(item, queue, now, blocked=bool(needs))
+        rows.append((queue_id, arrival + rank(0.0, item.priority, prioritized=queue.prioritized), position, *row))
+        tx.topics.add(topic(item.queue))
+    if rows:
+        tx.many(f"INSERT INTO items (queue_id, rank, pos, {_COLUMNS}) VALUES ({marks(len(rows[0]))})", rows)
+    return tuple(runs)
+
+
+_COLUMNS = "run_id, status, priority, author, owner, rate, expires_at, deadline_at"
+
+
+def _row(item: NewItem, queue: Queue, now: float, *, blocked: bool = False) -> tuple[Any, ...]:
     policy = effective_policy(item.spec.policy, queue.policy)
     leave_at = now + policy.queue_timeout if policy.queue_timeout is not None else 0.0
     deadline_at = now + policy.deadline if policy.deadline is not None else 0.0
-    tx.run(
-        "INSERT INTO items (run_id, queue_id, status, priority, rank, pos, author, owner, rate, expires_at, "
-        "deadline_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        run.id,
-        queue_id,
-        BLOCKED if needs else WAITING,
+    return (
+        item.run_id,
+        BLOCKED if blocked else WAITING,
         item.priority,
-        rank(arrival, item.priority, prioritized=queue.prioritized),
-        position,
         item.author,
-        run.entity,
+        item.entity or queue.entity,
         hourly_rate(queue, item.spec),
         min((end for end in (leave_at, deadline_at) if end), default=0.0),
         deadline_at,
     )
-    tx.topics.add(topic(item.queue))
-    return run
+
+
+class Arrivals:
+    """Puts single requests on their queues in one statement. Only PostgreSQL knows it.
+
+    What a request becomes depends on its queue, which is remembered; the statement does nothing when the queue is not
+    what it was.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[QueueRef, tuple[int, Queue]] = {}
+
+    def add(self, tx: Tx, item: NewItem, now: float) -> Run | None:
+        """The new run. None, with nothing changed, when `enqueue` must have a look: the run id is taken, say."""
+        known = self._known.get(item.queue)
+        if known is None:
+            if len(self._known) > _KNOWN:
+                self._known.clear()
+            known = self._known[item.queue] = find_queue(tx, item.queue)
+        queue_id, queue = known
+        run = item.queued(queue, now)
+        shift = rank(0.0, item.priority, prioritized=queue.prioritized)
+        columns = (RUNS.dump_field(name, getattr(run, name)) for name in _GIVEN)
+        values = (queue_id, queue.updated_at, *columns, shift, *_row(item, queue, now))
+        if not tx.run(_ADD, *values):
+            self._known.pop(item.queue, None)
+            return None
+        tx.topics.add(topic(item.queue))
+        return run
+
+
+_KNOWN = 1000
+_GIVEN = (
+    *("id", "name", "entity", "project", "state", "queue", "job", "author", "priority", "resource"),
+    *("config", "spec", "created_at", "queued_at"),
+)
+"""What `NewItem.queued` gives; the other columns have their defaults."""
+_ADD = (
+    # As in `_arrive`: those who submit do not wait for each other, and the server's clock tells who was first.
+    "WITH queue AS (SELECT id FROM queues WHERE id = ? AND updated_at = ? FOR KEY SHARE), "
+    f"run AS (INSERT INTO runs ({', '.join(_GIVEN)}) SELECT {marks(len(_GIVEN))} FROM queue "
+    "ON CONFLICT (id) DO NOTHING RETURNING seq) "
+    f"INSERT INTO items (queue_id, rank, pos, {_COLUMNS}) "
+    "SELECT queue.id, extract(epoch FROM clock_timestamp())::float8 + ?::float8, run.seq, "
+    f"{marks(len(_COLUMNS.split(',')))} FROM queue, run"
+)
 
 
 def _needs(tx: Tx, item: NewItem) -> tuple[list[str], Run | None]:

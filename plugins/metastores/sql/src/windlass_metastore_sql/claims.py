@@ -14,15 +14,13 @@ from windlass.errors import NotFoundError
 from windlass.launch.needs import fits, needs_of
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Claim, ClaimRequest, Queue, QueueRef
-from windlass.models.run import Run, RunPhase, RunState
+from windlass.models.run import RunPhase, RunState
 from windlass.models.schedule import Budget
 from windlass_metastore_sql.database import Row, Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, EXPIRING, SOMETHING_TO_TEND, WAITING
-from windlass_metastore_sql.rows import Mapper
+from windlass_metastore_sql.rows import QUEUES, RUNS
 from windlass_metastore_sql.spending import exhausted, without
 
-QUEUES = Mapper(Queue)
-_RUNS = Mapper(Run)
 _HOST_LEASES = 10
 """Leases after which a run that is bound to a host may be taken by others."""
 _LOOK_AHEAD = 200
@@ -139,40 +137,9 @@ def claim(
             break
         if queue.paused:
             continue
-        if tx.locks and not held and _is_plain(queue, request):
-            found += _take_next(tx, request, number, queue, left, now)
-            continue
         for run_id in _waiting(tx, request, number, queue, left, held):
             found += _take(tx, request, queue, run_id, WAITING, now)
     return tuple(found)
-
-
-def _is_plain(queue: Queue, request: ClaimRequest) -> bool:
-    """Whether whoever is first in the line may go."""
-    limits = queue.limits
-    return not (queue.fair_share or request.capacity or limits.per_user is not None or limits.concurrency is not None)
-
-
-_TAKE_NEXT = (
-    f"WITH head AS (SELECT run_id FROM items WHERE queue_id = ? AND status = {WAITING} ORDER BY rank, pos LIMIT ? "
-    f"{{skip}}), took AS (UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, "
-    "fence = items.fence + 1 FROM head WHERE items.run_id = head.run_id "
-    "RETURNING items.run_id, items.fence, items.rank, items.pos) "
-    "UPDATE runs SET fence = took.fence, agent = ?, claimed_at = ?, state = ?, phase = ?, not_before = 0 "
-    f"FROM took WHERE runs.id = took.run_id RETURNING {_RUNS.prefixed('runs')}, took.rank, took.pos"
-)
-
-
-def _take_next(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, now: float) -> list[Claim]:
-    """The same as `_waiting` and `_take` in one statement; only PostgreSQL knows it."""
-    until = now + request.lease_seconds
-    rows = tx.rows(
-        _TAKE_NEXT, queue_id, limit, request.agent, until, request.lease_seconds, request.agent, now,
-        RunState.PENDING.value, RunPhase.PREPARING.value,
-    )  # fmt: skip
-    return [
-        Claim(run=_RUNS.load(row), queue=queue, lease_until=until) for row in sorted(rows, key=lambda row: row[-2:])
-    ]
 
 
 def _expired(tx: Tx, request: ClaimRequest, queue_id: int, limit: int, now: float) -> list[str]:
@@ -328,7 +295,7 @@ def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int,
         return []  # somebody was faster
     begin = ", state = ?, phase = ?, not_before = 0" if waiting else ""
     row = tx.row(
-        f"UPDATE runs SET fence = ?, agent = ?, claimed_at = ?{begin} WHERE id = ? RETURNING {_RUNS.columns}",
+        f"UPDATE runs SET fence = ?, agent = ?, claimed_at = ?{begin} WHERE id = ? RETURNING {RUNS.columns}",
         took[0],
         request.agent,
         now,
@@ -336,4 +303,4 @@ def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int,
         run_id,
     )
     assert row is not None, run_id
-    return [Claim(run=_RUNS.load(row), queue=queue, lease_until=until, takeover=not waiting)]
+    return [Claim(run=RUNS.load(row), queue=queue, lease_until=until, takeover=not waiting)]

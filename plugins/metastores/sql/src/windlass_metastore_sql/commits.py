@@ -5,7 +5,7 @@ from __future__ import annotations
 from windlass import ids
 from windlass.artifacts.names import check_alias, check_name, check_project, check_tag, check_type
 from windlass.errors import UsageError
-from windlass.models.artifact import ArtifactVersion, Collection, Committed, EdgeKind, NewVersion
+from windlass.models.artifact import Collection, Committed, EdgeKind, NewVersion
 from windlass_metastore_sql import occurrences, versions
 from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.shelf import COLLECTIONS
@@ -72,26 +72,7 @@ def _collection(tx: Tx, new: NewVersion, now: float) -> tuple[int, int]:
 
 def _insert(tx: Tx, new: NewVersion, number: int, next_version: int, now: float) -> str:
     tx.run("UPDATE collections SET next_version = ?, updated_at = ? WHERE id = ?", next_version + 1, now, number)
-    version = ArtifactVersion(
-        id=ids.new_id(),
-        entity=new.entity,
-        project=new.project,
-        name=new.name,
-        type=new.type,
-        version=next_version,
-        digest=new.digest,
-        manifest=new.manifest,
-        size=new.size,
-        entries=new.entries,
-        tags=tuple(dict.fromkeys(new.tags)),
-        description=new.description,
-        metadata=new.metadata,
-        ttl_seconds=new.ttl_seconds,
-        run=new.run,
-        signatures=new.signatures,
-        created_at=now,
-        updated_at=now,
-    )
+    version = new.numbered(ids.new_id(), next_version, now)
     tx.run(
         f"INSERT INTO versions (collection_id, {versions.VERSIONS.columns}) "
         f"VALUES ({marks(len(versions.VERSIONS.names) + 1)})",

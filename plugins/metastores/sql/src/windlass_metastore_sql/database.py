@@ -15,6 +15,9 @@ from windlass_metastore_sql.bells import Bells
 
 Row = tuple[Any, ...]
 
+RELAXED = "set_config('synchronous_commit', 'off', true)"
+"""An expression that makes the transaction of a statement on PostgreSQL one that need not be durable."""
+
 
 class Cursor(Protocol):
     """The part of the DB-API that is used here."""
@@ -35,16 +38,18 @@ class Tx:
         locks: Rows must be locked (always queue, then item, then run); SQLite has one writer at a time anyway.
     """
 
-    __slots__ = ("_execute", "_many", "locks", "topics")
+    __slots__ = ("_each", "_execute", "_many", "locks", "topics")
 
     def __init__(
         self,
         execute: Callable[[str, Sequence[Any]], Cursor],
         many: Callable[[str, Iterable[Sequence[Any]]], Any],
         *,
+        each: Callable[[str, Sequence[Sequence[Any]]], list[Row | None]] | None = None,
         locks: bool = False,
     ) -> None:
         self.locks = locks
+        self._each = each
         self._execute = execute
         self._many = many
         self.topics: set[str] = set()
@@ -66,6 +71,10 @@ class Tx:
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Execute once for each row of values."""
         self._many(sql, rows)
+
+    def each(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[Row | None]:
+        """Execute once for each row of values, and give the first row that each returned."""
+        return self._each(sql, rows) if self._each else [self.row(sql, *values) for values in rows]
 
 
 class Database(ABC):
@@ -90,6 +99,13 @@ class Database(ABC):
         loss must be harmless.
         """
 
+    def single(self) -> AbstractContextManager[Tx]:
+        """A transaction of one statement, which is sent, committed and answered in one message.
+
+        For databases with ``one_writer = False`` only. Durable, unless the statement reads `RELAXED`.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def now(self) -> float:
         """The store's clock."""
@@ -97,6 +113,10 @@ class Database(ABC):
     @abstractmethod
     def migrate(self) -> None:
         """Make or upgrade the schema."""
+
+    @abstractmethod
+    def take_back(self, version: int) -> None:
+        """Give the database an older version's schema; this program cannot work with it until `migrate`."""
 
     @abstractmethod
     def check(self) -> None:

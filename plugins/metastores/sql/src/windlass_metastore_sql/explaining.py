@@ -12,9 +12,10 @@ from windlass.schedule.order import Place, by_author, first_of
 from windlass.schedule.room import AgentView
 from windlass_metastore_sql import spending
 from windlass_metastore_sql.agents import live_agents
-from windlass_metastore_sql.claims import QUEUES, load_queue
+from windlass_metastore_sql.claims import load_queue
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import CLAIMED, WAITING
+from windlass_metastore_sql.rows import QUEUES
 from windlass_metastore_sql.runs import get_run
 
 _HISTORY = 50
@@ -114,7 +115,7 @@ def _history(tx: Tx, run: Run) -> tuple[float, ...]:
             break
         rows = tx.rows(
             f"SELECT finished_at - claimed_at FROM runs WHERE entity = ? AND queue = ? AND {condition} "
-            f"AND state = 'finished' AND claimed_at > 0 ORDER BY {order} DESC LIMIT {_HISTORY}",
+            f"AND state = 'finished' AND finished_at > 0 AND claimed_at > 0 ORDER BY {order} DESC LIMIT {_HISTORY}",
             run.entity,
             run.queue,
             *values,

@@ -15,11 +15,10 @@ from windlass.errors import NoSpaceError, StoreError, StoreUnavailableError, Usa
 from windlass_metastore_sql import schema
 from windlass_metastore_sql.bells import ALL, Bells
 from windlass_metastore_sql.config import SqlConfig
-from windlass_metastore_sql.database import Database, Tx
+from windlass_metastore_sql.database import RELAXED, Database, Tx
 
 try:
     import psycopg
-    import psycopg.sql
     from psycopg_pool import ConnectionPool, PoolTimeout
 except ImportError as missing:
     raise StoreError(
@@ -32,6 +31,8 @@ _MIGRATION_LOCK = 7_446_201_553  # any number, the same in all versions
 _CLOCK_EVERY = 30.0
 _CHECK_AFTER = 1.0
 _STOP = "\x01stop"
+_BREATH = 0.005
+"""Seconds between two rings of one process: whoever listens has woken, and finds what came meanwhile."""
 
 
 def _steady() -> float:
@@ -129,6 +130,15 @@ class PostgresDatabase(Database):
                 self.bells.ring(connection, tx.topics)
 
     @contextmanager
+    def single(self) -> Iterator[Tx]:
+        """The connections commit by themselves, so that one statement needs no BEGIN and no COMMIT."""
+        with self._connection() as connection:
+            tx = _tx(connection)
+            yield tx
+            if tx.topics:
+                self.bells.ring(connection, tx.topics)
+
+    @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
@@ -173,6 +183,12 @@ class PostgresDatabase(Database):
             upgrade(connection)
         engine.dispose()
 
+    def take_back(self, version: int) -> None:
+        """See `Database.take_back`."""
+        with self.write() as tx:
+            tx.row("SELECT pg_advisory_xact_lock(?)", _MIGRATION_LOCK)
+            schema.take_back(tx.run, self._version(tx), version, "postgresql")
+
     def check(self) -> None:
         """Raise unless the schema is this version's; a database without any is given one."""
         with self.read() as tx:
@@ -207,6 +223,11 @@ class NotifyBells(Bells):
         super().__init__()
         self._database = database
         self._thread: threading.Thread | None = None
+        self._ringer: threading.Thread | None = None
+        self._rung_at = float("-inf")
+        self._late: set[str] = set()
+        self._due = threading.Event()
+        self._ringing = threading.Lock()
 
     def listen(self) -> None:
         """Listen in a thread."""
@@ -242,52 +263,86 @@ class NotifyBells(Bells):
         return None
 
     def ring(self, connection: Any, topics: set[str]) -> None:
-        """Ring over a connection that has just committed.
+        """Ring over a connection that has just committed; in a rush, with what follows within `_BREATH`.
 
         Not in the transaction: NOTIFY takes one lock of the whole server until the commit is on the disk, so that
         all who submit would stand in one line. A ring that is lost with its process is made up for by the waiters'
         look once a second.
         """
-        payload = "\n".join(topics)
-        try:
-            connection.execute(
-                f"BEGIN; SET LOCAL synchronous_commit = off; "
-                f"SELECT pg_notify('{_CHANNEL}', {_literal(payload if len(payload.encode()) < 7900 else ALL)}); COMMIT"
-            )
-        except psycopg.Error:
-            _log.debug("could not ring", exc_info=True)
+        with self._ringing:
+            now = time.monotonic()
+            if self._late or now - self._rung_at < _BREATH:
+                self._late |= topics
+                if self._ringer is None:
+                    self._ringer = threading.Thread(target=self._ring_late, name="windlass-ringer", daemon=True)
+                    self._ringer.start()
+                self._due.set()
+                return
+            self._rung_at = now
+        _notify(connection, topics)
+
+    def _ring_late(self) -> None:
+        while not self._closed:
+            self._due.wait()
+            time.sleep(_BREATH)
+            self._ring_what_is_late()
+
+    def _ring_what_is_late(self) -> None:
+        with self._ringing:
+            topics, self._late = self._late, set()
+            self._due.clear()
+            self._rung_at = time.monotonic()
+        if topics:
+            self.send(topics)
 
     def send(self, topics: set[str]) -> None:
         """Ring now."""
         try:
-            with self._database.write(durable=False) as tx:
-                tx.topics.update(topics)
+            with self._database._connection() as connection:
+                _notify(connection, topics)
         except WindlassError:
             _log.debug("could not ring", exc_info=True)
 
     def close(self) -> None:
-        """Stop the thread. May be repeated."""
+        """Stop the threads, after the last ring. May be repeated."""
+        if self._ringer is not None and not self._closed:
+            self._ring_what_is_late()
         if self._thread is not None and not self._closed:
             super().close()
             self.send({_STOP})
             self._thread.join(5.0)
         super().close()
+        self._due.set()
 
 
-def _literal(text: str) -> str:
-    return psycopg.sql.quote(text)
+def _notify(connection: Any, topics: set[str]) -> None:
+    payload = "\n".join(topics)
+    try:
+        connection.execute(
+            f"SELECT {RELAXED}, pg_notify('{_CHANNEL}', %s)", (payload if len(payload.encode()) < 7900 else ALL,)
+        )
+    except psycopg.Error:
+        _log.debug("could not ring", exc_info=True)
 
 
 def _tx(connection: Any) -> Tx:
     def execute(sql: str, values: Any) -> Any:
         cursor = connection.execute(_translate(sql), values)
-        return cursor if cursor.description is not None else _NoRows(cursor.rowcount)
+        return cursor if cursor.rownumber is not None else _NoRows(cursor.rowcount)
 
     def many(sql: str, rows: Any) -> None:
         with connection.cursor() as cursor:
             cursor.executemany(_translate(sql), list(rows))
 
-    return Tx(execute, many, locks=True)
+    def each(sql: str, rows: Any) -> Any:
+        with connection.cursor() as cursor:  # all are sent before the first answer is read
+            cursor.executemany(_translate(sql), rows, returning=True)
+            found = [cursor.fetchone()]
+            while cursor.nextset():
+                found.append(cursor.fetchone())
+            return found
+
+    return Tx(execute, many, each=each, locks=True)
 
 
 class _NoRows:

@@ -13,16 +13,16 @@ from windlass.metastore import QueueStore
 from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueRef, QueueStatus, Renewal, Waiting
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
-from windlass_metastore_sql import claims
+from windlass_metastore_sql import claims, line
 from windlass_metastore_sql.agents import live_agents
-from windlass_metastore_sql.arrivals import check_items, enqueue
+from windlass_metastore_sql.arrivals import Arrivals, check_items, enqueue
 from windlass_metastore_sql.bells import topic
-from windlass_metastore_sql.claims import QUEUES, find_queue
+from windlass_metastore_sql.claims import find_queue
 from windlass_metastore_sql.database import Database, marks
 from windlass_metastore_sql.explaining import explain
 from windlass_metastore_sql.items import CLAIMED, rank
 from windlass_metastore_sql.leases import extend, give_back
-from windlass_metastore_sql.rows import assignments
+from windlass_metastore_sql.rows import QUEUES, assignments
 from windlass_metastore_sql.runs import change_run, get_run
 from windlass_metastore_sql.tending import tend
 
@@ -34,6 +34,8 @@ class SqlQueues(QueueStore):
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._arrivals = Arrivals()
+        self._was_something = False  # the last claim found something, so it is worth standing in line for the next
 
     def create(self, queue: Queue) -> Queue:
         """See `QueueStore.create`."""
@@ -139,24 +141,45 @@ class SqlQueues(QueueStore):
     def enqueue(self, items: Sequence[NewItem]) -> tuple[Run, ...]:
         """See `QueueStore.enqueue`."""
         check_items(items)
+        if not self._db.one_writer and len(items) == 1 and not items[0].spec.depends_on:
+            with self._db.single() as tx:
+                if run := self._arrivals.add(tx, items[0], self._db.now()):
+                    return (run,)
         with self._db.write() as tx:
             return enqueue(tx, items, self._db.now())
 
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         """See `QueueStore.claim`."""
         self._db.bells.looking(request.queues)
-        if self._db.one_writer or request.limit <= 0:
+        if (self._db.one_writer and not self._was_something) or request.limit <= 0:
             with self._db.read() as tx:  # an idle agent shall not stand in line with the writers
                 queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
                 if request.limit <= 0 or not claims.anything(tx, [number for number, _ in queues], self._db.now()):
                     return ()
+        if not self._db.one_writer and not request.capacity and (taken := self._take(request)) is not None:
+            return taken
         with self._db.write(durable=False) as tx:
             now = self._db.now()
             ahead = claims.look_ahead(tx, now)
             if ahead.untended:
                 tend(tx, now)
             queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
-            return claims.claim(tx, request, queues, ahead, now)
+            found = claims.claim(tx, request, queues, ahead, now)
+        self._was_something = bool(found)
+        return found
+
+    def _take(self, request: ClaimRequest) -> tuple[Claim, ...] | None:
+        """What is first in the line of each queue; None when nothing was taken and that is not all there is to it."""
+        found: list[Claim] = []
+        with self._db.single() as tx:
+            for ref in dict.fromkeys(request.queues):
+                more = line.take(tx, request, ref, request.limit - len(found), self._db.now())
+                if more is None:
+                    return tuple(found) or None  # what was taken is ours already; the rest is for the next time
+                found += more
+                if len(found) >= request.limit:
+                    break
+        return tuple(found)
 
     def renew(self, agent: str, leases: Sequence[Lease], lease_seconds: float) -> Renewal:
         """See `QueueStore.renew`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -11,6 +12,8 @@ import attrs
 import msgspec
 
 from windlass import wire
+from windlass.models.queue import Queue
+from windlass.models.run import Run
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -34,6 +37,7 @@ class Mapper(Generic[T]):
         self.columns = ", ".join(f'"{name}"' for name in self.names)
         self._loads = {f.name: _loader(hints[f.name], f) for f in fields}
         self._dumps = {f.name: _dumper(hints[f.name], f) for f in fields}
+        self._get = attrgetter(*self.names)
         self._plan = tuple((i, name, load) for i, name in enumerate(self.names) if (load := self._loads[name]))
 
     def load(self, row: Sequence[Any], **more: Any) -> T:
@@ -45,7 +49,14 @@ class Mapper(Generic[T]):
 
     def dump(self, value: T) -> tuple[Any, ...]:
         """The values for `columns`."""
-        return tuple(self._dumps[name](getattr(value, name)) for name in self.names)
+        values = list(self._get(value))
+        for index, name, _ in self._plan:
+            values[index] = self._dumps[name](values[index])
+        return tuple(values)
+
+    def dump_field(self, name: str, value: Any) -> Any:
+        """The value for one column."""
+        return self._dumps[name](value)
 
     def changed(self, old: T, new: T) -> dict[str, Any]:
         """Columns whose values differ, with the new values."""
@@ -105,3 +116,6 @@ def _default(field: attrs.Attribute[Any]) -> Callable[[], Any]:
         made: Callable[[], Any] = factory
         return made
     return lambda: None if default is attrs.NOTHING else default
+
+
+RUNS, QUEUES = Mapper(Run), Mapper(Queue)

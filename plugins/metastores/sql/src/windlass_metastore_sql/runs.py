@@ -13,13 +13,12 @@ from windlass.errors import ConflictError, FencedError, RunNotFoundError, UsageE
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
 from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate
-from windlass_metastore_sql import logs, spending
+from windlass_metastore_sql import endings, logs, spending
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, CLAIMED, DELAYED, WAITING, queue_ref
-from windlass_metastore_sql.rows import Mapper, assignments
+from windlass_metastore_sql.rows import RUNS, assignments
 
-RUNS = Mapper(Run)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SET = ("name", "phase", "reason", "host", "handle", "image", "exit_code", "job", "tags", "notes", "usage")
 _MERGED = ("config", "summary", "timings")
@@ -79,8 +78,13 @@ class SqlRuns(RunStore):
         agent: str | None = None,
     ) -> Run:
         """See `RunStore.update`."""
-        lasting = changes.phase is RunPhase.STARTING or (changes.state is not None and changes.state.is_terminal)
-        with self._db.write(durable=lasting) as tx:
+        ends = changes.state is not None and changes.state.is_terminal
+        simple = attempt is None and endings.is_simple(changes)
+        if fence is not None and ends and simple and not self._db.one_writer:
+            with self._db.single() as tx:
+                if run := endings.end(tx, run_id, changes, fence, agent, self._db.now()):
+                    return run
+        with self._db.write(durable=ends or changes.phase is RunPhase.STARTING) as tx:
             run = get_run(tx, run_id, lock=True)
             check_holder(run, fence, attempt, agent)
             return change_run(tx, run, changes, self._db.now())
@@ -187,8 +191,12 @@ _INSERT = (
 
 def insert_run(tx: Tx, run: Run) -> int | None:
     """Store a new run and return its place in the order of creation; None when the id is taken."""
-    row = tx.row(_INSERT, *RUNS.dump(run))
-    return int(row[0]) if row else None
+    return insert_runs(tx, [run])[0]
+
+
+def insert_runs(tx: Tx, runs: Sequence[Run]) -> list[int | None]:
+    """The same for several."""
+    return [int(row[0]) if row else None for row in tx.each(_INSERT, [RUNS.dump(run) for run in runs])]
 
 
 def get_run(tx: Tx, run_id: str, *, lock: bool = False) -> Run:

@@ -135,6 +135,13 @@ class SqliteDatabase(Database):
                 connection.close()
             self.path.chmod(0o600)
 
+    def take_back(self, version: int) -> None:
+        """See `Database.take_back`."""
+        with self.write() as tx:
+            found = tx.row("PRAGMA user_version")
+            schema.take_back(tx.run, found[0] if found else 0, version, "sqlite")
+            tx.run(f"PRAGMA user_version={version}")
+
     def check(self) -> None:
         """Raise unless the schema is this version's."""
         with self.read() as tx:

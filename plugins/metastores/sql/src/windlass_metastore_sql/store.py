@@ -198,7 +198,10 @@ def open_store(config: SqlConfig, context: Context) -> SqlStore:
         default = (path.parent / "blobs").as_uri()
     store = SqlStore(database, context, blobs, default)
     try:
-        if scheme == "sqlite":
+        if config.schema_version:
+            store.migrate()
+            database.take_back(config.schema_version)
+        elif config.upgrade or scheme == "sqlite":
             store.migrate()
         else:
             store.check()

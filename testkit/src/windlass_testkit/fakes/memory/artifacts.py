@@ -250,26 +250,7 @@ class MemoryArtifacts(ArtifactStore):
         key = (new.entity, new.project, new.name)
         number = self._world.version_numbers.get(key, 0)  # numbers of deleted versions are not given again
         self._world.version_numbers[key] = number + 1
-        version = ArtifactVersion(
-            id=new_id(),
-            entity=new.entity,
-            project=new.project,
-            name=new.name,
-            type=new.type,
-            version=number,
-            digest=new.digest,
-            manifest=new.manifest,
-            size=new.size,
-            entries=new.entries,
-            tags=tuple(dict.fromkeys(new.tags)),
-            description=new.description,
-            metadata=new.metadata,
-            ttl_seconds=new.ttl_seconds,
-            run=new.run,
-            signatures=new.signatures,
-            created_at=now,
-            updated_at=now,
-        )
+        version = new.numbered(new_id(), number, now)
         self._world.versions[version.id] = version
         return version
 

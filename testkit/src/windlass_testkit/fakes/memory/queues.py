@@ -21,7 +21,6 @@ from windlass.models.queue import (
     QueueStatus,
     Renewal,
     Waiting,
-    queue_name_in,
 )
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunPhase, RunState, RunUpdate
@@ -231,7 +230,7 @@ class MemoryQueues(QueueStore):
         return self._world.runs[item.run_id]
 
     def _add(self, item: NewItem, queue: Queue, now: float) -> None:
-        run = _new_run(item, queue, now)
+        run = item.queued(queue, now)
         put(self._world, run, queue, item.queue, now)
         for other in (self._world.runs[i] for i in needs(run)):
             if other.state.is_terminal and other.state is not RunState.FINISHED:
@@ -251,22 +250,3 @@ class MemoryQueues(QueueStore):
         item.lease_until, item.lease_seconds = now + request.lease_seconds, request.lease_seconds
         self._world.runs[run_id] = run
         return Claim(run=run, queue=queue, lease_until=item.lease_until, takeover=takeover)
-
-
-def _new_run(item: NewItem, queue: Queue, now: float) -> Run:
-    return Run(
-        id=item.run_id,
-        name=item.name or item.run_id,
-        entity=item.entity or queue.entity,
-        project=item.project,
-        state=RunState.QUEUED,
-        queue=queue_name_in(item.queue, item.entity or queue.entity),
-        job=item.spec.job,
-        author=item.author,
-        priority=item.priority,
-        resource=item.spec.resource or queue.resource,
-        config=item.config,
-        spec=item.spec,
-        created_at=now,
-        queued_at=now,
-    )

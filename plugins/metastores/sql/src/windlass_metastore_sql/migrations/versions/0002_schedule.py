@@ -12,3 +12,9 @@ def upgrade() -> None:
     """Run the script of this version."""
     for statement in statements(revision, op.get_bind().dialect.name):
         op.execute(statement)
+
+
+def downgrade() -> None:
+    """Run the script that takes this version back."""
+    for statement in statements(f"{revision}.down", op.get_bind().dialect.name):
+        op.execute(statement)

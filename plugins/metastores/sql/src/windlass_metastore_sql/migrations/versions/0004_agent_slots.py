@@ -4,11 +4,17 @@ from alembic import op
 
 from windlass_metastore_sql.schema import statements
 
-revision = "0003_agent_slots"
-down_revision = "0002_schedule"
+revision = "0004_agent_slots"
+down_revision = "0003_short_ways"
 
 
 def upgrade() -> None:
     """Run the script of this version."""
     for statement in statements(revision, op.get_bind().dialect.name):
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    """Run the script that takes this version back."""
+    for statement in statements(f"{revision}.down", op.get_bind().dialect.name):
         op.execute(statement)

@@ -1,0 +1,74 @@
+"""The end of a claimed run in one statement. Only PostgreSQL knows it; `runs.change_run` is what it abridges."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from windlass.models.queue import QueueRef
+from windlass.models.run import Run, RunPhase, RunUpdate
+from windlass.schedule.costs import month_of
+from windlass_metastore_sql.bells import topic
+from windlass_metastore_sql.database import Tx
+from windlass_metastore_sql.items import CLAIMED
+from windlass_metastore_sql.rows import RUNS
+
+_PLAIN = ("name", "host", "handle", "image", "exit_code", "job", "tags", "notes", "usage")
+
+
+def is_simple(changes: RunUpdate) -> bool:
+    """Whether nothing has to be merged into what the run's code wrote."""
+    return not changes.config and not changes.summary
+
+
+def end(tx: Tx, run_id: str, changes: RunUpdate, fence: int, agent: str | None, now: float) -> Run | None:
+    """End a run and take it off its queue. None when that is not all there is to it; then nothing was changed.
+
+    The item's row decides: it is there, claimed under `fence` (and by `agent`), as long as the run is not over, and it tells whether
+    others wait for this run. Its deletion is the lock, in the usual order: item, then run.
+    """
+    assert changes.state is not None
+    given = tuple(name for name in _PLAIN if getattr(changes, name) is not None)
+    values = {name: getattr(changes, name) for name in given}
+    values.update(state=changes.state, phase=RunPhase.NONE, reason=changes.reason, finished_at=now)
+    if changes.heartbeat:
+        values["heartbeat_at"] = now
+    timings = RUNS.dump_field("timings", changes.timings or {})
+    row = tx.row(
+        _statement(tuple(values), bool(timings), agent is not None),
+        run_id,
+        fence,
+        *((agent,) if agent is not None else ()),
+        now,
+        month_of(now),
+        *(RUNS.dump_field(name, value) for name, value in values.items()),
+        *((timings, timings) if timings else ()),
+        fence,
+    )
+    if row is None:
+        return None
+    *_, entity, name, limits = row
+    if limits:
+        tx.topics.add(topic(QueueRef(entity=entity, name=name)))  # a place under them may have become free
+    return RUNS.load(row)
+
+
+@lru_cache(maxsize=256)
+def _statement(columns: tuple[str, ...], timings: bool, agent: bool) -> str:
+    changes = "".join(f', "{name}" = ?' for name in columns)
+    if timings:
+        changes += ", timings = CASE WHEN timings = '' THEN ? ELSE (timings::jsonb || ?::jsonb)::text END"
+    return (
+        f"WITH gone AS (DELETE FROM items WHERE run_id = ? AND fence = ? {'AND agent = ? ' if agent else ''}"
+        f"AND status = {CLAIMED} AND needed = 0 "
+        "RETURNING run_id, queue_id, owner, author, rate, began_at), "
+        "account AS (SELECT *, CASE WHEN began_at > 0 THEN greatest(?::float8 - began_at, 0) / 3600 ELSE 0 END "
+        "AS hours FROM gone), "
+        "tokens AS (DELETE FROM run_tokens WHERE run_id = (SELECT run_id FROM gone)), "
+        'bill AS (INSERT INTO spending (entity, month, "user", hours, money) '
+        "SELECT owner, ?::text, author, hours, hours * rate FROM account WHERE began_at > 0 "
+        'ON CONFLICT (entity, month, "user") DO UPDATE SET hours = spending.hours + excluded.hours, '
+        "money = spending.money + excluded.money) "
+        f"UPDATE runs SET cost = cost + hours * rate{changes} FROM account JOIN queues ON queues.id = account.queue_id "
+        "WHERE runs.id = account.run_id AND runs.fence = ? "
+        f"RETURNING {RUNS.prefixed('runs')}, queues.entity, queues.name, queues.limits"
+    )

@@ -1,0 +1,164 @@
+"""The short ways on PostgreSQL: one statement each, with the outcome of the long ones."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from windlass.errors import FencedError, NotFoundError
+from windlass.models.launch import LaunchPolicy
+from windlass.models.queue import ClaimRequest, NewItem, Queue, QueueLimits, QueueRef
+from windlass.models.run import ResourceUsage, Run, RunHandle, RunState, RunUpdate
+from windlass.plugins.app import App
+from windlass.settings import Settings
+from windlass_metastore_sql import arrivals, endings, line
+from windlass_metastore_sql.store import SqlStore
+from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items, take
+
+REF = QueueRef(entity="kit", name="q")
+pytestmark = pytest.mark.service("postgresql")
+
+
+def opened(home: Path, url: str = "") -> SqlStore:
+    store = App(Settings.from_env({"WINDLASS_HOME": str(home)})).open_store(url)
+    assert isinstance(store, SqlStore)
+    return store
+
+
+@pytest.fixture
+def store(tmp_path: Path, postgresql_url: str) -> Iterator[SqlStore]:
+    made = opened(tmp_path, postgresql_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other(tmp_path: Path, postgresql_url: str, store: SqlStore) -> Iterator[SqlStore]:
+    made = opened(tmp_path, postgresql_url)
+    yield made
+    made.close()
+
+
+def test_a_queued_run_is_stored_as_it_was_told(store: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    spec = evolve(SPEC, job="kit/p/job:v1", resource="docker", policy=LaunchPolicy(queue_timeout=50.0, deadline=90.0))
+    item = NewItem(run_id="r", queue=REF, spec=spec, name="n", project="p", author="ada", priority=1, config={"a": 1})
+    (told,) = store.queues.enqueue([item])
+    assert store.runs.get("r") == told
+    assert (told.resource, told.job, told.config) == ("docker", "kit/p/job:v1", {"a": 1})
+    with store._db.read() as tx:
+        (times,) = tx.rows("SELECT expires_at, deadline_at FROM items")
+    assert times == pytest.approx((told.created_at + 50, told.created_at + 90))
+
+
+def test_a_queue_that_changed_is_read_again(store: SqlStore, other: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    store.queues.enqueue(items(REF, "first"))
+    other.queues.update(evolve(other.queues.get(REF), prioritized=True, resource="docker"))
+    (late,) = store.queues.enqueue(items(REF, "late", priority=0))
+    assert late.resource == "docker"
+    assert ids_of(claim(store, REF, limit=2)) == ["late", "first"]
+    store.queues.create(Queue(entity="kit", name="gone", resource="process"))
+    gone = QueueRef(entity="kit", name="gone")
+    store.queues.enqueue(items(gone, "x"))
+    other.queues.delete(gone, force=True)
+    with pytest.raises(NotFoundError):
+        store.queues.enqueue(items(gone, "y"))
+    with pytest.raises(NotFoundError):
+        store.runs.get("y")
+
+
+def _ended(store: SqlStore) -> tuple[Run, object, object]:
+    """A run that cost something, ended with all that an agent tells; what is left of it."""
+    store.queues.create(Queue(entity="kit", name="q", resource="process", prices={"hour": 3600.0}))
+    store.queues.enqueue(items(REF, "r", author="ada"))
+    lease = take(store, REF, host="h")
+    store.access.issue_run_token("r", 1, lease.fence)
+    begin = RunUpdate(state=RunState.RUNNING, handle=RunHandle(runner="process", id="r-1"), timings={"queue": 0.5})
+    store.runs.update("r", begin, fence=lease.fence)
+    store.runs.update("r", RunUpdate(summary={"loss": 0.25}))
+    with store._db.write() as tx:
+        tx.run("UPDATE items SET began_at = began_at - 2")
+    end = RunUpdate(
+        state=RunState.FINISHED, exit_code=0, usage=ResourceUsage(cpu_seconds=1.5), timings={"run": 2.0}, heartbeat=True
+    )
+    told = store.runs.update("r", end, fence=lease.fence)
+    assert store.runs.get("r") == told
+    assert told.cost == pytest.approx(2.0, abs=1.0)
+    with store._db.read() as tx:
+        left = [tx.rows(f"SELECT count(*) FROM {table}") for table in ("items", "run_tokens", "item_needs")]
+        spent = tx.rows('SELECT entity, "user", round(CAST(money AS NUMERIC), 0) > 0 FROM spending')
+    with pytest.raises(FencedError):
+        store.queues.release(lease, 0.0, RunUpdate(), next_attempt=True)
+    dated = ("created_at", "queued_at", "claimed_at", "started_at", "finished_at", "heartbeat_at", "cost")
+    assert all(getattr(told, name) > 0 for name in dated)
+    return evolve(told, **dict.fromkeys(dated, 0.0)), left, [(a, b, bool(c)) for a, b, c in spent]
+
+
+def test_the_short_end_is_the_long_one(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends: list[Run | None] = []
+    end = endings.end
+    monkeypatch.setattr(endings, "end", lambda *values: ends.append(end(*values)) or ends[-1])
+    short = _ended(store)
+    assert ends[0] is not None, "it must have gone the short way"
+    embedded = opened(tmp_path / "long")
+    assert _ended(embedded) == short
+    assert len(ends) == 1
+    embedded.close()
+
+
+def test_an_end_sees_who_has_just_begun_to_wait(store: SqlStore, other: SqlStore) -> None:
+    """A dependent arrives while its run ends: whichever is first, it is not forgotten."""
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    store.queues.enqueue(items(REF, "r"))
+    lease = take(store, REF)
+    end = RunUpdate(state=RunState.FINISHED)
+    thread = threading.Thread(target=lambda: other.runs.update("r", end, fence=lease.fence))
+    with store._db.write() as tx:
+        arrivals.enqueue(tx, items(REF, "next", depends_on=("r",)), store.now())
+        thread.start()
+        time.sleep(0.5)
+        assert thread.is_alive(), "it must wait for the lock on the run's item"
+    thread.join()
+    assert ids_of(claim(store, REF)) == ["next"]
+
+
+def test_the_short_claim_leaves_what_needs_a_look(store: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    limited = QueueRef(entity="kit", name="limited")
+    store.queues.create(Queue(entity="kit", name="limited", resource="process", limits=QueueLimits(concurrency=1)))
+    store.queues.enqueue([*items(REF, "a", "b"), *items(limited, "c", "d")])
+    request = ClaimRequest(agent="a", queues=(REF, limited), lease_seconds=0.1)
+    with store._db.single() as tx:
+        assert line.take(tx, request, limited, 1, store.now()) is None
+        assert ids_of(line.take(tx, request, REF, 1, store.now()) or []) == ["a"]
+    time.sleep(0.2)
+    with store._db.single() as tx:
+        assert line.take(tx, request, REF, 1, store.now()) is None, "a claim has ended: it goes first"
+    assert ids_of(claim(store, limited, REF, agent="b", limit=9)) == ["a", "c", "b"]
+
+
+def test_a_rush_is_rung_for_to_its_end(store: SqlStore, other: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    assert claim(other, REF) == []  # from here on it listens
+    found: list[str] = []
+    for number in range(100):
+        store.queues.enqueue(items(REF, f"r{number}"))
+    began = time.monotonic()
+    while len(found) < 100 and other.queues.wait((REF,), 5.0):
+        found += ids_of(claim(other, REF, limit=200))
+    assert len(found) == 100
+    assert time.monotonic() - began < 5.0
+
+
+def test_closing_rings_what_is_late(store: SqlStore, other: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    assert claim(other, REF) == []
+    for number in range(3):
+        store.queues.enqueue(items(REF, f"r{number}"))
+    store.close()
+    assert other.queues.wait((REF,), 5.0)
+    assert len(claim(other, REF, limit=9)) == 3
