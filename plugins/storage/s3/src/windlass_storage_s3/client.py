@@ -154,7 +154,8 @@ class Clients:
     def _target(self, bucket: str) -> _Target:
         with self._lock:
             if bucket not in self._targets:
-                region = self._config.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or ""
+                said = (os.environ.get(name, "") for name in ("AWS_DEFAULT_REGION", "AWS_REGION"))
+                region = self._config.region or next(filter(None, said), "")
                 endpoint = self.endpoint
                 if endpoint and (self._given() or self.anonymous) and (region or not _has_config_file()):
                     region = region or "us-east-1"
