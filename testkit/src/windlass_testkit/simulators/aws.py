@@ -29,7 +29,7 @@ def _start_moto() -> Running:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     pages = {"MOTO_S3_DEFAULT_MAX_KEYS": "50"}  # so that few objects make many pages
     pid = start(command, log=folder / "log", env={**os.environ, **pages})
-    wait_for_port(port, pid=pid, log=folder / "log", timeout=60)
+    wait_for_port(port, pid=pid, log=folder / "log", timeout=180)
     return Running(pid=pid, folder=str(folder), facts={"url": f"http://127.0.0.1:{port}"})
 
 

@@ -28,7 +28,7 @@ def _start_azurite() -> Running:
         "--silent", "--skipApiVersionCheck", "--disableTelemetry",
     ]  # fmt: skip
     pid = start(command, log=folder / "log")
-    wait_for_port(port, pid=pid, log=folder / "log", timeout=60)
+    wait_for_port(port, pid=pid, log=folder / "log", timeout=180)
     return Running(pid=pid, folder=str(folder), facts={"url": f"http://127.0.0.1:{port}/{ACCOUNT}"})
 
 

@@ -154,9 +154,11 @@ class Clients:
     def _target(self, bucket: str) -> _Target:
         with self._lock:
             if bucket not in self._targets:
-                if self.endpoint and (self._given() or self.anonymous):
-                    endpoint, region = self.endpoint, self._config.region or os.environ.get("AWS_DEFAULT_REGION", "")
-                    region = region or os.environ.get("AWS_REGION") or "us-east-1"
+                said = (os.environ.get(name, "") for name in ("AWS_DEFAULT_REGION", "AWS_REGION"))
+                region = self._config.region or next(filter(None, said), "")
+                endpoint = self.endpoint
+                if endpoint and (self._given() or self.anonymous) and (region or not _has_config_file()):
+                    region = region or "us-east-1"
                 else:
                     meta = self.boto(bucket).meta  # knows what ~/.aws/config says of the endpoint
                     endpoint, region = meta.endpoint_url, meta.region_name
@@ -259,6 +261,10 @@ class Clients:
             for client in self._boto.values():
                 client.close()
             self._boto, self._stores, self._targets, self._http_, self._session_ = {}, {}, {}, None, None
+
+
+def _has_config_file() -> bool:
+    return os.path.exists(os.path.expanduser(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config"))
 
 
 def _ask_region(client: Any, bucket: str) -> str:
