@@ -7,13 +7,17 @@ import re
 from contextlib import closing
 from pathlib import Path
 
+import attrs
 import pytest
+import yaml
 from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
 
 from windlass.artifacts.fsspec_storage import FsspecStorage
 from windlass.config import option
 from windlass.environments import Environment
-from windlass.errors import ConfigError
+from windlass.errors import ConfigError, WindlassError
 from windlass.plugins.app import App
 from windlass.plugins.types import EnvironmentPlugin, StoragePlugin
 from windlass.settings import Settings
@@ -171,3 +175,24 @@ def test_storages_get_their_settings_and_the_environments_credentials(tmp_path: 
         assert credentials is backends.environment()
         with pytest.raises(ConfigError, match="no storage plugin is called 'toi'"):
             Backends(load(write(tmp_path, "storage: {toi: {}}\n"), env={}), app).verify()
+
+
+KEYS = st.sampled_from([*(f.name for f in attrs.fields(AgentConfig)), "queue", "max-jobs", "on-stop", "type", "token"])
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.sampled_from(["env/X", "8GiB"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=6), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+SCRIBBLE = st.text(alphabet="a:{}[]&*!|>-#'\" \n\t%@", max_size=40)
+
+
+@given(st.dictionaries(KEYS, TREES, max_size=5).map(yaml.safe_dump) | SCRIBBLE)
+def test_any_text_is_a_configuration_or_one_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        load(path, env={})
+    except WindlassError as error:
+        assert error.message  # noqa: PT017

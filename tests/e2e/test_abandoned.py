@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from windlass.plugins.app import App
+from windlass.settings import Settings
 
 COMMAND = (sys.executable, "-m", "windlass_cli")
 
@@ -30,7 +33,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def killed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[str, list[int]]]:
+def killed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], tuple[str, list[int]]]]:
     """Launches a script here and kills the launch; gives the run's id and the pids that the script told of."""
     monkeypatch.setenv("WINDLASS_LEASE_SECONDS", "3")
 
@@ -47,7 +50,12 @@ def killed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple
         (folder,) = (home / "runs").iterdir()
         return folder.name, [int(word) for word in (home / "pids").read_text().split()]
 
-    return launch
+    yield launch
+    runner = App(Settings.from_env()).create_runner("process")
+    for folder in (home / "runs").glob("*"):
+        if (handle := runner.find(folder.name)) is not None:
+            runner.cleanup(handle)
+    runner.close()
 
 
 def test_stop_ends_it_with_all_its_processes(killed: Any, home: Path, windlass: Any) -> None:

@@ -115,7 +115,7 @@ class Stage:
 
     def serve(self) -> subprocess.Popen[bytes]:
         process = self.spawn("-m", "windlass_cli", "-v", "server", "--anonymous", "--port", str(self.port))
-        servers.wait_for_port(self.port, pid=process.pid, log=self.log)
+        servers.wait_for_port(self.port, pid=process.pid, log=self.log, timeout=120)
         return process
 
     def agent(self, number: int, *more: str) -> subprocess.Popen[bytes]:
