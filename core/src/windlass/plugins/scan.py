@@ -44,19 +44,21 @@ def remembered_plugins(cache: Path) -> tuple[PluginInfo, ...]:
     Args:
         cache: The file; made when needed. One that is damaged, or cannot be written, costs time, nothing else.
     """
-    folders = [[folder, _changed_at(folder)] for folder in map(os.path.abspath, sys.path)]
+    folders = [os.path.abspath(folder) for folder in sys.path]
+    changed = [_changed_at(folder) for folder in folders]
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         known = json.loads(cache.read_text("utf-8"))
-        if known["format"] == _FORMAT and known["folders"] == folders:
+        if known["format"] == _FORMAT and known["folders"] == folders and known["changed"] == changed:
             return tuple(
                 PluginInfo(kind=kind, name=name, target=target, summary=summary, distribution=project, version=version)
                 for kind, name, target, summary, project, version in known["plugins"]
             )
     began = time.time_ns()
     found = installed_plugins()
-    if all(changed < began - _SETTLED_NS for _, changed in folders):
+    if all(time_ns < began - _SETTLED_NS for time_ns in changed):
         temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
-        text = json.dumps({"format": _FORMAT, "folders": folders, "plugins": [astuple(info) for info in found]})
+        plugins = [astuple(info) for info in found]
+        text = json.dumps({"format": _FORMAT, "folders": folders, "changed": changed, "plugins": plugins})
         with contextlib.suppress(OSError, UnicodeEncodeError):
             cache.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(text, "utf-8")
