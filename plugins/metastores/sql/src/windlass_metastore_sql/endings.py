@@ -23,8 +23,8 @@ def is_simple(changes: RunUpdate) -> bool:
 def end(tx: Tx, run_id: str, changes: RunUpdate, fence: int, agent: str | None, now: float) -> Run | None:
     """End a run and take it off its queue. None when that is not all there is to it; then nothing was changed.
 
-    The item's row decides: it is there, claimed under `fence` (and by `agent`), as long as the run is not over, and it tells whether
-    others wait for this run. Its deletion is the lock, in the usual order: item, then run.
+    The item's row decides: it is there, claimed under `fence` (and by `agent`), as long as the run is not over, and it
+    tells whether others wait for this run. Its deletion is the lock, in the usual order: item, then run.
     """
     assert changes.state is not None
     given = tuple(name for name in _PLAIN if getattr(changes, name) is not None)
