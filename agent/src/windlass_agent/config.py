@@ -170,7 +170,7 @@ def _problems(config: AgentConfig, document: Document) -> list[Problem]:
         lambda: parse_slots(config.slots),
         lambda: secret_references(config.secrets, "$.secrets"),
         *(
-            lambda host=host, access=access: secret_references({"token": access.token}, f"$.git.{host}")  # type: ignore[misc]
+            lambda host=host, access=access: secret_references({"token": access.token}, f"$.git.{host}")
             for host, access in config.git.items()
             if access.token is not None
         ),

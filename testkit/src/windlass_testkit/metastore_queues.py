@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -49,7 +49,7 @@ def ids_of(claims: list[Claim]) -> list[str]:
     return [found.run.id for found in claims]
 
 
-def eventually(call: Callable[[], list[Claim]], seconds: float = 5.0) -> list[Claim]:
+def eventually(call: Callable[[], Sequence[Claim]], seconds: float = 5.0) -> Sequence[Claim]:
     """Ask until there is something."""
     deadline = time.monotonic() + seconds
     while not (found := call()) and time.monotonic() < deadline:

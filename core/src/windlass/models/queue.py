@@ -158,13 +158,14 @@ class NewItem:
 
     def queued(self, queue: Queue, now: float) -> Run:
         """The run that this request is on its queue, from `now` on."""
+        entity = self.entity or queue.entity
         return Run(
             id=self.run_id,
             name=self.name or self.run_id,
-            entity=self.entity or queue.entity,
+            entity=entity,
             project=self.project,
             state=RunState.QUEUED,
-            queue=queue_name_in(self.queue, self.entity or queue.entity),
+            queue=queue_name_in(self.queue, entity),
             job=self.spec.job,
             author=self.author,
             priority=self.priority,

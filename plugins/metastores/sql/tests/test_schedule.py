@@ -186,7 +186,7 @@ def down_and_up(home: Path, url: str = "") -> None:
     store.runs.update(over.run.id, RunUpdate(state=RunState.FINISHED, summary={"a": 1}), fence=over.run.fence)
     before = store.runs.list(RunFilter())
     store.close()
-    for version in (2, 1):
+    for version in (3, 2, 1):
         opened(home, url, schema_version=version).close()
         with pytest.raises(StoreError, match="there is no schema"):
             opened(home, url, schema_version=99)

@@ -14,8 +14,8 @@ from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.claims import find_queue, load_queue
 from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.items import BLOCKED, WAITING, rank
-from windlass_metastore_sql.rows import QUEUES, RUNS
 from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, get_run, insert_runs
+from windlass_metastore_sql.tables import QUEUES, RUNS
 
 
 def check_items(items: Sequence[NewItem]) -> None:

@@ -18,8 +18,8 @@ from windlass.models.run import RunPhase, RunState
 from windlass.models.schedule import Budget
 from windlass_metastore_sql.database import Row, Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, EXPIRING, SOMETHING_TO_TEND, WAITING
-from windlass_metastore_sql.rows import QUEUES, RUNS
 from windlass_metastore_sql.spending import exhausted, without
+from windlass_metastore_sql.tables import QUEUES, RUNS
 
 _HOST_LEASES = 10
 """Leases after which a run that is bound to a host may be taken by others."""

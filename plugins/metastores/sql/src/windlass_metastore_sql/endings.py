@@ -10,7 +10,7 @@ from windlass.schedule.costs import month_of
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import CLAIMED
-from windlass_metastore_sql.rows import RUNS
+from windlass_metastore_sql.tables import RUNS
 
 _PLAIN = ("name", "host", "handle", "image", "exit_code", "job", "tags", "notes", "usage")
 
@@ -23,8 +23,8 @@ def is_simple(changes: RunUpdate) -> bool:
 def end(tx: Tx, run_id: str, changes: RunUpdate, fence: int, agent: str | None, now: float) -> Run | None:
     """End a run and take it off its queue. None when that is not all there is to it; then nothing was changed.
 
-    The item's row decides: it is there, claimed under `fence` (and by `agent`), as long as the run is not over, and it
-    tells whether others wait for this run. Its deletion is the lock, in the usual order: item, then run.
+    The item's row decides: it is there, claimed under `fence` (by `agent`, if that is given), as long as the run is not
+    over, and it tells whether others wait for this run. Its deletion is the lock, in the usual order: item, then run.
     """
     assert changes.state is not None
     given = tuple(name for name in _PLAIN if getattr(changes, name) is not None)
@@ -34,10 +34,11 @@ def end(tx: Tx, run_id: str, changes: RunUpdate, fence: int, agent: str | None, 
         values["heartbeat_at"] = now
     timings = RUNS.dump_field("timings", changes.timings or {})
     row = tx.row(
-        _statement(tuple(values), bool(timings), agent is not None),
+        _statement(tuple(values), bool(timings)),
         run_id,
         fence,
-        *((agent,) if agent is not None else ()),
+        agent,
+        agent,
         now,
         month_of(now),
         *(RUNS.dump_field(name, value) for name, value in values.items()),
@@ -53,13 +54,13 @@ def end(tx: Tx, run_id: str, changes: RunUpdate, fence: int, agent: str | None, 
 
 
 @lru_cache(maxsize=256)
-def _statement(columns: tuple[str, ...], timings: bool, agent: bool) -> str:
+def _statement(columns: tuple[str, ...], timings: bool) -> str:
     changes = "".join(f', "{name}" = ?' for name in columns)
     if timings:
         changes += ", timings = CASE WHEN timings = '' THEN ? ELSE (timings::jsonb || ?::jsonb)::text END"
     return (
-        f"WITH gone AS (DELETE FROM items WHERE run_id = ? AND fence = ? {'AND agent = ? ' if agent else ''}"
-        f"AND status = {CLAIMED} AND needed = 0 "
+        f"WITH gone AS (DELETE FROM items WHERE run_id = ? AND fence = ? AND status = {CLAIMED} AND needed = 0 "
+        "AND (?::text IS NULL OR agent = ?::text) "
         "RETURNING run_id, queue_id, owner, author, rate, began_at), "
         "account AS (SELECT *, CASE WHEN began_at > 0 THEN greatest(?::float8 - began_at, 0) / 3600 ELSE 0 END "
         "AS hours FROM gone), "

@@ -9,7 +9,7 @@ from windlass.models.run import RunPhase, RunState
 from windlass_metastore_sql.claims import load_queue
 from windlass_metastore_sql.database import RELAXED, Tx
 from windlass_metastore_sql.items import CLAIMED, DELAYED, SOMETHING_TO_TEND, WAITING
-from windlass_metastore_sql.rows import QUEUES, RUNS
+from windlass_metastore_sql.tables import QUEUES, RUNS
 
 _QUEUE, _RUN = len(QUEUES.names), len(RUNS.names)
 

@@ -22,8 +22,9 @@ from windlass_metastore_sql.database import Database, marks
 from windlass_metastore_sql.explaining import explain
 from windlass_metastore_sql.items import CLAIMED, rank
 from windlass_metastore_sql.leases import extend, give_back
-from windlass_metastore_sql.rows import QUEUES, assignments
+from windlass_metastore_sql.rows import assignments
 from windlass_metastore_sql.runs import change_run, get_run
+from windlass_metastore_sql.tables import QUEUES
 from windlass_metastore_sql.tending import tend
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -156,7 +157,7 @@ class SqlQueues(QueueStore):
                 queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
                 if request.limit <= 0 or not claims.anything(tx, [number for number, _ in queues], self._db.now()):
                     return ()
-        if not self._db.one_writer and not request.capacity and (taken := self._take(request)) is not None:
+        if not (self._db.one_writer or request.capacity or request.run) and (taken := self._take(request)) is not None:
             return taken
         with self._db.write(durable=False) as tx:
             now = self._db.now()

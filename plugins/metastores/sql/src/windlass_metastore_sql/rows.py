@@ -12,8 +12,6 @@ import attrs
 import msgspec
 
 from windlass import wire
-from windlass.models.queue import Queue
-from windlass.models.run import Run
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -116,6 +114,3 @@ def _default(field: attrs.Attribute[Any]) -> Callable[[], Any]:
         made: Callable[[], Any] = factory
         return made
     return lambda: None if default is attrs.NOTHING else default
-
-
-RUNS, QUEUES = Mapper(Run), Mapper(Queue)

@@ -17,7 +17,8 @@ from windlass_metastore_sql import endings, logs, spending
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, CLAIMED, DELAYED, WAITING, queue_ref
-from windlass_metastore_sql.rows import RUNS, assignments
+from windlass_metastore_sql.rows import assignments
+from windlass_metastore_sql.tables import RUNS
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SET = ("name", "phase", "reason", "host", "handle", "image", "exit_code", "job", "tags", "notes", "usage")
@@ -79,8 +80,7 @@ class SqlRuns(RunStore):
     ) -> Run:
         """See `RunStore.update`."""
         ends = changes.state is not None and changes.state.is_terminal
-        simple = attempt is None and endings.is_simple(changes)
-        if fence is not None and ends and simple and not self._db.one_writer:
+        if not self._db.one_writer and ends and fence is not None and attempt is None and endings.is_simple(changes):
             with self._db.single() as tx:
                 if run := endings.end(tx, run_id, changes, fence, agent, self._db.now()):
                     return run

@@ -1,11 +1,11 @@
-"""What agents offer."""
+"""What lets a claim and the end of a run be one short statement each."""
 
 from alembic import op
 
 from windlass_metastore_sql.schema import statements
 
-revision = "0004_agent_slots"
-down_revision = "0003_short_ways"
+revision = "0004_short_ways"
+down_revision = "0003_agent_slots"
 
 
 def upgrade() -> None:

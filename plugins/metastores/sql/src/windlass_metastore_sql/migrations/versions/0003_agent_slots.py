@@ -1,10 +1,10 @@
-"""What lets a claim and the end of a run be one short statement each."""
+"""What agents offer."""
 
 from alembic import op
 
 from windlass_metastore_sql.schema import statements
 
-revision = "0003_short_ways"
+revision = "0003_agent_slots"
 down_revision = "0002_schedule"
 
 
