@@ -44,7 +44,7 @@ def take(store: MetadataStore, ref: QueueRef, **values: Any) -> Lease:
     return Lease(run_id=found.run.id, fence=found.run.fence)
 
 
-def ids_of(claims: list[Claim]) -> list[str]:
+def ids_of(claims: Sequence[Claim]) -> list[str]:
     """Run ids, in order."""
     return [found.run.id for found in claims]
 
