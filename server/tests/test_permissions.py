@@ -266,7 +266,8 @@ def test_every_route_asks_who_calls(store: MetadataStore) -> None:
     found = {(method, route.path) for route in client.app.routes for method in route.methods - {"HEAD"}}
     methods = {("POST", f"/api/v1/{key.replace('.', '/')}") for key in calls()}
     blobs = {("POST", "/api/v1/blobs/missing"), ("POST", "/api/v1/blobs/delete"), ("POST", "/api/v1/blobs/list"),
-             ("PUT", "/api/v1/blobs/{digest}"), ("GET", "/api/v1/blobs/{digest}")}  # fmt: skip
+             ("PUT", "/api/v1/blobs/{digest}"), ("GET", "/api/v1/blobs/{digest}"),
+             ("POST", "/api/v1/blobs/{digest}/upload")}  # fmt: skip
     assert found == methods | blobs | {("GET", "/healthz")}
     bodies = {"POST": b'{"digests":[]}', "PUT": b"", "GET": None}
     for method, path in sorted(methods | blobs):

@@ -253,17 +253,18 @@ class Agent:
         self._say("polling")
         if self._run:
             return self._store.runs.get(self._run).state.is_terminal
-        return self._config.drain and all(self._is_empty(ref) for ref in self._turns.queues)
+        # With runs of others: what an agent that died has left behind comes free only when its lease ends.
+        return self._config.drain and sum(map(self._left_in, self._turns.queues)) <= len(self._unreported)
 
-    def _is_empty(self, ref: QueueRef) -> bool:
+    def _left_in(self, ref: QueueRef) -> int:
+        """Items of a queue that are not over."""
         try:
             if self._store.queues.get(ref).paused:
-                return True
-            # With those of others: what an agent that died has left behind comes free only when its lease ends.
+                return 0
             status = self._store.queues.status(ref)
-            return not (status.queued or status.pending or status.running)
+            return status.queued + status.pending + status.running
         except NotFoundError:
-            return True
+            return 0
 
     def _interval(self) -> float:
         # The bell does not ring when another agent's lease ends or a delay is over, so look now and then.

@@ -25,9 +25,12 @@ def orphaned(store: MetadataStore, run: Run, lease: float) -> str:
     """What to do about a run whose agent is gone; empty when it has one, needs none or is over."""
     if not _is_silent(store, run, lease):
         return ""
+    from windlass.models.queue import queue_of
+
     where = f" on {run.host}" if run.host else ""
+    ref = queue_of(run)
     return (
-        f"its agent is gone; go on with it{where}: windlass launch-agent -q {run.queue} --drain\n"
+        f"its agent is gone; go on with it{where}: windlass launch-agent -q {ref.name} -e {ref.entity} --drain\n"
         f"or end it{where}: windlass run stop --wait {run.id}"
     )
 
@@ -42,11 +45,10 @@ def is_abandoned(store: MetadataStore, run: Run, lease: float) -> bool:
     """
     if not _is_silent(store, run, lease):
         return False
-    now = store.now()
-    return not any(
-        run.queue in (ref.name for ref in agent.queues if ref.entity == run.entity) and _is_alive(agent, now, lease)
-        for agent in store.agents.list(run.entity)
-    )
+    from windlass.models.queue import queue_of
+
+    now, ref = store.now(), queue_of(run)
+    return not any(ref in agent.queues and _is_alive(agent, now, lease) for agent in store.agents.list(ref.entity))
 
 
 def _is_silent(store: MetadataStore, run: Run, lease: float) -> bool:

@@ -235,7 +235,7 @@ def test_damages_names_everything(engine: ArtifactEngine, logged: Artifact) -> N
     assert len(found) == 3
     text = "\n".join(map(str, found))
     assert "'middle'" in text
-    assert "'large' cannot be read" in text
+    assert "the bytes of 'large' are not in the blob store" in text
 
 
 # -- time

@@ -168,7 +168,7 @@ def test_what_is_not_met_beside_the_agent(tmp_path):
         ("pkg~=2.5.0", True), ("pkg~=2.4.0", False), ("pkg!=2.5.1", False), ("pkg!=2.4.*", True), ("pkg===2.5.1", True),
         ("pkg==2.5.1; python_version < '3'", True), ("pkg==1; python_version < '3'", False), ("pkg>=2.0rc1", False),
         ("pkg[extra]", False), ("pkg @ https://h.example/pkg.whl", False), ("./pkg.whl", False), ("-e .", False),
-        ("pkg==2.5.1 --hash=sha256:aa", True), ("--extra-index-url https://h.example/", True), ("pkg>>2", False),
+        ("pkg==2.5.1 --hash=sha256:aa", True), ("--extra-index-url " + "https://h.example/", True), ("pkg>>2", False),
         ("local==1.2", True), ("local==1.2+cpu", True), ("local==1.2+gpu", False), ("local>=1.1", True),
     ],
 )  # fmt: skip

@@ -15,7 +15,6 @@ from starlette.responses import Response, StreamingResponse
 
 from windlass import wire
 from windlass.errors import NoSpaceError, UsageError
-from windlass.storage import SignedPut
 from windlass_server import permissions
 from windlass_server.problems import TooLarge
 
@@ -80,15 +79,12 @@ class BlobRoutes:
         from windlass_server.app import read_body
 
         digest = request.path_params["digest"]
+        await self._server.thread(partial(self._check, request, "blobs.write"))
         size = wire.decode(await read_body(request, self._server.limits.body), _Announced).size
         if size > self._server.limits.blob:
             raise _too_large(self._server.limits.blob)
-
-        def work() -> dict[str, SignedPut | None]:
-            self._check(request, "blobs.write")
-            return {"put": self._server.store.blobs.presign_put(digest, size, _DIRECT_SECONDS)}
-
-        return _json(await self._server.thread(work))
+        sign = partial(self._server.store.blobs.presign_put, digest, size, _DIRECT_SECONDS)
+        return _json({"put": await self._server.thread(sign)})
 
     async def put(self, request: Request) -> Response:
         """Store a blob. The bytes are written to a file beside, verified and moved to their place."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from itertools import accumulate
 from typing import Any, BinaryIO
@@ -14,7 +14,6 @@ from windlass.artifacts.manifest import Entry, Part
 from windlass.blobs import BlobStore
 from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError
 from windlass.storage import ObjectRef, Storage
-from windlass.transfer.streams import in_order
 
 __all__ = ["EntryReader", "entry_ref", "open_blob", "open_entry"]
 
@@ -89,11 +88,15 @@ class _Parts(io.RawIOBase):
     def __init__(self, entry: Entry, blobs: BlobStore, parts: list[Part]) -> None:
         self._entry = entry
         self._blobs = blobs
-        width = _AHEAD if blobs.remote and len(parts) > 1 else 0
-        self._pieces = in_order((partial(self._get, *part) for part in parts), width) if width else None
+        self._pieces = self._ahead(parts) if blobs.remote and len(parts) > 1 else None
         self._parts = iter(parts)
         self._left = memoryview(b"")
         self._stream: BinaryIO | None = None
+
+    def _ahead(self, parts: list[Part]) -> Generator[bytes, None, None]:
+        from windlass.transfer.streams import in_order
+
+        return in_order((partial(self._get, *part) for part in parts), _AHEAD)
 
     def readable(self) -> bool:
         """True."""
