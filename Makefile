@@ -3,6 +3,8 @@
 VENV := .venv
 RUN := $(VENV)/bin/python
 export WINDLASS_VENV := $(VENV)
+# Tests start Python hundreds of times; without byte-code each start compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # Every member, for tools that want a list.
 SOURCES := core agent cli server testkit meta plugins integrations tests examples benchmarks scripts
 JOBS ?= auto
