@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from windlass.artifacts.reader import EntryReader, buffered
 from windlass.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +69,8 @@ class ArtifactEntry:
 
     def open(self) -> BinaryIO:
         """A seekable file that fetches what is read, without downloading the rest."""
+        from windlass.artifacts.reader import EntryReader, buffered
+
         return buffered(EntryReader(self._entry, self._engine.blobs, self._engine.app.storage_for))
 
     def read_bytes(self) -> bytes:
