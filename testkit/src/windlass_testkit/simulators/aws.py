@@ -65,6 +65,6 @@ def s3_bucket(aws_env: dict[str, str]) -> Any:
     """An empty bucket of its own, as a boto3 ``Bucket``. It goes with the server."""
     import boto3
 
-    bucket = boto3.resource("s3").Bucket(f"t-{uuid.uuid4().hex}")
+    bucket = boto3.Session().resource("s3").Bucket(f"t-{uuid.uuid4().hex}")
     bucket.create()
     return bucket

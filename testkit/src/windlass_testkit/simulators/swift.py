@@ -126,5 +126,7 @@ def swift_bucket(swift_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
     name = f"t-{uuid.uuid4().hex}"
-    boto3.client("s3", endpoint_url=swift_server).create_bucket(Bucket=name)
+    # A session of its own: the default one keeps the keys that it found first in this process.
+    session = boto3.Session(KEY, SECRET, region_name="us-east-1")
+    session.client("s3", endpoint_url=swift_server).create_bucket(Bucket=name)
     return name
