@@ -98,7 +98,7 @@ def test_what_is_said_of_it(killed: Any, windlass: Any) -> None:
     run_id, (pid,) = killed("echo ready; sleep 1000")
     until(lambda: "agent is gone" in windlass("run", "show", run_id).out, 30)
     said = windlass("run", "show", run_id).out
-    assert f"windlass launch-agent -q run-{run_id} --drain" in said
+    assert f"windlass launch-agent -q run-{run_id} -e " in said
     assert f"windlass run stop --wait {run_id}" in said
     assert f"windlass run stop --wait {run_id}" in windlass("run", "stop", run_id).err
     assert alive(pid), "nobody is there to stop it"

@@ -1,6 +1,6 @@
 """kill -9 at seeded points of put, get and gc: no half version, no lost blob, and the next one goes on from there.
 
-``WINDLASS_TEST_KILLS`` is the number of points over each object store (12).
+``WINDLASS_TEST_KILLS`` is the number of points over each object store (8).
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_killed_anywhere_over_object_stores(world: Callable[..., World], remote: tuple[str, str]) -> None:
-    points = int(os.environ.get("WINDLASS_TEST_KILLS", "12"))
+    points = int(os.environ.get("WINDLASS_TEST_KILLS", "8"))
     storm(world(remote[0], seed=points), points)
 
 
