@@ -14,6 +14,7 @@ import pytest
 
 from windlass.plugins.app import App
 from windlass.settings import Settings
+from windlass_testkit.servers import alive
 
 COMMAND = (sys.executable, "-m", "windlass_cli")
 
@@ -23,13 +24,6 @@ def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture
