@@ -70,6 +70,7 @@ class Cache:
 
     def __init__(self, folder: str | os.PathLike[str], limit: int = 0) -> None:
         self.folder = Path(folder)
+        self._under = f"{folder}/objects"
         self._limit = limit
         self._lock = threading.Lock()
         self._lease: int = -1
@@ -87,7 +88,7 @@ class Cache:
         """Where an object is kept."""
         algorithm = algorithm_of(digest)
         value = digest[len(algorithm) + 1 :]
-        return f"{self.folder}/objects/{algorithm}/{value[:2]}/{value}"
+        return f"{self._under}/{algorithm}/{value[:2]}/{value}"
 
     def holds(self, digest: str) -> bool:
         """True when there is an object of that digest; it is not looked into."""
@@ -103,10 +104,10 @@ class Cache:
         except FileNotFoundError:
             return None
         try:
-            if hash_open(handle, algorithm_of(digest)) != digest:
+            found, now = os.fstat(handle), time.time_ns()
+            if hash_open(handle, digest.partition(":")[0], found.st_size) != digest:
                 os.unlink(path)
                 return None
-            found, now = os.fstat(handle), time.time_ns()
             if abs(now - found.st_atime_ns) > _USE_STEP_NS:
                 with contextlib.suppress(OSError):
                     os.utime(path, ns=(now, found.st_mtime_ns))
@@ -253,7 +254,7 @@ class Cache:
 
     def _objects(self) -> Iterator[tuple[int, str, int]]:
         """Last use, path and size of each object."""
-        for root, _, names in os.walk(self.folder / "objects"):
+        for root, _, names in os.walk(self._under):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
                     found = os.stat(f"{root}/{name}")

@@ -73,14 +73,13 @@ def hash_file(path: str | os.PathLike[str], algorithm: str = "blake3") -> str:
     """Digest of a file."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
-        return hash_open(handle, algorithm)
+        return hash_open(handle, algorithm, os.fstat(handle).st_size)
     finally:
         os.close(handle)
 
 
-def hash_open(handle: int, algorithm: str = "blake3") -> str:
-    """Digest of a file that is open at its start."""
-    size = os.fstat(handle).st_size
+def hash_open(handle: int, algorithm: str, size: int) -> str:
+    """Digest of a file that is open at its start and had `size` bytes."""
     if size < BLOCK:  # reads sized from the file: a large buffer costs more than hashing a small file
         data = os.read(handle, size + 1)
         if len(data) == size:

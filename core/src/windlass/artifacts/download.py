@@ -39,7 +39,9 @@ _BLOCK = 1 << 20
 _BATCH = 64
 _REMOTE_BATCH = 256
 _REMOTE_THREADS = 8
-_GAP = 256 << 10  # bytes that are cheaper to fetch in vain than another request
+# Bytes that are cheaper to read in vain than another request, or another file to open.
+_REMOTE_GAP = 256 << 10
+_GAP = 64 << 10
 
 
 class Target:
@@ -191,7 +193,7 @@ class Downloader:
 
     def _batch(self, places: list[tuple[Entry, str]], allow_missing: bool) -> list[Entry]:
         missing = []
-        held = self._fetch([entry for entry, _ in places]) if self._blobs.remote else {}
+        held = self._fetch([entry for entry, _ in places])
         for entry, place in places:
             try:
                 self.one(entry, place, held.get(entry.digest))
@@ -203,13 +205,15 @@ class Downloader:
 
     def _fetch(self, entries: list[Entry]) -> dict[str, memoryview]:
         """The bytes of packed files by their digest, a pack's in as few requests as may be; not proven yet."""
+        gap = _REMOTE_GAP if self._blobs.remote else _GAP
         wanted: dict[str, list[Entry]] = {}
         for entry in entries:
-            if len(entry.parts) == 1 and not (entry.size >= self._link_from and self._cache.holds(entry.digest)):
+            cached = entry.size >= self._link_from and (not self._blobs.remote or self._cache.holds(entry.digest))
+            if len(entry.parts) == 1 and not cached:
                 wanted.setdefault(entry.parts[0][0], []).append(entry)
         held: dict[str, memoryview] = {}
         for blob, files in wanted.items():
-            for start, end, inside in spans(files):
+            for start, end, inside in spans(files, gap):
                 with open_blob(inside[0], self._blobs, blob, start, end - start) as stream:
                     data = memoryview(stream.read())
                 for entry in inside:
@@ -220,15 +224,15 @@ class Downloader:
     def one(self, entry: Entry, place: str, data: memoryview | None = None) -> None:
         """Write one entry to a path, whole or not at all; `data` are its bytes when they were fetched already."""
         linked = entry.size >= self._link_from
-        with naming(place):
+        temporary = ""
+        try:
             if linked and self._link(entry, place, data):
                 return
-        folder = place[: place.rfind("/")]
-        temporary = temporary_in(folder)
-        try:
+            folder = place[: place.rfind("/")]
             if folder not in self._swept:
                 self._swept.add(folder)
                 sweep(folder)
+            temporary = temporary_in(folder)
             if not (linked and self._link(entry, temporary, data)):
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
                 try:
@@ -236,13 +240,13 @@ class Downloader:
                 finally:
                     os.close(handle)
             os.replace(temporary, place)
-            if entry.size >= self._link_from:
+            if linked:
                 _remove(temporary)  # renaming one link of a file to another of it does nothing
-        except OSError as error:
-            _remove(temporary)
-            raise translated(error, place) from error
-        except BaseException:
-            _remove(temporary)
+        except BaseException as error:
+            if temporary:
+                _remove(temporary)
+            if isinstance(error, OSError):
+                raise translated(error, place) from error
             raise
 
     def cached(self, entry: Entry, *, lease: bool = True, data: memoryview | None = None) -> str:
@@ -300,12 +304,12 @@ class Downloader:
             copy_verified(stream, handle, entry)
 
 
-def spans(files: Iterable[Entry]) -> list[tuple[int, int, list[Entry]]]:
-    """Ranges of a pack that hold these files: start, end, and the files inside. Small gaps are fetched too."""
+def spans(files: Iterable[Entry], gap: int) -> list[tuple[int, int, list[Entry]]]:
+    """Ranges of a pack that hold these files: start, end, and the files inside. Gaps up to `gap` bytes are read too."""
     found: list[tuple[int, int, list[Entry]]] = []
     for entry in sorted(files, key=lambda entry: entry.parts[0][1]):
         _, offset, length = entry.parts[0]
-        if found and offset <= found[-1][1] + _GAP:
+        if found and offset <= found[-1][1] + gap:
             start, end, inside = found[-1]
             inside.append(entry)
             found[-1] = (start, max(end, offset + length), inside)

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -142,7 +141,7 @@ def below(root: str) -> Iterator[str]:
 
 def temporary_in(folder: str) -> str:
     """A new path in a folder for content that is not whole yet."""
-    return f"{folder}/{_TEMPORARY}{secrets.token_hex(6)}"
+    return f"{folder}/{_TEMPORARY}{os.urandom(6).hex()}"
 
 
 def is_temporary(path: str) -> bool:

@@ -28,6 +28,7 @@ RESERVED_PREFIX = "windlass-"
 _NAME = re.compile(r"[a-zA-Z0-9_\-.]+")
 _TAG = re.compile(r"[-\w]+( +[-\w]+)*")
 _VERSION = re.compile(r"v[0-9]+")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*(?:/[A-Za-z0-9_\-][A-Za-z0-9_.\-]*)*")  # what most paths are
 _DRIVE = re.compile(r"[A-Za-z]:")
 _NOT_IN_PROJECT = re.compile(r"[/\\#?%:\r\n]")
 
@@ -105,7 +106,7 @@ def check_entry_path(path: str) -> str:
     Raises:
         UsageError: It is not; names the path and why.
     """
-    why = _path_problem(path)
+    why = "" if isinstance(path, str) and _PLAIN_PATH.fullmatch(path) else _path_problem(path)
     if why:
         raise UsageError(
             f"{_show(path)} cannot be a path in an artifact: {why}",

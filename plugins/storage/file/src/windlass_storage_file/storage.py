@@ -237,6 +237,13 @@ class _Slice(io.RawIOBase):
         self._left -= count
         return count
 
+    def readall(self) -> bytes:  # the default reads in steps of 8 KiB
+        found = b""
+        while self._left and (more := self._file.read(self._left)):
+            self._left -= len(more)
+            found = found + more if found else more
+        return found
+
     def close(self) -> None:
         self._file.close()
         super().close()
