@@ -611,7 +611,7 @@ def test_an_unchanged_listing_is_recognised_as_a_whole(
     time.sleep(0.1)
     assert put().version == "v0"
     assert put().version == "v0"
-    monkeypatch.setattr(StatCache, "find", lambda *_: pytest.fail("a file was looked up"))
+    monkeypatch.setattr(StatCache, "entry", lambda *_: pytest.fail("a file was looked up"))
     assert put().version == "v0"
     monkeypatch.undo()
     (tree / "twin").write_text("other")

@@ -107,5 +107,5 @@ def test_what_lies_side_by_side_is_one_range() -> None:
 
     far = 10 << 20
     files = [packed("c", far, 7), packed("a", 0, 10), packed("b", 10, 5), packed("e", 100, 0), packed("d", far + 7, 1)]
-    found = [(start, end, [entry.path for entry in inside]) for start, end, inside in spans(files)]
+    found = [(start, end, [entry.path for entry in inside]) for start, end, inside in spans(files, 1000)]
     assert found == [(0, 100, ["a", "b", "e"]), (far, far + 8, ["c", "d"])]

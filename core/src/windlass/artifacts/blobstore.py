@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
@@ -144,6 +142,9 @@ class StorageBlobStore(BlobStore):
 
     def _copy(self, source: str, target: str) -> str:
         """The source if it is there."""
+        import shutil
+        import tempfile
+
         with tempfile.NamedTemporaryFile(prefix="windlass-") as file:
             try:
                 with self._storage.open(ObjectRef(uri=source)) as stream:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, BinaryIO, Protocol
 
 from blake3 import blake3
@@ -15,6 +16,7 @@ from windlass.errors import IntegrityError, UsageError
 __all__ = ["ALGORITHMS", "artifact_digest", "digest_of", "hash_file", "hash_stream", "hasher", "interchange_digest"]
 
 BLOCK = 1 << 20
+_LINES = 4096  # that are hashed at once
 _PARALLEL = 1 << 20  # blake3 with threads pays above this size
 
 Hasher = Any
@@ -95,14 +97,26 @@ def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3
     The bytes that are hashed are ``windlass-artifact-v1\n`` and for each entry ``<path>\0<digest>\n``.
 
     Args:
-        entries: Pairs of path and entry digest, in any order.
+        entries: Pairs of path and entry digest, in the order of their paths.
         algorithm: ``blake3`` or ``sha256``.
+
+    Raises:
+        ValueError: They come in another order.
     """
+
+    def in_order() -> Iterator[str]:
+        last = ""
+        for path, digest in entries:
+            if path < last:
+                raise ValueError(f"'{path}' comes behind '{last}'")
+            last = path
+            yield f"{path}\0{digest}\n"
+
     made = hasher(algorithm)
     made.update(b"windlass-artifact-v1\n")
-    lines = [f"{path}\0{digest}\n" for path, digest in sorted(entries)]
-    for start in range(0, len(lines), 4096):
-        made.update("".join(lines[start : start + 4096]).encode())
+    lines = in_order()
+    while block := "".join(islice(lines, _LINES)):
+        made.update(block.encode())
     return f"{algorithm}:{made.hexdigest()}"
 
 

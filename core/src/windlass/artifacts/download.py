@@ -285,8 +285,8 @@ class Downloader:
         algorithm = entry.digest.partition(":")[0]
         if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size or algorithm not in ALGORITHMS:
             return False
-        source = Source(entry.path, place, signature(found), root)
-        known = self._present.find(source)
+        source = Source(entry.path, root, signature(found))
+        known = self._present.entry(source)
         if known is None:
             began = time.time_ns()
             digest = hash_file(place, algorithm)

@@ -60,12 +60,12 @@ class Draft:
         file = os.path.abspath(local)
         if not os.path.isfile(file):
             raise _no_file(file, str(local))
-        root = os.path.dirname(file)
+        root, name = os.path.split(file)
         if policy == "mutable":
             copy = self.new_file(path)
             _copy(file, copy)
-            file, root = copy, ""
-        self._put(Source(path, file, signature(os.stat(file)), root, extra), overwrite)
+            file, root, name = copy, "", copy
+        self._put(Source(path, root, signature(os.stat(file)), name, extra), overwrite)
         return path
 
     def add_buffers(
@@ -77,7 +77,7 @@ class Draft:
 
     def add_staged(self, file: str, path: str, *, overwrite: bool, extra: dict[str, Any] | None = None) -> None:
         """Take a file of the staging folder."""
-        self._put(Source(path, file, signature(os.stat(file)), "", extra), overwrite)
+        self._put(Source(path, "", signature(os.stat(file)), file, extra), overwrite)
 
     def add_dir(
         self,
@@ -107,7 +107,7 @@ class Draft:
             if policy == "mutable":
                 copy = self.new_file(source.path)
                 _copy(source.file, copy)
-                source = Source(source.path, copy, signature(os.stat(copy)), "")
+                source = Source(source.path, "", signature(os.stat(copy)), copy)
             if "\\" in source.path or ":" in source.path:
                 check_entry_path(source.path)
             if source.path in self.items:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -276,13 +276,13 @@ class ArtifactEngine(ArtifactReading):
             if isinstance(item, Entry):
                 entries[path] = item
                 continue
-            known = cache.find(item)
+            known = cache.entry(item)
             if known is None:
                 unread.append(item)
             else:
-                entries[path] = Entry(path, known.digest, item.signature[2], known.parts, "", item.extra)
+                entries[path] = known
         if not unread:
-            digest = self._digest(entries.values())
+            digest = self._digest(_ordered(entries))
             same = self._version_with(ref, digest)
             if same is not None:
                 cache.remember_listing(items, digest)
@@ -296,12 +296,13 @@ class ArtifactEngine(ArtifactReading):
             uploader = Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref))
             for entry in uploader.store(unread, done):
                 entries[entry.path] = entry
-        ordered = [entries[path] for path in sorted(entries)]
+        ordered = _ordered(entries)
         digest = self._digest(ordered)
+        cache.remember_listing(items, digest)
         return ordered, digest, self._version_with(ref, digest)
 
-    def _digest(self, entries: Iterable[Entry]) -> str:
-        return artifact_digest(((entry.path, entry.digest) for entry in entries), self.algorithm)
+    def _digest(self, ordered: list[Entry]) -> str:
+        return artifact_digest(((entry.path, entry.digest) for entry in ordered), self.algorithm)
 
     def _version_with(self, ref: ArtifactRef, digest: str) -> ArtifactVersion | None:
         wanted = ArtifactRef(entity=ref.entity, project=ref.project, name=ref.name, selector=digest)
@@ -356,6 +357,10 @@ class _Locator:
             return self._engine.manifest(self._engine.store.artifacts.get(self._ref))
         except ArtifactNotFoundError:
             return None
+
+
+def _ordered(entries: dict[str, Entry]) -> list[Entry]:
+    return [entries[path] for path in sorted(entries)]
 
 
 def blobs_of(entry: Entry) -> tuple[str, ...]:

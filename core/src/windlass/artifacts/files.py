@@ -8,6 +8,8 @@ import fcntl
 import os
 import re
 import stat
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,6 +20,7 @@ from windlass.errors import ConflictError, StorageError, UsageError, WindlassErr
 
 __all__ = [
     "SYMLINKS",
+    "UNCHANGED",
     "Signature",
     "Source",
     "below",
@@ -27,11 +30,12 @@ __all__ = [
     "special",
     "sweep",
     "temporary_in",
+    "times_in",
     "walk",
 ]
 
-Signature = tuple[int, int, int, int, int]
-"""Device, inode, size, mtime_ns, ctime_ns: when none of them changed, the content has not."""
+Signature = bytes
+"""Device, inode, size, mtime_ns, ctime_ns in 8 bytes each: when none of them changed, the content has not."""
 
 SYMLINKS = ("error", "follow", "skip")
 """What becomes of symbolic links in a folder: they are refused, taken as what they lead to, or left out."""
@@ -39,31 +43,45 @@ SYMLINKS = ("error", "follow", "skip")
 _TEMPORARY = ".windlass-"
 _IS_TEMPORARY = re.compile(r"\.windlass-[0-9a-f]{12}")
 _ABANDONED = 3600.0
+_pack = struct.Struct("=QQqqq").pack
+_times = struct.Struct("=qq").unpack_from
+UNCHANGED = 32
+"""So many bytes of a signature tell of the content alone; the rest moves when a link is made or permissions change."""
 _FICLONE = 0x40049409
 _LINK_HINT = "Take what links lead to with symlinks='follow' (--symlinks follow), or leave them out with 'skip'."
 
 
-class Source(msgspec.Struct, gc=False):
+class Source(msgspec.Struct, array_like=True, gc=False):
     """A file that becomes an entry.
 
     Attributes:
         path: Path in the artifact.
-        file: Absolute path on disk.
+        root: Folder it lies below, under which the stat cache remembers it; empty: it is not remembered.
         signature: As it was when it was added.
-        root: Folder under which the stat cache remembers it; empty: not at all.
+        name: Path below `root`, where that is not `path`; without a root the absolute path on disk.
         extra: Facts for the entry.
     """
 
     path: str
-    file: str
-    signature: Signature
     root: str
+    signature: Signature
+    name: str = ""
     extra: dict[str, object] | None = None
+
+    @property
+    def below(self) -> str:
+        """Path below the root."""
+        return self.name or self.path
+
+    @property
+    def file(self) -> str:
+        """Absolute path on disk; empty where there is no file."""
+        return f"{self.root}/{self.below}" if self.root else self.name
 
     @property
     def size(self) -> int:
         """Bytes, when it was added."""
-        return self.signature[2]
+        return int.from_bytes(self.signature[16:24], sys.byteorder)
 
     def digest(self, algorithm: str = "blake3") -> str:
         """Digest of the content as it is now."""
@@ -72,7 +90,12 @@ class Source(msgspec.Struct, gc=False):
 
 def signature(found: os.stat_result) -> Signature:
     """The signature of a stat result."""
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return _pack(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def times_in(signature: Signature) -> tuple[int, int]:
+    """Time of the last change of the content, and of anything, that a signature holds, in ns."""
+    return _times(signature, 24)
 
 
 def walk(
@@ -120,8 +143,9 @@ def walk(
             if stat.S_ISREG(found.st_mode):
                 if not name.isascii():
                     _check_utf8(name, entry.path)
-                facts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-                yield Source(prefix + name, entry.path, facts, root)  # as `signature`, without a call for each file
+                # as `signature`, without a call for each file
+                facts = _pack(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+                yield Source(prefix + name, root, facts, name if prefix else "")
             elif stat.S_ISDIR(found.st_mode):
                 here = (found.st_dev, found.st_ino)
                 if here in above:

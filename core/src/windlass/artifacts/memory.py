@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import sys
 from collections.abc import Sequence
 from typing import BinaryIO, Self
 
@@ -39,7 +40,7 @@ class Pieces(Source):
         """
         views = [memoryview(buffer).cast("B") for buffer in buffers if memoryview(buffer).nbytes]
         size = sum(view.nbytes for view in views)
-        return cls(path=path, file="", signature=(0, 0, size, 0, 0), root="", extra=extra, pieces=views)
+        return cls(path=path, root="", signature=bytes(16) + size.to_bytes(8, sys.byteorder), extra=extra, pieces=views)
 
     def digest(self, algorithm: str = "blake3") -> str:
         """Digest of the content."""

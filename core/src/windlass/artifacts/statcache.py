@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
-from windlass.artifacts.digest import digest_of
-from windlass.artifacts.files import Signature, Source
-from windlass.artifacts.manifest import Part
+from windlass.artifacts.digest import digest_of, hasher
+from windlass.artifacts.files import Signature, Source, times_in
+from windlass.artifacts.manifest import Entry, Part
 
-__all__ = ["Known", "StatCache"]
+__all__ = ["StatCache"]
 
-_FORMAT = 1
+_FORMAT = 2
 _RACY_NS = 50_000_000  # time stamps advance in steps of up to 10 ms on Linux
 _COARSE_NS = 2_000_000_000  # some file systems keep seconds only (or two)
+_PROOF = 16  # bytes of a frame's digest
+_CHUNK = 4096  # rows that are encoded and decoded at once, so that little memory is needed beside the rows
 
 
-class Known(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class _Known(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What is remembered of a file: its stat data, its digest, and where its bytes were stored."""
 
     signature: Signature
@@ -35,13 +38,63 @@ class Known(msgspec.Struct, frozen=True, gc=False, array_like=True):
     parts: tuple[Part, ...]
 
 
-class _File(msgspec.Struct, array_like=True):
+class _Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A `_Known` as it is kept: parts as triples of index in the table of blobs, offset and length."""
+
+    signature: Signature
+    digest: str
+    parts: tuple[int, ...]
+
+
+class _Head(msgspec.Struct, array_like=True):
     format: int
     root: str
-    rows: dict[str, Known]
+    blobs: list[str]
 
 
-_decode = msgspec.msgpack.Decoder(_File).decode
+class _Root:
+    """What is remembered of the files below one folder, by their paths below it."""
+
+    def __init__(self, blobs: list[str] | None = None) -> None:
+        self.blobs = blobs or []
+        self.rows: dict[str, _Row | _Known] = {}  # as they were read, until they are asked for
+        self.changed = False
+
+    def parts(self, row: _Row | _Known) -> tuple[Part, ...]:
+        """Where the bytes of a file were stored."""
+        if isinstance(row, _Known):
+            return row.parts
+        flat, blobs = row.parts, self.blobs
+        if len(flat) == 3:  # a packed file, as most are
+            return ((blobs[flat[0]], flat[1], flat[2]),)
+        return tuple((blobs[flat[i]], flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3))
+
+    def frames(self, name: str) -> Iterator[bytes]:
+        """All that is remembered, as it is kept."""
+        if len(self.blobs) > 2 * len(self.rows) + _CHUNK:  # many may be those of rows that were replaced
+            self.rows = {path: _Known(row.signature, row.digest, self.parts(row)) for path, row in self.rows.items()}
+            self.blobs = []
+        table = {blob: index for index, blob in enumerate(self.blobs)}
+        for row in self.rows.values():
+            if isinstance(row, _Known):
+                for blob, _, _ in row.parts:
+                    table.setdefault(blob, len(table))
+        self.blobs = list(table)
+        yield _framed(_encode(_Head(_FORMAT, name, self.blobs)))
+        chunk: dict[str, _Row] = {}
+        for path, row in self.rows.items():
+            if isinstance(row, _Known):
+                flat = chain.from_iterable((table[blob], offset, length) for blob, offset, length in row.parts)
+                row = _Row(row.signature, row.digest, tuple(flat))
+            chunk[path] = row
+            if len(chunk) == _CHUNK:
+                yield _framed(_encode(chunk))
+                chunk = {}
+        yield _framed(_encode(chunk))
+
+
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
+_decode_rows = msgspec.msgpack.Decoder(dict[str, _Row]).decode
 _decode_listing = msgspec.msgpack.Decoder(tuple[bytes, str]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -57,28 +110,29 @@ class StatCache:
     def __init__(self, folder: Path | None, scope: str) -> None:
         self._folder = folder
         self._scope = scope
-        self._roots: dict[str, dict[str, Known]] = {"": {}}  # no root: not remembered
-        self._changed: set[str] = set()
+        self._roots: dict[str, _Root] = {"": _Root()}  # no root: not remembered
 
-    def find(self, source: Source) -> Known | None:
-        """What is known of a file that still has the same stat data."""
-        rows = self._roots.get(source.root)
-        known = (self._rows(source.root) if rows is None else rows).get(source.file)
-        return known if known is not None and known.signature == source.signature else None
+    def entry(self, source: Source) -> Entry | None:
+        """The entry for a file that still has the stat data it was remembered with."""
+        root = self._roots.get(source.root) or self._root(source.root)
+        row = root.rows.get(source.name or source.path)
+        if row is None or row.signature != source.signature:
+            return None
+        return Entry(source.path, row.digest, source.size, root.parts(row), "", source.extra)
 
     def remember(self, source: Source, digest: str, parts: tuple[Part, ...], hashed_at_ns: int) -> None:
         """Remember a file, unless it is racy. `hashed_at_ns` is the time at which its reading began."""
         if not source.root or self._folder is None:
             return
-        _, _, _, mtime, ctime = source.signature
+        mtime, ctime = times_in(source.signature)
         newest = max(mtime, ctime)
         margin = _COARSE_NS if mtime % 1_000_000_000 == 0 and ctime % 1_000_000_000 == 0 else _RACY_NS
-        rows = self._rows(source.root)
+        root = self._root(source.root)
         if newest + margin < hashed_at_ns:
-            rows[source.file] = Known(source.signature, digest, parts)
-            self._changed.add(source.root)
-        elif rows.pop(source.file, None) is not None:
-            self._changed.add(source.root)
+            root.rows[source.below] = _Known(source.signature, digest, parts)
+            root.changed = True
+        elif root.rows.pop(source.below, None) is not None:
+            root.changed = True
 
     def listing(self, sources: Sequence[object]) -> str:
         """The artifact digest that was remembered for exactly these files with exactly this stat data, or empty.
@@ -95,12 +149,16 @@ class StatCache:
         return digest if found == summary else ""
 
     def remember_listing(self, sources: Sequence[object], digest: str) -> None:
-        """Remember the artifact digest of files, of which all are remembered."""
-        if any(isinstance(source, Source) and self.find(source) is None for source in sources):
-            return
+        """Remember the artifact digest of files, if all of them are remembered."""
+        for source in sources:
+            if not isinstance(source, Source):
+                return
+            row = self._root(source.root).rows.get(source.below)
+            if row is None or row.signature != source.signature:
+                return
         path, summary = self._summary(sources)
         if path is not None:
-            _replace(path, (summary, digest))
+            _replace(path, [_encode((summary, digest))])
 
     def _summary(self, sources: Sequence[object]) -> tuple[Path | None, bytes]:
         """Where the listing is remembered, and what it looks like; no place when it holds more than files."""
@@ -108,50 +166,70 @@ class StatCache:
         if self._folder is None or not roots or "" in roots:
             return None, b""
         place = self._path("\0".join(("listing", *sorted(roots))))
+        made = hasher("blake3")
         try:
-            return place, bytes.fromhex(digest_of(_encode(sources))[7:])
+            for start in range(0, len(sources), _CHUNK):
+                made.update(_encode(sources[start : start + _CHUNK]))
         except UnicodeEncodeError:  # a folder above them has a name that is not UTF-8
             return None, b""
+        return place, bytes.fromhex(made.hexdigest())
 
-    def save(self, present: dict[str, set[str]] | None = None) -> None:
-        """Write what changed. `present` names per root all files there are; others are forgotten."""
+    def save(self) -> None:
+        """Write what changed."""
+        for name, root in self._roots.items():
+            if root.changed:
+                _replace(self._path(name), root.frames(name))
+                root.changed = False
+
+    def _root(self, name: str) -> _Root:
+        if name not in self._roots:
+            self._roots[name] = self._load(name)
+        return self._roots[name]
+
+    def _load(self, name: str) -> _Root:
         if self._folder is None:
-            return
-        for root in self._changed:
-            rows = self._roots[root]
-            keep = present.get(root) if present else None
-            if keep is not None and len(rows) > 2 * len(keep) + 1000:
-                rows = {file: known for file, known in rows.items() if file in keep}
-            _replace(self._path(root), _File(_FORMAT, root, rows))
-        self._changed.clear()
-
-    def _rows(self, root: str) -> dict[str, Known]:
-        rows = self._roots.get(root)
-        if rows is None:
-            rows = self._roots[root] = self._load(root)
-        return rows
-
-    def _load(self, root: str) -> dict[str, Known]:
-        if self._folder is None:
-            return {}
+            return _Root()
         try:
-            data = self._path(root).read_bytes()
-            file = _decode(data)
+            with self._path(name).open("rb") as file:
+                head = _decode_head(_frame(file))
+                if head.format != _FORMAT or head.root != name:
+                    return _Root()
+                root = _Root(head.blobs)
+                while data := _frame(file):
+                    root.rows.update(_decode_rows(data))
         except (OSError, msgspec.DecodeError):
-            return {}
-        return file.rows if file.format == _FORMAT and file.root == root else {}
+            return _Root()
+        return root
 
     def _path(self, root: str) -> Path:
         assert self._folder is not None
-        key = digest_of(f"{self._scope}\0{root}".encode(errors="surrogateescape"))
-        return self._folder / key[7:47]
+        return self._folder / digest_of(f"{self._scope}\0{root}".encode(errors="surrogateescape"))[7:47]
 
 
-def _replace(path: Path, value: object) -> None:
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+def _framed(data: bytes) -> bytes:
+    """Length and proof before the data: a flipped bit must not become a wrong digest."""
+    return len(data).to_bytes(4, "little") + _proof(data) + data
+
+
+def _frame(file: BinaryIO) -> bytes:
+    """The next frame, empty at the end. Raises `msgspec.DecodeError` for a damaged one."""
+    length, proof = int.from_bytes(file.read(4), "little"), file.read(_PROOF)
+    data = file.read(length)
+    if data and (len(data) != length or _proof(data) != proof):
+        raise msgspec.DecodeError("damaged")
+    return data
+
+
+def _proof(data: bytes) -> bytes:
+    return bytes.fromhex(digest_of(data)[7 : 7 + 2 * _PROOF])
+
+
+def _replace(path: Path, parts: Iterable[bytes]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(_encode(value))
+        with temporary.open("wb") as file:
+            file.writelines(parts)
         os.replace(temporary, path)
     except (OSError, UnicodeEncodeError):  # a cache that cannot be written costs time, nothing else
         with contextlib.suppress(OSError):

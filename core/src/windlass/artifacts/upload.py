@@ -16,7 +16,7 @@ from typing import Self
 
 from windlass.artifacts.chunking import cutter
 from windlass.artifacts.digest import digest_of, hasher
-from windlass.artifacts.files import Source, signature
+from windlass.artifacts.files import UNCHANGED, Source, signature
 from windlass.artifacts.manifest import Entry, Part
 from windlass.artifacts.memory import Pieces, PiecesReader
 from windlass.artifacts.statcache import StatCache, now_ns
@@ -311,8 +311,7 @@ class _Opened:
         except OSError as error:
             raise StorageError(f"it cannot be read: {error.strerror}", where=self._source.file) from error
         self._before = signature(os.fstat(self._file))
-        # the change time (last) also moves when a link is made or permissions change; what is read now is fresh anyway
-        if self._before[:4] != self._source.signature[:4]:
+        if self._before[:UNCHANGED] != self._source.signature[:UNCHANGED]:  # what is read now is fresh anyway
             os.close(self._file)
             self._changed("since it was added")
         self._source.signature = self._before
