@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -21,10 +22,12 @@ from windlass.errors import NoSpaceError, UsageError
 
 __all__ = ["Cache", "CacheInfo", "parse_size"]
 
+_T = TypeVar("_T")
 _SHARE_OF_DISK = 0.1
 _KEEP_AFTER_EVICTION = 0.9
 _STALE_TEMPORARY = 86400.0
 _USE_STEP_NS = 10_000_000_000  # uses closer together are one: noting each costs a tenth of a linked checkout
+_COUNT_STEP = 64 << 20  # so many bytes are added before others are told
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -70,7 +73,8 @@ class Cache:
 
     def __init__(self, folder: str | os.PathLike[str], limit: int = 0) -> None:
         self.folder = Path(folder)
-        self._under = f"{folder}/objects"
+        self._folder = str(self.folder)
+        self._uncounted = 0
         self._limit = limit
         self._lock = threading.Lock()
         self._lease: int = -1
@@ -88,7 +92,7 @@ class Cache:
         """Where an object is kept."""
         algorithm = algorithm_of(digest)
         value = digest[len(algorithm) + 1 :]
-        return f"{self._under}/{algorithm}/{value[:2]}/{value}"
+        return f"{self._folder}/objects/{algorithm}/{value[:2]}/{value}"
 
     def holds(self, digest: str) -> bool:
         """True when there is an object of that digest; it is not looked into."""
@@ -132,12 +136,9 @@ class Cache:
         if lease:
             self.lease(digest)
         path = self.path(digest)
-        self._make(os.path.dirname(path))
-        temporary_folder = self._make(self.folder / "tmp")
         for attempt, keep in enumerate((0.5, 0.0, None)):
-            temporary = f"{temporary_folder}/{secrets.token_hex(8)}"
             try:
-                self._write(temporary, path, fill)
+                self._write(path, fill)
                 break
             except (OSError, NoSpaceError) as error:
                 full = isinstance(error, NoSpaceError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -149,18 +150,25 @@ class Cache:
                         where=str(self.folder),
                         hint="Free some space, or set WINDLASS_CACHE_DIR to another disk.",
                     ) from error
-        self._count(size)
+        with self._lock:
+            self._uncounted += size
+        if self._uncounted >= min(_COUNT_STEP, self.limit // 16):
+            self.settle()
         return path
 
-    def _write(self, temporary: str, path: str, fill: Callable[[int], None]) -> None:
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
+    def _write(self, path: str, fill: Callable[[int], None]) -> None:
+        temporary = os.path.join(self._folder, "tmp", os.urandom(8).hex())
+        handle = _with_folder(temporary, lambda: os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444))
         try:
-            fill(handle)
-            os.replace(temporary, path)
-        finally:
-            os.close(handle)
-            with contextlib.suppress(FileNotFoundError):
+            try:
+                fill(handle)
+            finally:
+                os.close(handle)
+            _with_folder(path, lambda: os.replace(temporary, path))
+        except BaseException:
+            with contextlib.suppress(OSError):
                 os.unlink(temporary)
+            raise
 
     def lease(self, digest: str) -> None:
         """Protect an object from removal while this process lives."""
@@ -228,8 +236,15 @@ class Cache:
             self._write_usage(total - freed)
             return freed
 
-    def _count(self, size: int) -> None:
-        """Add to the estimate of what the cache takes; above the limit make room."""
+    def settle(self) -> None:
+        """Tell other processes how much was added, and make room when that is above the limit.
+
+        Done by itself now and then; call it when no more comes. What a killed process did not tell is found by `clean`.
+        """
+        with self._lock:
+            size, self._uncounted = self._uncounted, 0
+        if not size:
+            return
         with self._exclusive():
             try:
                 usage = int((self.folder / "usage").read_text()) + size
@@ -254,7 +269,7 @@ class Cache:
 
     def _objects(self) -> Iterator[tuple[int, str, int]]:
         """Last use, path and size of each object."""
-        for root, _, names in os.walk(self._under):
+        for root, _, names in os.walk(self.folder / "objects"):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
                     found = os.stat(f"{root}/{name}")
@@ -292,3 +307,12 @@ class Cache:
     def _make(folder: str | Path) -> str | Path:
         os.makedirs(folder, exist_ok=True)
         return folder
+
+
+def _with_folder(path: str, work: Callable[[], _T]) -> _T:
+    """Do what needs the folder of a path; made when it is not there."""
+    try:
+        return work()
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return work()

@@ -188,6 +188,8 @@ class Downloader:
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+            finally:
+                self._cache.settle()
         self._present.save()
         return missing
 
@@ -207,9 +209,14 @@ class Downloader:
         """The bytes of packed files by their digest, a pack's in as few requests as may be; not proven yet."""
         gap = _REMOTE_GAP if self._blobs.remote else _GAP
         wanted: dict[str, list[Entry]] = {}
+        near: bool | None = None  # whether the file before was in the cache: its neighbours mostly are too
         for entry in entries:
-            cached = entry.size >= self._link_from and (not self._blobs.remote or self._cache.holds(entry.digest))
-            if len(entry.parts) == 1 and not cached:
+            if len(entry.parts) != 1:
+                continue
+            linked = entry.size >= self._link_from
+            if linked and (near is None or self._blobs.remote):
+                near = self._cache.holds(entry.digest)
+            if not (linked and near):
                 wanted.setdefault(entry.parts[0][0], []).append(entry)
         held: dict[str, memoryview] = {}
         for blob, files in wanted.items():

@@ -119,7 +119,9 @@ class ArtifactReading:
     def materialize(self, entry: Entry) -> str:
         """Path of a read-only file with the verified content, in the cache; it stays while this process lives."""
         with naming(str(self.cache.folder), "Set WINDLASS_CACHE_DIR to a folder that you may write to."):
-            return self._downloader().cached(entry)
+            path = self._downloader().cached(entry)
+            self.cache.settle()
+        return path
 
     def _downloader(self, link: str = "") -> Downloader:
         from windlass.artifacts.download import Downloader
