@@ -47,7 +47,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "__init__.py").write_text("")
     (package / "definitions.py").write_text(
         "from pathlib import Path\nimport dagster as dg\n\n\n@dg.definitions\ndef defs():\n"
-        "    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
+        "    try:\n        return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
+        "    except TypeError:  # Dagster 1.11\n"
+        "        return dg.load_from_defs_folder(project_root=Path(__file__).parents[2])\n"
     )
     (package / "defs" / "__init__.py").write_text("")
     for name, text in FILES.items():

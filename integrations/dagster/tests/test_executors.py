@@ -22,6 +22,9 @@ import dagster as dg
 from dagster_windlass import WindlassArtifactsIOManager, WindlassResource
 
 WIDTH = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+# Many processes fork from one that has imported all; few are started anew, which is Dagster's default.
+MODULES = ["dagster", "dagster_windlass", "windlass_metastore_sql.store", "windlass.artifacts.engine"]
+START = {"forkserver": {"preload_modules": MODULES}} if WIDTH > 2 else {"spawn": {}}
 
 def part(number):
     @dg.asset(name=f"part_{number}")
@@ -46,7 +49,7 @@ def make_job():
                 windlass=WindlassResource(entity="my_entity", project="my_project"), cache_duration_in_minutes=0
             )
         },
-        executor=dg.multiprocess_executor.configured({"max_concurrent": WIDTH}),
+        executor=dg.multiprocess_executor.configured({"max_concurrent": WIDTH, "start_method": START}),
     )
     return defs.resolve_job_def("everything")
 

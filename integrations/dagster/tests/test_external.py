@@ -1,5 +1,7 @@
 """Artifacts from outside: pinned, observed, followed; and checks."""
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,6 +18,11 @@ from dagster_windlass import (
     build_lineage_check,
     build_signature_check,
 )
+from dagster_windlass.client import WindlassClient
+from windlass.models.artifact import VersionUpdate
+from windlass.trust.keys import generate_key
+from windlass.trust.signing import sign
+from windlass.trust.statement import Subject
 
 STORE = WindlassResource(entity="my_entity", project="my_project")
 
@@ -144,3 +151,23 @@ def test_checks(run: Any, home: Any, api: windlass.Api) -> None:
     found = results(selection=dg.AssetSelection.checks(*checks))
     assert found["windlass_alias_approved"][0]
     assert not found["windlass_integrity"][0]
+
+
+def test_signature_check_of_a_signed_version(run: Any, home: Path, api: windlass.Api) -> None:
+    @dg.asset
+    def down():
+        return 1
+
+    assert run(down).success
+    key = generate_key(home / "key.pem")
+    found = api.artifact("down")
+    document = sign(Subject.of(found.info), key)
+    with contextlib.closing(WindlassClient.open(entity="my_entity", project="my_project")) as client:
+        client.store.artifacts.update(found.id, VersionUpdate(add_signatures=(document,)))
+    (home / "trust.yaml").write_text(
+        f"trusted-keys: [{{name: ann, public-key: {home}/key.pem.pub, entities: [my_entity]}}]\n"
+    )
+    check = build_signature_check("down")
+    done = run(down, check, resources={"windlass": STORE}, selection=dg.AssetSelection.checks(check))
+    (result,) = done.get_asset_check_evaluations()
+    assert (result.passed, result.metadata["signed_by"].value) == (True, "ann")

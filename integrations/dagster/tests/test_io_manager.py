@@ -121,7 +121,12 @@ def test_several_partitions_lazily(run: Any, api: windlass.Api, instance: dg.Dag
     names = [event.metadata["windlass_artifact_name"].value for event in events]
     assert names == ["many.2026-01-01", "many.2026-01-02", "many.2026-01-03"]
     assert instance.get_materialized_partitions(dg.AssetKey("many")) == {e.partition for e in events}
-    assert run(many, after, selection=[after], tags=RANGE).success
+    eager = run(many, after, selection=[after], tags=RANGE).asset_materializations_for_node("after")
+    for event in eager:
+        stored = api.artifact(f"after.{event.partition}")
+        assert event.metadata["windlass_artifact_digest"].value == stored.digest
+        assert event.metadata["windlass_artifact_ref"].value == stored.path
+    assert len({event.metadata["windlass_artifact_digest"].value for event in eager}) == 3
     assert run(many, after, selection=[after], partition_key="2026-01-02").success  # one: a dict, too
     assert api.artifact("after.2026-01-02").get("output") == "2026-01-02"
 
