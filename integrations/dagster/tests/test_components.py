@@ -80,12 +80,11 @@ def test_definitions(project: Path) -> None:
 @pytest.mark.timeout(300)
 def test_dg_is_content(project: Path) -> None:
     program = Path(sys.executable).parent / "dg"
-    for words in (["check", "yaml"], ["check", "defs"], ["list", "defs"]):
+    for words in (["check", "yaml"], ["check", "defs"]):
         done = subprocess.run(
             [str(program), *words], cwd=project, capture_output=True, text=True, timeout=140, check=False
         )
         assert done.returncode == 0, f"dg {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    assert "models/digits" in done.stdout
     bad = project / "src/some_project/defs/store/defs.yaml"
     bad.write_text(bad.read_text().replace("entity:", "entiti:"))
     done = subprocess.run(

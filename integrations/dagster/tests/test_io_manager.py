@@ -293,6 +293,47 @@ def test_the_host_comes_from_the_environment(
         assert found.artifact("value").get("output") == 7
 
 
+@pytest.mark.parametrize("form", ["pythonic", "configured"])
+def test_the_key_comes_from_the_environment(form: str, instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagster_windlass import windlass_resource
+
+    monkeypatch.setenv("MY_KEY", "secret-of-mine")
+    store: Any = WindlassResource(api_key=dg.EnvVar("MY_KEY"))
+    if form == "configured":
+        store = windlass_resource.configured({"api_key": {"env": "MY_KEY"}})
+
+    @dg.asset(required_resource_keys={"store"})
+    def key(context):
+        given = context.resources.store
+        return (given.client() if form == "pythonic" else given).settings.api_key
+
+    resources = {"store": store, "io_manager": dg.mem_io_manager}
+    done = dg.materialize([key], resources=resources, instance=instance)
+    assert done.output_for_node("key") == "secret-of-mine"
+
+
+def test_version_and_alias_of_an_input(run: Any, api: windlass.Api) -> None:
+    numbers = iter(range(3))
+
+    @dg.asset
+    def up():
+        return next(numbers)
+
+    def reading(name: str, **which: str) -> Any:
+        @dg.asset(name=name, ins={"up": dg.AssetIn(metadata={CONFIGURATION_KEY: which})})
+        def down(up):
+            return up
+
+        return down
+
+    for _ in range(3):
+        assert run(up).success
+    api.artifact("up:v1").add_aliases("best")
+    readers = [reading("newest"), reading("first", version="v0"), reading("best", alias="best")]
+    done = run(up, *readers, selection=readers)
+    assert [done.output_for_node(name) for name in ("newest", "first", "best")] == [2, 0, 1]
+
+
 def test_pythonic_and_older_form_mix(instance: dg.DagsterInstance) -> None:
     from dagster_windlass import WindlassConfig, windlass_artifacts_io_manager
 
