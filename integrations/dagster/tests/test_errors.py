@@ -3,6 +3,7 @@
 import logging
 import pickle
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dagster_windlass import (
 )
 from dagster_windlass.config import CONFIGURATION_KEY
 from dagster_windlass.errors import CODES
-from dagster_windlass.validation import validate_definitions
+from dagster_windlass.validation import main, validate_definitions
 from windlass.errors import UsageError
 
 COLORS = dg.StaticPartitionsDefinition(["red", "blue"])
@@ -450,6 +451,8 @@ def test_typed_configuration_is_checked_when_it_is_made(values: dict[str, Any], 
     with pytest.raises(WindlassArtifactsIOManagerError) as caught:
         WindlassArtifactConfiguration(**values)
     assert caught.value.code == code
+    if "tpye" in values:
+        assert "Did you mean 'type'?" in str(caught.value)
 
 
 def test_validate_definitions(manager: Any) -> None:
@@ -468,6 +471,19 @@ def test_validate_definitions(manager: Any) -> None:
     assert "version" in text
     good = dg.Definitions(assets=[dg.AssetSpec("x")], resources={"io_manager": manager})
     assert validate_definitions(good) is good
+
+
+def test_the_command_that_checks_a_project(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        "import dagster as dg\n@dg.asset(metadata={'windlass_artifact_configuration': {'tpye': 'dataset'}})\n"
+        "def one():\n    return 1\ndefs = dg.Definitions(assets=[one])\n"
+    )
+    Path("bad_project.py").write_text(text)
+    Path("good_project.py").write_text(text.replace("tpye", "type"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main(["-m", "bad_project"]) == 1
+    assert "Did you mean 'type'?" in capsys.readouterr().err
+    assert main(["-m", "good_project"]) == 0
 
 
 def test_a_step_with_inputs_is_not_computed_with_a_bad_output(run: Any) -> None:

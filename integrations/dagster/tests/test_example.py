@@ -1,14 +1,11 @@
-# ruff: noqa: E501 - queries and command lines
-"""The example project: whole in one process, and under a real webserver and daemon."""
+"""The example project, as its README says it is used: under ``dagster dev``, looked at with a browser.
 
-import importlib
-import json
+``WINDLASS_SCREENSHOT=docs/how-to/images/dagster-report.png`` makes the picture of the documentation anew.
+"""
+
+import fcntl
 import os
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,132 +14,63 @@ import dagster as dg
 import pytest
 
 import windlass
+from windlass_testkit.services import program
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "dagster-digits"
-pytestmark = [pytest.mark.service("skl2onnx"), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.service("skl2onnx", "dagster-webserver"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def definitions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.delenv("DIGITS_QUEUE", raising=False)
-    monkeypatch.syspath_prepend(str(EXAMPLE))
-    yield importlib.import_module("dagster_digits.definitions").defs
-    for name in [name for name in sys.modules if name.startswith("dagster_digits")]:
-        del sys.modules[name]
-
-
-def materialize(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Any:
-    assets = list(definitions.assets)
-    resources = dict(definitions.resources)
-    images = [a for a in assets if isinstance(a, dg.AssetsDefinition) and "images" in a.node_def.name]
-    tags = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "9"}
-    assert dg.materialize(images, resources=resources, instance=instance, tags=tags).success
-    return dg.materialize(
-        assets, selection=dg.AssetSelection.all() - dg.AssetSelection.assets("images", "approved_model"),
-        resources=resources, instance=instance,
-    )  # fmt: skip
-
-
-def test_whole(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
-    done = materialize(definitions, instance)
-    (event,) = done.asset_materializations_for_node("report")
-    assert event.metadata["accuracy"].value > 0.85
-    assert event.metadata["dagster/row_count"].value == 10
+def store(pages: Any) -> Iterator[windlass.Api]:
     with windlass.Api(windlass.Settings(entity="my_entity", project="digits")) as api:
-        names = {c.name for c in api.artifact_collections() if c.type not in ("code", "job")}
-        assert names == {f"images.{n}" for n in range(10)} | {
-            "training_set",
-            "test_set",
-            "model",
-            "onnx_model",
-            "report",
-        }
-        assert api.artifact("model").logged_by() != done.run_id  # the launched run made it
+        yield api
 
 
-@pytest.mark.service("dagster-webserver")
-def test_webserver_and_daemon(definitions: dg.Definitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pages' own API shows the metadata; the daemon turns a moved alias into a materialization."""
-    folder = tmp_path / "dagster"
-    folder.mkdir()
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+@pytest.fixture
+def report(pages: Any, store: windlass.Api) -> Any:
+    """The materialization of the last asset; the first test that asks for it has all assets made."""
+    with (pages.folder / "digits.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not store.artifact_exists("report"):
+            span = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "9"}
+            pages.until_it_is("SUCCESS", pages.materialize("digits", "images", tags=span))
+            rest = ("training_set", "test_set", "model", "onnx_model", "report")
+            pages.until_it_is("SUCCESS", pages.materialize("digits", *rest))
     with dg.DagsterInstance.get() as instance:
-        assert materialize(definitions, instance).success
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(EXAMPLE)}
-    with (tmp_path / "dev.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dagster", "dev", "-m", "dagster_digits.definitions", "-h", "127.0.0.1", "-p", str(port)],
-            cwd=tmp_path, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            until(lambda: ask(port, "{version}"), 120)
-            answer = ask(
-                port,
-                '{assetOrError(assetKey:{path:["report"]}){... on Asset{assetMaterializations(limit:1){metadataEntries'
-                "{label ... on TextMetadataEntry{text} ... on IntMetadataEntry{intValue}}}}}}",
-            )
-            entries = answer["assetOrError"]["assetMaterializations"][0]["metadataEntries"]
-            shown = {entry["label"]: entry.get("text", entry.get("intValue")) for entry in entries}
-            assert shown["windlass_artifact_ref"] == "my_entity/digits/report:v0"
-            assert shown["dagster/row_count"] == 10
-            shot = os.environ.get("WINDLASS_SCREENSHOT")
-            if shot:
-                screenshot(port, shot)
-            with windlass.Api(windlass.Settings(entity="my_entity", project="digits")) as api:
-                api.artifact("model").add_aliases("approved")
-            start_sensor(port)
-            with dg.DagsterInstance.get() as instance:
-                key = dg.AssetKey("approved_model")
-                until(lambda: instance.get_latest_materialization_event(key), 120)
-                event = instance.get_latest_materialization_event(key).asset_materialization
-            assert event.metadata["windlass_artifact_version"].value == "v0"
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
+        event = instance.get_latest_materialization_event(dg.AssetKey("report"))
+    assert event is not None
+    return event.asset_materialization
 
 
-def ask(port: int, query: str) -> Any:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/graphql",
-        json.dumps({"query": query}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            found = json.load(answer)
-    except OSError:
-        return None
-    assert "errors" not in found, found
-    return found["data"]
+def test_whole(pages: Any, store: windlass.Api, report: Any) -> None:
+    assert report.metadata["accuracy"].value > 0.85
+    assert report.metadata["dagster/row_count"].value == 10
+    names = {c.name for c in store.artifact_collections() if c.type not in ("code", "job")}
+    rest = {"training_set", "test_set", "model", "onnx_model", "report"}
+    assert names == {f"images.{digit}" for digit in range(10)} | rest
+    made_by = store.artifact("model").logged_by()
+    assert made_by != store.artifact("report").logged_by()  # the launched run made it
 
 
-def start_sensor(port: int) -> None:
-    query = (
-        'mutation{startSensor(sensorSelector:{repositoryLocationName:"dagster_digits.definitions",repositoryName:'
-        '"__repository__",sensorName:"model_approved"}){__typename}}'
-    )
-    assert ask(port, query)["startSensor"]["__typename"] == "Sensor"
+def test_a_moved_alias_is_a_materialization(pages: Any, store: windlass.Api, report: Any) -> None:
+    """The daemon evaluates the example's sensor."""
+    store.artifact("model").add_aliases("approved")
+    pages.switch_on("digits", "model_approved")
+    with dg.DagsterInstance.get() as instance:
+        event = pages.until(lambda: instance.get_latest_materialization_event(dg.AssetKey("approved_model")), 90)
+    assert event.asset_materialization.metadata["windlass_artifact_version"].value == "v0"
 
 
-def screenshot(port: int, target: str) -> None:
-    program = os.environ.get("CHROMIUM", "chromium")
-    subprocess.run(
-        [program, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1500,1250", "--virtual-time-budget=20000",
-         f"--screenshot={target}", f"http://127.0.0.1:{port}/assets/report"],
-        check=True, timeout=90, capture_output=True,
-    )  # fmt: skip
-
-
-def until(condition: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.3)
+@pytest.mark.service("chromium")
+def test_the_page_shows_the_metadata(pages: Any, report: Any, tmp_path: Path) -> None:
+    """As a browser draws it: the table's columns and rows, and where its artifact is."""
+    shot = Path(os.environ.get("WINDLASS_SCREENSHOT", tmp_path / "report.png")).absolute()
+    drawn = subprocess.run(
+        [program("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+         f"--user-data-dir={tmp_path / 'browser'}", "--window-size=1500,1250", "--virtual-time-budget=20000",
+         f"--screenshot={shot}", "--dump-dom", f"http://127.0.0.1:{pages.port}/assets/report"],
+        check=True, timeout=120, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    digest = report.metadata["windlass_artifact_digest"].value
+    for text in ("windlass_artifact_ref", "my_entity/digits/report:v0", digest, "recognized", "accuracy"):
+        assert text in drawn
+    assert shot.read_bytes().startswith(b"\x89PNG")

@@ -22,6 +22,9 @@ import dagster as dg
 from dagster_windlass import WindlassArtifactsIOManager, WindlassResource
 
 WIDTH = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+# Many processes fork from one that has imported all; few are started anew, which is Dagster's default.
+MODULES = ["dagster", "dagster_windlass", "windlass_metastore_sql.store", "windlass.artifacts.engine"]
+START = {"forkserver": {"preload_modules": MODULES}} if WIDTH > 2 else {"spawn": {}}
 
 def part(number):
     @dg.asset(name=f"part_{number}")
@@ -46,7 +49,7 @@ def make_job():
                 windlass=WindlassResource(entity="my_entity", project="my_project"), cache_duration_in_minutes=0
             )
         },
-        executor=dg.multiprocess_executor.configured({"max_concurrent": WIDTH}),
+        executor=dg.multiprocess_executor.configured({"max_concurrent": WIDTH, "start_method": START}),
     )
     return defs.resolve_job_def("everything")
 
@@ -117,7 +120,7 @@ from dagster_windlass import WindlassArtifactsIOManager, WindlassResource
 if sys.argv[1] == "hang":
     def hang(*_args, **_more):
         open("reached", "w").close()
-        time.sleep(60)
+        time.sleep(300)
     engine.write_manifest = hang
 
 @dg.asset(metadata={"windlass_artifact_configuration": {"aliases": ["ready"]}})
@@ -131,12 +134,13 @@ with dg.DagsterInstance.ephemeral() as instance:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_killed_while_writing(tmp_path: Path, api: windlass.Api) -> None:
     """Bytes are stored, the version is not: nothing of it is visible. The next step is not disturbed."""
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED))
     process = subprocess.Popen([sys.executable, str(script), "hang"], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not Path("reached").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     assert Path("reached").exists()
@@ -144,7 +148,7 @@ def test_killed_while_writing(tmp_path: Path, api: windlass.Api) -> None:
     process.wait()
     assert not api.artifact_collections()
     assert not api.artifact_exists("big:ready")
-    subprocess.run([sys.executable, str(script), "go"], check=True, timeout=60, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, str(script), "go"], check=True, timeout=120, stderr=subprocess.DEVNULL)
     assert api.artifact("big:ready").version == "v0"
     assert api.artifact("big").get("output") == b"small"
 

@@ -1,5 +1,7 @@
 """Artifacts from outside: pinned, observed, followed; and checks."""
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,6 +18,11 @@ from dagster_windlass import (
     build_lineage_check,
     build_signature_check,
 )
+from dagster_windlass.client import WindlassClient
+from windlass.models.artifact import VersionUpdate
+from windlass.trust.keys import generate_key
+from windlass.trust.signing import sign
+from windlass.trust.statement import Subject
 
 STORE = WindlassResource(entity="my_entity", project="my_project")
 
@@ -82,22 +89,32 @@ def test_sensor_of_versions(instance: dg.DagsterInstance) -> None:
     assert [r.run_key for r in tick("1").run_requests] == ["my_entity/my_project/labels:v2"]
 
 
-def test_sensor_of_an_alias(instance: dg.DagsterInstance) -> None:
-    sensor = build_artifact_version_sensor("labels", alias="approved")
-    one = log([0], "approved")
+def test_sensor_of_an_alias(instance: dg.DagsterInstance, api: windlass.Api) -> None:
+    sensor = build_artifact_version_sensor("labels", alias="approved", target=dg.AssetSelection.assets("reader"))
+    definitions = dg.Definitions(assets=[reader, artifact_asset_spec("labels")], sensors=[sensor])
+    log([0], "approved")
     log([1])
+    cursor = None
 
-    def tick(cursor: str | None) -> Any:
-        with dg.build_sensor_context(instance=instance, cursor=cursor, resources={"windlass": STORE}) as context:
-            return sensor.evaluate_tick(context)
+    def tick() -> Any:
+        nonlocal cursor
+        with dg.build_sensor_context(
+            instance=instance, cursor=cursor, resources={"windlass": STORE}, definitions=definitions
+        ) as context:
+            found = sensor.evaluate_tick(context)
+        cursor = found.cursor or cursor
+        return found
 
-    first = tick(None)
+    first = tick()
     assert first.asset_events[0].metadata["windlass_artifact_version"].value == "v0"
-    assert not first.run_requests
-    assert tick(first.cursor).skip_message
-    with windlass.Api(windlass.Settings(project="my_project")) as api:
-        api.artifact("labels:v1").add_aliases("approved")
-    assert tick(one.id).asset_events[0].metadata["windlass_artifact_version"].value == "v1"
+    keys = [request.run_key for request in first.run_requests]
+    assert tick().skip_message
+    for moved_to in ("v1", "v0", "v1"):  # Dagster starts no run for a key that it has seen
+        api.artifact(f"labels:{moved_to}").add_aliases("approved")
+        found = tick()
+        assert found.asset_events[0].metadata["windlass_artifact_version"].value == moved_to
+        keys += [request.run_key for request in found.run_requests]
+    assert len(set(keys)) == 4
 
 
 def test_sensor_with_partitions(instance: dg.DagsterInstance) -> None:
@@ -144,3 +161,23 @@ def test_checks(run: Any, home: Any, api: windlass.Api) -> None:
     found = results(selection=dg.AssetSelection.checks(*checks))
     assert found["windlass_alias_approved"][0]
     assert not found["windlass_integrity"][0]
+
+
+def test_signature_check_of_a_signed_version(run: Any, home: Path, api: windlass.Api) -> None:
+    @dg.asset
+    def down():
+        return 1
+
+    assert run(down).success
+    key = generate_key(home / "key.pem")
+    found = api.artifact("down")
+    document = sign(Subject.of(found.info), key)
+    with contextlib.closing(WindlassClient.open(entity="my_entity", project="my_project")) as client:
+        client.store.artifacts.update(found.id, VersionUpdate(add_signatures=(document,)))
+    (home / "trust.yaml").write_text(
+        f"trusted-keys: [{{name: ann, public-key: {home}/key.pem.pub, entities: [my_entity]}}]\n"
+    )
+    check = build_signature_check("down")
+    done = run(down, check, resources={"windlass": STORE}, selection=dg.AssetSelection.checks(check))
+    (result,) = done.get_asset_check_evaluations()
+    assert (result.passed, result.metadata["signed_by"].value) == (True, "ann")

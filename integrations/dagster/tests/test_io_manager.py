@@ -121,7 +121,12 @@ def test_several_partitions_lazily(run: Any, api: windlass.Api, instance: dg.Dag
     names = [event.metadata["windlass_artifact_name"].value for event in events]
     assert names == ["many.2026-01-01", "many.2026-01-02", "many.2026-01-03"]
     assert instance.get_materialized_partitions(dg.AssetKey("many")) == {e.partition for e in events}
-    assert run(many, after, selection=[after], tags=RANGE).success
+    eager = run(many, after, selection=[after], tags=RANGE).asset_materializations_for_node("after")
+    for event in eager:
+        stored = api.artifact(f"after.{event.partition}")
+        assert event.metadata["windlass_artifact_digest"].value == stored.digest
+        assert event.metadata["windlass_artifact_ref"].value == stored.path
+    assert len({event.metadata["windlass_artifact_digest"].value for event in eager}) == 3
     assert run(many, after, selection=[after], partition_key="2026-01-02").success  # one: a dict, too
     assert api.artifact("after.2026-01-02").get("output") == "2026-01-02"
 
@@ -286,6 +291,47 @@ def test_the_host_comes_from_the_environment(
     )
     with windlass.Api(settings) as found:
         assert found.artifact("value").get("output") == 7
+
+
+@pytest.mark.parametrize("form", ["pythonic", "configured"])
+def test_the_key_comes_from_the_environment(form: str, instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagster_windlass import windlass_resource
+
+    monkeypatch.setenv("MY_KEY", "secret-of-mine")
+    store: Any = WindlassResource(api_key=dg.EnvVar("MY_KEY"))
+    if form == "configured":
+        store = windlass_resource.configured({"api_key": {"env": "MY_KEY"}})
+
+    @dg.asset(required_resource_keys={"store"})
+    def key(context):
+        given = context.resources.store
+        return (given.client() if form == "pythonic" else given).settings.api_key
+
+    resources = {"store": store, "io_manager": dg.mem_io_manager}
+    done = dg.materialize([key], resources=resources, instance=instance)
+    assert done.output_for_node("key") == "secret-of-mine"
+
+
+def test_version_and_alias_of_an_input(run: Any, api: windlass.Api) -> None:
+    numbers = iter(range(3))
+
+    @dg.asset
+    def up():
+        return next(numbers)
+
+    def reading(name: str, **which: str) -> Any:
+        @dg.asset(name=name, ins={"up": dg.AssetIn(metadata={CONFIGURATION_KEY: which})})
+        def down(up):
+            return up
+
+        return down
+
+    for _ in range(3):
+        assert run(up).success
+    api.artifact("up:v1").add_aliases("best")
+    readers = [reading("newest"), reading("first", version="v0"), reading("best", alias="best")]
+    done = run(up, *readers, selection=readers)
+    assert [done.output_for_node(name) for name in ("newest", "first", "best")] == [2, 0, 1]
 
 
 def test_pythonic_and_older_form_mix(instance: dg.DagsterInstance) -> None:

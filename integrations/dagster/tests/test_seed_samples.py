@@ -597,7 +597,8 @@ def test_tracking_in_the_run_of_dagster(run: Any, api: windlass.Api) -> None:
     assert [a.name for a in found.logged_artifacts()] == ["trained"]
 
 
-def test_run_of_ones_own(instance: dg.DagsterInstance, api: windlass.Api) -> None:
+@pytest.mark.parametrize("option", ["windlass_run_id", "run_id"])
+def test_run_of_ones_own(instance: dg.DagsterInstance, api: windlass.Api, option: str) -> None:
     @op(out=Out(metadata={"windlass_artifact_configuration": {"name": "kept", "type": "dataset"}}))
     def work():
         with windlass.init(id="my_resumable_run_id", resume="allow", project="my_project") as mine:
@@ -607,7 +608,7 @@ def test_run_of_ones_own(instance: dg.DagsterInstance, api: windlass.Api) -> Non
     @job(
         resource_defs={
             **RESOURCES,
-            "io_manager": windlass_artifacts_io_manager.configured({"windlass_run_id": "my_resumable_run_id"}),
+            "io_manager": windlass_artifacts_io_manager.configured({option: "my_resumable_run_id"}),
         }
     )
     def tracked():

@@ -100,8 +100,8 @@ def build_artifact_version_sensor(
     """A sensor that turns new versions of an artifact, or a moved alias, into materializations and runs.
 
     Every version is reported once as a materialization of the external asset. With ``target`` or ``job`` in `options`
-    it requests one run, whose tag ``windlass/artifact`` is its path. The run's key is the version (and the alias), so
-    that a version never starts two runs.
+    it requests one run, whose tag ``windlass/artifact`` is its path. The run's key is the version, so that a version
+    never starts two runs; of an alias, the number of the move too, so that one that comes back starts a run again.
 
     Args:
         artifact: ``[[entity/]project/]name``.
@@ -143,7 +143,7 @@ def build_artifact_version_sensor(
             )
             runs.append(
                 dg.RunRequest(
-                    run_key=f"{version.path}@{alias}" if alias else version.path,
+                    run_key=f"{version.path}@{alias}#{_moves(cursor)}" if alias else version.path,
                     partition_key=partition,
                     tags={"windlass/artifact": version.path, "windlass/digest": version.digest.replace(":", "-")},
                 )
@@ -154,14 +154,19 @@ def build_artifact_version_sensor(
 
 
 def _news(client: WindlassClient, artifact: str, alias: str, cursor: str) -> tuple[list[ArtifactVersion], str]:
-    """Versions after the cursor, oldest first, and the next cursor."""
+    """Versions after the cursor, oldest first, and the next cursor.
+
+    The cursor is the number of the last version; of an alias, how often it has moved and the id of its version.
+    """
     entity, project, name = _place(client, artifact)
     if alias:
         try:
             found = client.engine.get(f"{entity}/{project}/{name}:{alias}").info
         except ArtifactNotFoundError:
             return [], cursor
-        return ([], cursor) if found.id == cursor else ([found], found.id)
+        if found.id == cursor.partition(" ")[2]:
+            return [], cursor
+        return [found], f"{_moves(cursor) + 1} {found.id}"
     last = int(cursor) if cursor.isdigit() else -1
     versions: list[ArtifactVersion] = []
     before = ""
@@ -175,6 +180,10 @@ def _news(client: WindlassClient, artifact: str, alias: str, cursor: str) -> tup
         before = page[-1].id
     versions.reverse()
     return versions, str(versions[-1].version) if versions else cursor
+
+
+def _moves(cursor: str) -> int:
+    return int(cursor.partition(" ")[0] or 0)
 
 
 def _place(client: WindlassClient, artifact: str) -> tuple[str, str, str]:

@@ -145,6 +145,10 @@ class WindlassRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             return CheckRunHealthResult(WorkerStatus.FAILED, f"Windlass run {found.id} {found.state}: {why}")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
+    def dispose(self) -> None:
+        """Give back connections."""
+        self._client.close()
+
 
 def _windlass_id(run_id: str) -> str:
     return f"dagster-{run_id[:36]}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -105,13 +106,13 @@ def run_launch_job(context: dg.OpExecutionContext) -> dict[str, Any]:
     With a queue, an agent somewhere runs it; without one, an agent in this process does. The op fails when the run
     does, with its exit code and the end of its log. When Dagster cancels the op, the run is stopped.
     """
-    client = client_of(context.resources)
     config = context.op_config
     if config.get("cuda"):
         context.log.warning("'cuda' has no effect; ask for GPUs in resource_args.")
-    request = launch_request(client, config)
-    outcome = launch(client, request, context.log, wait=config.get("synchronous", True), timeout=config.get("timeout"))
-    context.add_output_metadata(outcome.metadata(client))
+    wait, timeout = config.get("synchronous", True), config.get("timeout")
+    with closing(client_of(context.resources)) as client:
+        outcome = launch(client, launch_request(client, config), context.log, wait=wait, timeout=timeout)
+        context.add_output_metadata(outcome.metadata(client))
     return outcome.to_dict()
 
 
@@ -128,7 +129,8 @@ def run_launch_job(context: dg.OpExecutionContext) -> dict[str, Any]:
 def run_launch_agent(context: dg.OpExecutionContext) -> None:
     """Run a launch agent until it is cancelled. Needs windlass-agent.
 
-    When Dagster cancels the op, the agent takes nothing more, finishes the runs it has, and ends.
+    When Dagster cancels the op, the agent takes nothing more and ends when its runs do, but waits for no more than a
+    minute: what runs on is taken over by another agent.
     """
     client = client_of(context.resources)
     config = context.op_config
