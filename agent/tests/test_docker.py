@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,7 +15,9 @@ import pytest
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy
 from windlass.models.run import RunPhase, RunState
+from windlass_agent.faults import Point
 from windlass_testkit.services import PYTHON_IMAGE
+from windlass_testkit.waiting import eventually
 
 pytestmark = [pytest.mark.service("docker", "python-image"), pytest.mark.timeout(180)]
 IMAGE = JobSource(kind=SourceKind.IMAGE, image=PYTHON_IMAGE)
@@ -103,6 +107,24 @@ def test_hand_over_of_a_container(world: Any, engine: Any) -> None:
     assert (run.state, run.attempt, run.agent) == (RunState.FINISHED, 1, second.id)
     assert (world.marks / "n").read_text() == "x\n"
     assert world.output(run_id) == b"on\noff\n"
+
+
+def test_frozen_until_all_is_over(world: Any, engine: Any) -> None:
+    """An agent that was frozen right before it asked the engine does not start what its successor has finished."""
+    world.queue("dq", "docker", config={"volume": [f"{world.marks}:/marks"]})
+    frozen = world.spawn(f"pause={Point.SUBMITTING}", "drain", "queue=dq")
+    run_id = world.launch("echo x >> /marks/n", queue="dq", source=IMAGE)
+    eventually(lambda: " T " in Path(f"/proc/{frozen.pid}/stat").read_text())
+    world.drain(queues=("dq",))
+    run = world.store.runs.get(run_id)
+    assert run.state is RunState.FINISHED
+    eventually(lambda: not containers(engine, run_id))
+    os.kill(frozen.pid, signal.SIGCONT)
+    assert frozen.wait(30) == 0, world.log()
+    assert "was not started: the claim on it ended meanwhile" in world.log()
+    assert (world.marks / "n").read_text() == "x\n", "it was started again"
+    assert world.store.runs.get(run_id) == run
+    assert not containers(engine, run_id)
 
 
 def test_out_of_memory_has_a_budget_of_its_own(world: Any, engine: Any) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import windlass
+from windlass.clock import lease_clock
 from windlass.errors import NotFoundError, PluginError, UsageError, WindlassError
 from windlass.ids import attempt_id, new_id
 from windlass.launch.plan import resource_name
@@ -23,7 +24,7 @@ from windlass.models.queue import Claim, ClaimRequest, QueueRef, Renewal
 from windlass_agent import outcome
 from windlass_agent.attempt import Attempt
 from windlass_agent.backends import Backends
-from windlass_agent.claims import Claims, Held, clock
+from windlass_agent.claims import Claims, Held
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.jobapi import JobAccess
@@ -218,7 +219,7 @@ class Agent:
             capacity=self._slots.free(),
             run=self._run,
         )
-        asked_at = clock()
+        asked_at = lease_clock()
         claims = self._store.queues.claim(request)
         for claim, held in zip(claims, self._services.claims.take(claims, asked_at), strict=True):
             attempt = Attempt(self._services, claim, held, self._watcher, self._later, self._done)

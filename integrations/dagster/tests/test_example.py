@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import dagster as dg
 import pytest
 
 import windlass
+from windlass_testkit.waiting import eventually
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "dagster-digits"
 pytestmark = [pytest.mark.service("skl2onnx"), pytest.mark.slow, pytest.mark.timeout(300)]
@@ -79,7 +79,7 @@ def test_webserver_and_daemon(definitions: dg.Definitions, tmp_path: Path, monke
             cwd=tmp_path, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
-            until(lambda: ask(port, "{version}"), 120)
+            eventually(lambda: ask(port, "{version}"), 120)
             answer = ask(
                 port,
                 '{assetOrError(assetKey:{path:["report"]}){... on Asset{assetMaterializations(limit:1){metadataEntries'
@@ -97,7 +97,7 @@ def test_webserver_and_daemon(definitions: dg.Definitions, tmp_path: Path, monke
             start_sensor(port)
             with dg.DagsterInstance.get() as instance:
                 key = dg.AssetKey("approved_model")
-                until(lambda: instance.get_latest_materialization_event(key), 120)
+                eventually(lambda: instance.get_latest_materialization_event(key), 120)
                 event = instance.get_latest_materialization_event(key).asset_materialization
             assert event.metadata["windlass_artifact_version"].value == "v0"
         finally:
@@ -139,10 +139,3 @@ def screenshot(port: int, target: str) -> None:
          f"--screenshot={target}", f"http://127.0.0.1:{port}/assets/report"],
         check=True, timeout=90, capture_output=True,
     )  # fmt: skip
-
-
-def until(condition: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.3)

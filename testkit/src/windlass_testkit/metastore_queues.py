@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueLimits, QueueRef
 from windlass.models.reason import Reason
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
+from windlass_testkit.waiting import eventually
 
 SPEC = LaunchSpec(source=JobSource(kind=SourceKind.IMAGE, image="local/x"))
 
@@ -47,14 +48,6 @@ def take(store: MetadataStore, ref: QueueRef, **values: Any) -> Lease:
 def ids_of(claims: Sequence[Claim]) -> list[str]:
     """Run ids, in order."""
     return [found.run.id for found in claims]
-
-
-def eventually(call: Callable[[], Sequence[Claim]], seconds: float = 5.0) -> Sequence[Claim]:
-    """Ask until there is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := call()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found
 
 
 class QueueTests:

@@ -16,7 +16,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from windlass.errors import ConfigError, RunnerError, RunNotFoundError, SubmitError, WindlassError
+from windlass.errors import ConfigError, FencedError, RunnerError, RunNotFoundError, SubmitError, WindlassError
 from windlass.models.reason import Reason
 from windlass.plugins import Context
 from windlass.runners import LogLine, RunHandle, Runner, RunnerState, RunSpec, RunStatus
@@ -61,8 +61,14 @@ class DockerRunner(Runner):
         with self._errors(SubmitError), self._lock(spec.attempt_id):
             state = self._inspect(spec.attempt_id)
             if state is None:
+                spec.check_in_time()
                 self._create(spec, args, options)
             if state is None or state["State"]["Status"] == "created":
+                try:
+                    spec.check_in_time()
+                except FencedError:
+                    self._remove(spec.attempt_id)  # a pull took long, or the agent was frozen; it never ran
+                    raise
                 self._start(spec)
         return self._handle(spec.attempt_id)
 
@@ -124,7 +130,7 @@ class DockerRunner(Runner):
         """Remove the container with its anonymous volumes. See `Runner.cleanup`."""
         with self._errors():
             try:
-                self._client.api.remove_container(_name(handle.id), force=True, v=True)
+                self._remove(handle.id)
             except NotFound:
                 pass
             except APIError as error:
@@ -178,7 +184,7 @@ class DockerRunner(Runner):
             self._client.api.start(_name(spec.attempt_id))
         except APIError as error:
             with suppress(APIError):
-                self._client.api.remove_container(_name(spec.attempt_id), force=True, v=True)
+                self._remove(spec.attempt_id)
             text = str(error.explanation or error)
             broken = (error.status_code or 500) >= 500 and "executable file not found" not in text
             raise SubmitError(
@@ -187,6 +193,9 @@ class DockerRunner(Runner):
                 hint="Check the entry point and the queue's options.",
                 retryable=broken and "no such file or directory" not in text,
             ) from None
+
+    def _remove(self, attempt_id: str) -> None:
+        self._client.api.remove_container(_name(attempt_id), force=True, v=True)
 
     def _status(self, attempt_id: str, item: Mapping[str, Any] | None) -> RunStatus:
         if item is None:

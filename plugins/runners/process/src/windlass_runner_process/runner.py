@@ -188,6 +188,8 @@ class ProcessRunner(Runner):
                 os.close(write)
         if answer != b"ok":
             shutil.rmtree(folder.path, ignore_errors=True)
+            if answer == supervisor.LATE:
+                spec.check_in_time()
             text = answer.decode("utf-8", "replace")
             raise SubmitError(
                 f"cannot be started: {text}" if text else "the supervisor ended before it had started the job",
@@ -284,6 +286,8 @@ def _ended(end: Mapping[str, object]) -> RunStatus:
 
 def _options(spec: RunSpec, args: ProcessArgs, work: Path) -> Iterator[str]:
     yield f"cwd={work / args.cwd}"
+    if math.isfinite(spec.not_after):
+        yield f"not_after={spec.not_after!r}"
     if args.nice:
         yield f"nice={args.nice}"
     if args.memory:
