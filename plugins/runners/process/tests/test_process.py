@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,6 +140,38 @@ def test_killed_before_the_start_is_started_again(app: App, run: Any) -> None:
     handle = runner.submit(RunSpec(run_id="early", attempt_id="early", command=("true",)))
     assert end(runner, handle).state is RunnerState.FINISHED
     runner.cleanup(handle)
+
+
+def test_a_look_brings_back_nothing(app: App, run: Any) -> None:
+    """The sweep of one agent looks for what another one is removing at that moment."""
+    runner, other = app.create_runner("process"), app.create_runner("process")
+    runs = Path(app.settings.home) / "runs"
+    for _ in range(30):
+        handle = run("true")
+        end(runner, handle)
+        over = threading.Event()
+
+        def look(handle: RunHandle = handle, over: threading.Event = over) -> None:
+            while not over.is_set():
+                other.find(handle.id)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        runner.cleanup(handle)
+        over.set()
+        thread.join(10)
+        assert not list(runs.iterdir())
+
+
+@pytest.mark.parametrize("content", [[], ["lock"], ["lock", "stop"]])
+def test_what_was_never_started_is_cleared_away(app: App, content: list[str]) -> None:
+    """Its agent died between making the folder and starting the job, and nobody starts it again."""
+    folder = Path(app.settings.home) / "runs" / "r1"
+    folder.mkdir(parents=True)
+    for name in content:
+        (folder / name).write_text("1.0")
+    assert app.create_runner("process").find("r1") is None
+    assert not folder.exists()
 
 
 def test_a_pid_that_was_given_to_somebody_else(app: App, run: Any) -> None:

@@ -60,7 +60,10 @@ class Folder:
         """Ask the supervisor to end the job."""
         if not self.path.is_dir() or self.exit() is not None:
             return
-        write_whole(str(self.path / "stop"), repr(float(grace)))
+        try:
+            write_whole(str(self.path / "stop"), repr(float(grace)))
+        except FileNotFoundError:
+            return  # removed at this moment
         record = self.record()
         if record is None:
             return  # it looks for the request itself before it waits
