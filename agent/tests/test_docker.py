@@ -95,6 +95,31 @@ def test_a_stop_ends_the_build(world: Any, engine: Any, built: Any) -> None:
     assert world.wait(after).state is RunState.FINISHED, "the builder is free again"
 
 
+@pytest.mark.parametrize("on_stop", ["finish", "hand-over"])
+def test_sigterm_in_the_middle_of_a_build(world: Any, engine: Any, built: Any, on_stop: str) -> None:
+    """An agent that is asked to end finishes what it builds, or gives it back; it leaves nothing behind."""
+    world.queue("dq", "docker", config={"volume": [f"{world.marks}:/marks"]})
+    first = world.spawn("queue=dq", f"on-stop={on_stop}")
+    run_id = world.launch("echo x >> /marks/n", queue="dq", source=built(5))
+    world.wait(run_id, lambda run: b"sleep 5" in build_log(world, run_id), 60)
+    began = time.monotonic()
+    first.terminate()
+    assert first.wait(60) == 0, world.log()
+    run = world.store.runs.get(run_id)
+    left = [path.name for path in (world.home / "work").rglob("*") if not path.is_dir()]
+    assert left == (["run.json"] if on_stop == "hand-over" else [])  # the note by which it is cleared up later
+    assert not containers(engine, run_id)
+    if on_stop == "hand-over":
+        assert (run.state, run.attempt) == (RunState.QUEUED, 1), (run, world.log())
+        assert time.monotonic() - began < 5.0, "it waited for the build"
+        world.drain(queues=("dq",))
+        run = world.store.runs.get(run_id)
+    assert (run.state, run.attempt) == (RunState.FINISHED, 1), (run, world.log())
+    assert (world.marks / "n").read_text() == "x\n"
+    assert b"slept" in build_log(world, run_id)
+    assert not list((world.home / "work").iterdir())
+
+
 def test_hand_over_of_a_container(world: Any, engine: Any) -> None:
     world.queue("dq", "docker", config={"volume": [f"{world.marks}:/marks"]})
     run_id = world.launch("echo x >> /marks/n; echo on; sleep 3; echo off", queue="dq", source=IMAGE)

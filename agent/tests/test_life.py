@@ -18,6 +18,8 @@ from windlass.plugins import hookimpl
 from windlass_agent.agent import Agent
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults, Point
+from windlass_testkit.servers import alive
+from windlass_testkit.waiting import eventually
 
 
 def test_success(world: Any) -> None:
@@ -142,12 +144,34 @@ def test_stop_by_user(world: Any) -> None:
 
 
 def test_stop_kills_after_the_grace(world: Any) -> None:
-    run_id = world.launch("trap '' TERM; echo ready; while :; do sleep 0.02; done")
-    world.agent(stopped_run_timeout=0.3)
-    world.wait(run_id, lambda run: world.output(run_id) == b"ready\n")
+    """A job that does not listen is killed when the queue's grace is over, not before, and its children with it."""
+    world.queue("patient", policy=LaunchPolicy(stop_grace=0.7))
+    pids = world.marks / "pids"
+    deaf = f'trap "" TERM; echo $$ >> {pids}; while :; do sleep 0.02; done'
+    run_id = world.launch(f"sh -c '{deaf}' & setsid sh -c '{deaf}' & {deaf}", queue="patient")
+    world.agent(queues=("patient",))
+    eventually(lambda: pids.exists() and len(pids.read_text().split()) == 3)
+    found = [int(word) for word in pids.read_text().split()]
+    began = time.monotonic()
     world.store.runs.request_stop(run_id)
     run = world.wait(run_id)
+    assert time.monotonic() - began >= 0.7
     assert (run.state, run.reason.code) == (RunState.KILLED, "stopped-by-user")
+    assert not any(map(alive, found))
+
+
+def test_a_huge_output_keeps_head_and_tail(world: Any) -> None:
+    script = "echo first; head -c 90000000 /dev/zero | tr '\\0' x | fold -w 1000; echo; echo last"
+    run_id = world.launch(script)
+    world.drain()
+    assert world.store.runs.get(run_id).state is RunState.FINISHED
+    found, position = [], 0
+    while (page := world.store.runs.read_log(run_id, position, 1000)).next > position:
+        found += [line.data for line in page.lines]
+        position = page.next
+    assert (found[0], found[-1]) == (b"first\n", b"last\n")
+    assert 40_000_000 < sum(map(len, found)) < 68_000_000
+    assert [line for line in found if b"left out" in line]
 
 
 @pytest.mark.parametrize(
