@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from windlass.errors import StoreError
+from windlass.errors import AccessError, StoreError
+from windlass.models.access import User
 from windlass.models.queue import Queue, QueueRef
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.models.schedule import TriggerEvent
@@ -223,14 +224,20 @@ def down_and_up(home: Path, url: str = "") -> None:
     (at_work, over) = claim(store, REF, limit=2, lease_seconds=3600)
     store.runs.update(over.run.id, RunUpdate(state=RunState.FINISHED, summary={"a": 1}), fence=over.run.fence)
     before = store.runs.list(RunFilter())
+    store.access.create_user(User(name="ada"))
+    lasting, ending = store.access.create_key("ada"), store.access.create_key("ada", expires_in=3600)
+    store.access.authenticate(ending.secret)
     store.close()
-    for version in (3, 2, 1):
+    for version in (4, 3, 2, 1):
         opened(home, url, schema_version=version).close()
         with pytest.raises(StoreError, match="there is no schema"):
             opened(home, url, schema_version=99)
         opened(home, url, upgrade=True).close()
     store = opened(home, url)
     assert store.runs.list(RunFilter()) == before
+    assert store.access.authenticate(lasting.secret).name == "ada"
+    with pytest.raises(AccessError):  # the older schema cannot say that it ends
+        store.access.authenticate(ending.secret)
     assert ids_of(claim(store, REF, limit=9)) == ["r2", "r3", "r4"]
     assert store.queues.status(REF).queued == 1
     end = RunUpdate(state=RunState.FINISHED)
@@ -251,7 +258,6 @@ def test_a_database_goes_back_to_older_schemas_and_forward(tmp_path: Path, postg
 @pytest.mark.service("postgresql")
 def test_a_file_is_copied_to_postgresql_and_back(tmp_path: Path, postgresql_url: str) -> None:
     from windlass.errors import ConflictError
-    from windlass.models.access import User
     from windlass.models.run import LogLine, MetricRow
     from windlass_metastore_sql.copying import _TABLES
 
