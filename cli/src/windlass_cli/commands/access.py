@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from windlass_cli.options import Duration, entity_option, json_option
+from windlass_cli.options import duration, entity_option, json_option
 from windlass_cli.output import ago, iso, note, print_json, table
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
@@ -83,7 +83,9 @@ def user_list(state: State, as_json: bool) -> None:
 @click.command()
 @click.argument("user_name", default="", metavar="[USER]")
 @click.option("--description", default="", help="Where it is used.")
-@click.option("--expires", type=Duration(), help="From when it is refused: 12h, 30d, 8w …  [default: never]")
+@click.option(
+    "--expires", type=duration, metavar="DURATION", help="When it is refused: in 12h, 30d, 8w … [default: never]"
+)
 @json_option
 @pass_state
 def key_create(state: State, user_name: str, description: str, expires: float | None, as_json: bool) -> None:
