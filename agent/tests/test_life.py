@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from windlass.errors import NoSpaceError
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
-from windlass.models.queue import NewItem, QueueRef
+from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.plugins import hookimpl
 from windlass_agent.agent import Agent
@@ -84,10 +85,12 @@ def test_retries_have_a_budget(world: Any) -> None:
 
 def test_a_retry_may_succeed(world: Any) -> None:
     world.queue("again", policy=LaunchPolicy(retries={"exit-code": 5}, retry_delay=0.05))
-    run_id = world.launch("[ $WINDLASS_ATTEMPT = 2 ]", queue="again")
+    run_id = world.launch("[ $WINDLASS_ATTEMPT = 2 ] || { sleep 2; exit 1; }", queue="again")
     world.drain(queues=("again",))
     run = world.store.runs.get(run_id)
     assert (run.state, run.attempt, run.exit_code, run.reason.code) == (RunState.FINISHED, 2, 0, "finished")
+    assert run.timings["queue"] < 2.0, "the first attempt is no part of the second one's wait"
+    assert run.started_at > run.queued_at > run.created_at + 2.0
 
 
 def test_configuration_errors_are_not_retried(world: Any) -> None:
@@ -227,6 +230,23 @@ def test_several_queues_take_turns(world: Any) -> None:
             world.launch(f"echo {queue} >> {order}", queue=queue)
     world.drain(queues=("q", "other"), max_jobs=1)
     assert order.read_text().split() == ["q", "other"] * 3
+
+
+def test_queues_of_another_entity(world: Any) -> None:
+    """Of two queues with the same name the one that is meant is served; shares go by the name that was given."""
+    order = world.marks / "order"
+    for entity in ("infra", "me"):
+        ref = QueueRef(entity=entity, name="shared")
+        world.store.queues.create(Queue(entity=entity, name="shared", resource="process"))
+        script = f"echo {entity} >> {order}"
+        world.store.queues.enqueue([evolve(world.item(script), queue=ref) for _ in range(4)])
+    world.drain(queues=("infra/shared",), max_jobs=1)
+    assert order.read_text().split() == ["infra"] * 4
+    world.store.queues.enqueue(
+        [evolve(world.item(f"echo infra >> {order}"), queue=QueueRef(entity="infra", name="shared")) for _ in range(4)]
+    )
+    world.drain(queues=("shared", "infra/shared"), weights={"infra/shared": 3.0}, max_jobs=1)
+    assert order.read_text().split()[4:8].count("infra") == 3
 
 
 def test_drain_finishes_what_runs(world: Any) -> None:

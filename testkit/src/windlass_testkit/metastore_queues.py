@@ -251,15 +251,18 @@ class QueueTests:
 
     def test_a_retry_goes_to_the_head_with_the_next_attempt(self, store: MetadataStore) -> None:
         ref = make_queue(store)
-        store.queues.enqueue(items(ref, "r1", "r2", "r3"))
+        first, *_ = store.queues.enqueue(items(ref, "r1", "r2", "r3"))
         lease = take(store, ref)
         handle = RunHandle(runner="process", id="r1")
-        store.runs.update("r1", RunUpdate(host="h", handle=handle, exit_code=1), fence=lease.fence)
+        running = RunUpdate(state=RunState.RUNNING, host="h", handle=handle, exit_code=1)
+        store.runs.update("r1", running, fence=lease.fence)
         reason = Reason(code="preempted")
         released = store.queues.release(lease, 0.0, RunUpdate(reason=reason), next_attempt=True)
         assert (released.state, released.attempt) == (RunState.QUEUED, 2)
         assert (released.handle, released.host, released.exit_code, released.agent) == (None, "", None, "")
         assert released.reason == reason
+        assert (released.created_at, released.started_at) == (first.created_at, 0.0)
+        assert released.queued_at > first.queued_at, "it waits from now"
         with pytest.raises(FencedError):
             store.runs.update("r1", RunUpdate(notes="x"), fence=lease.fence)
         (found,) = claim(store, ref)
