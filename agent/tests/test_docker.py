@@ -164,6 +164,19 @@ def test_out_of_memory_has_a_budget_of_its_own(world: Any, engine: Any) -> None:
     assert world.output(run_id) == b"1\n2\n"
 
 
+def test_a_container_that_does_nothing_is_stopped(world: Any, engine: Any) -> None:
+    world.queue("dq", "docker", policy=LaunchPolicy(idle_timeout=4.0, idle_cpu=0.2, stop_grace=0.3))
+    work = "import time; x = bytearray(50_000_000); x[::4096] = b'1' * len(x[::4096]); t = time.time() + 6"
+    busy = f'python3 -c "{work}; [None for _ in iter(lambda: time.time() < t, False)]"; echo done'
+    run_ids = [world.launch(script, queue="dq", source=IMAGE) for script in (busy, "sleep 100")]
+    world.drain(queues=("dq",))
+    worked, slept = (world.store.runs.get(run_id) for run_id in run_ids)
+    assert (worked.state, world.output(run_ids[0])) == (RunState.FINISHED, b"done\n"), worked.reason
+    assert (slept.state, slept.reason.code) == (RunState.FAILED, "idle")
+    assert worked.usage.cpu_seconds > slept.usage.cpu_seconds
+    assert worked.usage.max_rss > 50_000_000
+
+
 def test_limits_on_containers(world: Any, engine: Any, tmp_path: Path) -> None:
     world.queue("dq", "docker", policy=LaunchPolicy(attempt_timeout=0.5, stop_grace=0.3))
     run_id = world.launch("trap '' TERM; echo on; while :; do sleep 0.05; done", queue="dq", source=IMAGE)

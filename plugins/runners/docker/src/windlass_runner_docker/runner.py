@@ -25,6 +25,7 @@ from windlass_runner_docker.options import container_options, read_args
 from windlass_runner_docker.output import entries, parse_cursor, read
 from windlass_runner_docker.pull import pull
 from windlass_runner_docker.states import ended
+from windlass_runner_docker.usage import Usage
 
 __all__ = ["DockerRunner"]
 
@@ -49,6 +50,7 @@ class DockerRunner(Runner):
             if self._where.startswith("unix://"):
                 os.stat(self._where.removeprefix("unix://"))  # the SDK leaks a socket when there is nothing
             self._client = docker.DockerClient(base_url=self._where, timeout=math.ceil(config.timeout))
+        self._usage = Usage(self._client.api)
 
     def submit(self, spec: RunSpec) -> RunHandle:
         """Create and start the container. See `Runner.submit`."""
@@ -82,7 +84,10 @@ class DockerRunner(Runner):
         return self._handle(attempt_id)
 
     def poll(self, handles: Sequence[RunHandle]) -> Mapping[RunHandle, RunStatus]:
-        """State of many attempts with one request, and one more for each that has ended. See `Runner.poll`."""
+        """State of many attempts with one request, and one more for each that has ended and some that run.
+
+        See `Runner.poll`.
+        """
         if not handles:
             return {}
         with self._errors():
@@ -90,6 +95,7 @@ class DockerRunner(Runner):
                 item.get("Labels", {}).get(_LABEL): item
                 for item in self._client.api.containers(all=True, filters={"label": _LABEL})
             }
+            self._usage.begin()
             return {handle: self._status(handle.id, listed.get(handle.id)) for handle in handles}
 
     def logs(self, handle: RunHandle, since: str = "") -> Iterator[LogLine]:
@@ -139,6 +145,7 @@ class DockerRunner(Runner):
             limit = time.monotonic() + self._config.timeout
             while self._inspect(handle.id) is not None and time.monotonic() < limit:
                 time.sleep(0.02)
+        self._usage.forget(_name(handle.id))
         for kind in ("stop", "lock"):
             self._note(handle.id, kind).unlink(missing_ok=True)
 
@@ -209,11 +216,13 @@ class DockerRunner(Runner):
                 return RunStatus(
                     state=RunnerState.STARTING, reason=Reason(code="starting", message="the container is being started")
                 )
-            return RunStatus(state=RunnerState.RUNNING, started_at=float(item.get("Created", 0.0)))
+            usage = self._usage.of_running(_name(attempt_id))
+            return RunStatus(state=RunnerState.RUNNING, started_at=float(item.get("Created", 0.0)), usage=usage)
         found = self._inspect(attempt_id)
         if found is None or found["State"]["Status"] == "removing":
             return _LOST
-        return ended(found["State"], stopped=self._note(attempt_id, "stop").exists())
+        usage = self._usage.of_ended(_name(attempt_id))
+        return ended(found["State"], stopped=self._note(attempt_id, "stop").exists(), usage=usage)
 
     def _kill(self, attempt_id: str, name: str) -> None:
         try:
