@@ -80,6 +80,26 @@ def test_killed_in_the_middle_of_a_build(world: Any, engine: Any, built: Any) ->
         time.sleep(0.1)
 
 
+@pytest.mark.service("registry")
+def test_each_step_is_timed(world: Any, engine: Any, built: Any, registry_server: str) -> None:
+    world.queue("dq", "docker")
+    destination = f"localhost:{registry_server.rpartition(':')[2]}/team/jobs"
+    run_id = world.launch("sleep 0.5", queue="dq", source=built(1))
+    world.drain(
+        queues=("dq",),
+        builder={"type": "docker", "destination": destination},
+        registry={"type": "oci", "uri": registry_server},
+    )
+    run = world.store.runs.get(run_id)
+    assert run.state is RunState.FINISHED, run.reason
+    assert run.image.startswith(destination)
+    assert set(run.timings) == {"queue", "prepare", "build", "push", "start", "run"}
+    assert all(seconds > 0 for seconds in run.timings.values()), run.timings
+    assert run.timings["build"] > 1.0
+    assert run.timings["run"] >= 0.5
+    engine.images.remove(run.image, force=True)
+
+
 def test_a_stop_ends_the_build(world: Any, engine: Any, built: Any) -> None:
     world.queue("dq", "docker")
     world.agent(queues=("dq",))
