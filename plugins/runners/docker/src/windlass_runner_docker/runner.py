@@ -78,9 +78,11 @@ class DockerRunner(Runner):
         """The handle of an attempt whose container was started. See `Runner.find`."""
         with self._errors():
             state = self._inspect(attempt_id)
-        # A container that was only created is not started yet; `submit` does that.
-        if state is None or state["State"]["Status"] == "created":
-            return None
+            if state is None:
+                return None
+            if state["State"]["Status"] == "created":
+                self._discard(attempt_id)
+                return None
         return self._handle(attempt_id)
 
     def poll(self, handles: Sequence[RunHandle]) -> Mapping[RunHandle, RunStatus]:
@@ -204,6 +206,13 @@ class DockerRunner(Runner):
     def _remove(self, attempt_id: str) -> None:
         self._client.api.remove_container(_name(attempt_id), force=True, v=True)
 
+    def _discard(self, attempt_id: str) -> None:
+        """Remove a container that nobody starts: its agent died before, and nobody else would know of it."""
+        with suppress(SubmitError), self._lock(attempt_id, limit=0.0):
+            state = self._inspect(attempt_id)
+            if state is not None and state["State"]["Status"] == "created":
+                self._remove(attempt_id)
+
     def _status(self, attempt_id: str, item: Mapping[str, Any] | None) -> RunStatus:
         if item is None:
             return _LOST
@@ -237,8 +246,8 @@ class DockerRunner(Runner):
         return self._notes / f"{attempt_id}.{kind}"
 
     @contextmanager
-    def _lock(self, attempt_id: str) -> Iterator[None]:
-        limit = time.monotonic() + _LOCK_LIMIT
+    def _lock(self, attempt_id: str, limit: float = _LOCK_LIMIT) -> Iterator[None]:
+        until = time.monotonic() + limit
         fd = os.open(self._note(attempt_id, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while True:
@@ -246,9 +255,9 @@ class DockerRunner(Runner):
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > limit:
+                    if time.monotonic() > until:
                         raise SubmitError(
-                            f"another agent has been starting {attempt_id} for {_LOCK_LIMIT:g} s", retryable=True
+                            f"another agent has been starting {attempt_id} for {limit:g} s", retryable=True
                         ) from None
                     time.sleep(0.01)
             yield
