@@ -187,6 +187,24 @@ def test_a_pid_that_was_given_to_somebody_else(app: App, run: Any) -> None:
     runner.cleanup(handle)
 
 
+def test_a_session_that_is_somebody_elses_by_now(app: App, run: Any) -> None:
+    """The supervisor was killed long ago, and the job's number went to the session of a stranger."""
+    runner = app.create_runner("process")
+    handle = run("exit 0")
+    end(runner, handle)
+    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    try:
+        folder = app.settings.home / "runs" / handle.id
+        words = (folder / "record").read_text().split()
+        (folder / "exit").unlink()
+        (folder / "record").write_text(" ".join([words[0], "1", words[2], str(stranger.pid), words[4]]))
+        runner.cleanup(handle)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait(10)
+
+
 def test_after_a_reboot(app: App, run: Any) -> None:
     runner = app.create_runner("process")
     handle = run("exit 0")

@@ -122,7 +122,7 @@ class ProcessRunner(Runner):
             if record.alive():
                 raise RunnerError(f"{handle.id} does not end", hint=f"See pid {record.job}.", retryable=True)
             if record.boot == supervisor.boot_id():
-                kill_session(record.job)
+                kill_session(record)
         self._usage.pop(handle.id, None)
         shutil.rmtree(folder.path, ignore_errors=True)
 
