@@ -140,6 +140,7 @@ class Submission:
                 break
             except FencedError as error:
                 _log.warning("%s; asking whether it is still ours", error.message)
+                self._record.held.lost.wait(0.05)
         services.faults.hit(Point.SUBMITTED, run.id)
         self._record.update(self._submitted(handle, began))
         return handle
