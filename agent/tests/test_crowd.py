@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from windlass.models.run import RunState
 from windlass.runners import RunnerState
 from windlass_testkit.fakes import plugin
 from windlass_testkit.fakes import runner as fakes
+from windlass_testkit.waiting import eventually
 
 
 @pytest.fixture
@@ -30,13 +30,6 @@ def cluster(world: Any) -> Any:
     found = fakes.cluster_named(str(world.app.settings.home))
     found.work = lambda attempt: None
     return found
-
-
-def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
-    limit = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
 
 
 def memory() -> int:
@@ -56,10 +49,10 @@ def test_a_thousand_runs(world: Any, cluster: Any, monkeypatch: pytest.MonkeyPat
     world.store.queues.enqueue([evolve(item, run_id=run_id) for run_id in ids])
     before = threading.active_count()
     agent = world.agent(queues=("fq",), max_jobs=-1)
-    until(lambda: len(cluster.attempts) == 1000, 300)
+    eventually(lambda: len(cluster.attempts) == 1000, 300)
     for attempt in cluster.attempts.values():
         attempt.start()
-    until(lambda: world.store.queues.status(QueueRef(entity="me", name="fq")).running == 1000, 200)
+    eventually(lambda: world.store.queues.status(QueueRef(entity="me", name="fq")).running == 1000, 200)
     threads = threading.active_count() - before
     assert threads <= 32, [thread.name for thread in threading.enumerate()]
     polls: list[int] = []
@@ -80,8 +73,8 @@ def test_a_thousand_runs(world: Any, cluster: Any, monkeypatch: pytest.MonkeyPat
     assert threading.active_count() - before <= threads
     for number, attempt in enumerate(list(cluster.attempts.values())):
         attempt.end(number % 2)
-    until(lambda: not world.store.queues.status(QueueRef(entity="me", name="fq")).running, 300)
-    until(lambda: not agent._attempts)
+    eventually(lambda: not world.store.queues.status(QueueRef(entity="me", name="fq")).running, 300)
+    eventually(lambda: not agent._attempts)
     states = [world.store.runs.get(run_id).state for run_id in ids]
     assert set(states) == {RunState.FINISHED, RunState.FAILED}
     assert states.count(RunState.FINISHED) == 500
@@ -97,7 +90,7 @@ def test_two_hundred_processes(world: Any) -> None:
     runs = [world.launch(script) for _ in range(200)]
     before = threading.active_count()
     world.agent(max_jobs=-1)
-    until(lambda: world.store.queues.status(QueueRef(entity="me", name="q")).running == 200, 300)
+    eventually(lambda: world.store.queues.status(QueueRef(entity="me", name="q")).running == 200, 300)
     assert threading.active_count() - before <= 32
     gate.touch()
     for run_id in runs:
@@ -187,7 +180,7 @@ def test_a_run_that_does_not_start_in_time(world: Any, cluster: Any) -> None:
 
 def test_an_idle_agent_costs_next_to_nothing(world: Any) -> None:
     process = world.spawn()
-    until(lambda: world.store.agents.list("me"))
+    eventually(lambda: world.store.agents.list("me"))
     time.sleep(2.0)
 
     def used() -> float:

@@ -13,6 +13,7 @@ import pytest
 from windlass.errors import StoreUnavailableError
 from windlass.models.run import RunState
 from windlass_agent.faults import Point
+from windlass_testkit.waiting import eventually
 
 LINES = b"".join(b"line %d\n" % n for n in range(1, 41))
 SCRIPT = "echo $WINDLASS_ATTEMPT >> {mark}; i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i; sleep 0.02; done"
@@ -35,10 +36,8 @@ def test_kill_at_every_step(world: Any, point: Point) -> None:
     assert (run.state, run.attempt, run.exit_code) == (RunState.FINISHED, 1, 0), world.log()
     assert mark.read_text() == "1\n"
     assert world.output(run_id) == LINES
-    limit = time.monotonic() + 10
-    while list((world.home / "runs").iterdir()) or list((world.home / "work").iterdir()):
-        assert time.monotonic() < limit, "what the dead agent left is cleared up"
-        time.sleep(0.05)
+    # what the dead agent left is cleared up
+    eventually(lambda: not [*(world.home / "runs").iterdir(), *(world.home / "work").iterdir()], 10)
 
 
 def test_kill_while_a_second_agent_waits(world: Any) -> None:
@@ -61,10 +60,7 @@ def test_frozen_beyond_its_lease(world: Any, point: Point) -> None:
     mark = world.marks / "executions"
     frozen = world.spawn(f"pause={point}")
     run_id = world.launch(SCRIPT.format(mark=mark))
-    limit = time.monotonic() + 30
-    while _state(frozen.pid) != "T":
-        assert time.monotonic() < limit
-        time.sleep(0.02)
+    eventually(lambda: _state(frozen.pid) == "T", 30)
     second = world.agent()
     world.wait(run_id, lambda run: run.agent == second.id)
     os.kill(frozen.pid, signal.SIGCONT)
@@ -74,6 +70,40 @@ def test_frozen_beyond_its_lease(world: Any, point: Point) -> None:
     assert world.output(run_id) == LINES
     time.sleep(0.5)
     assert world.store.runs.get(run_id) == run, "the late comer changed nothing"
+
+
+def test_frozen_until_all_is_over(world: Any) -> None:
+    """An agent that was frozen right before it asked the runner does not start what its successor has finished."""
+    mark = world.marks / "executions"
+    frozen = world.spawn(f"pause={Point.SUBMITTING}", "drain")
+    run_id = world.launch(f"echo $WINDLASS_ATTEMPT >> {mark}")
+    eventually(lambda: _state(frozen.pid) == "T")
+    world.drain()
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.attempt, mark.read_text()) == (RunState.FINISHED, 1, "1\n")
+    eventually(lambda: not list((world.home / "runs").iterdir()))
+    os.kill(frozen.pid, signal.SIGCONT)
+    assert frozen.wait(30) == 0, world.log()
+    assert mark.read_text() == "1\n", "it was started again"
+    assert world.store.runs.get(run_id) == run
+    assert not list((world.home / "runs").iterdir())
+    assert not list((world.home / "work").iterdir())
+    assert "was not started: the claim on it ended meanwhile" in world.log()
+
+
+def test_frozen_and_not_missed(world: Any) -> None:
+    """Nobody else took the run of an agent that was frozen beyond its lease: it goes on, and that is no failure."""
+    mark = world.marks / "executions"
+    frozen = world.spawn(f"pause={Point.SUBMITTING}", "drain")
+    run_id = world.launch(f"echo $WINDLASS_ATTEMPT >> {mark}")
+    eventually(lambda: _state(frozen.pid) == "T")
+    time.sleep(2.5)
+    os.kill(frozen.pid, signal.SIGCONT)
+    assert frozen.wait(30) == 0, world.log()
+    run = world.store.runs.get(run_id)
+    assert (run.state, run.attempt, run.reason.code) == (RunState.FINISHED, 1, "finished")
+    assert mark.read_text() == "1\n"
+    assert "was not started" in world.log()
 
 
 def _state(pid: int) -> str:

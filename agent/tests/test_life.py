@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from windlass.errors import NoSpaceError
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
-from windlass.models.queue import NewItem, QueueRef
+from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.plugins import hookimpl
 from windlass_agent.agent import Agent
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults, Point
+from windlass_testkit.servers import alive
+from windlass_testkit.waiting import eventually
 
 
 def test_success(world: Any) -> None:
@@ -82,10 +85,12 @@ def test_retries_have_a_budget(world: Any) -> None:
 
 def test_a_retry_may_succeed(world: Any) -> None:
     world.queue("again", policy=LaunchPolicy(retries={"exit-code": 5}, retry_delay=0.05))
-    run_id = world.launch("[ $WINDLASS_ATTEMPT = 2 ]", queue="again")
+    run_id = world.launch("[ $WINDLASS_ATTEMPT = 2 ] || { sleep 2; exit 1; }", queue="again")
     world.drain(queues=("again",))
     run = world.store.runs.get(run_id)
     assert (run.state, run.attempt, run.exit_code, run.reason.code) == (RunState.FINISHED, 2, 0, "finished")
+    assert run.timings["queue"] < 2.0, "the first attempt is no part of the second one's wait"
+    assert run.started_at > run.queued_at > run.created_at + 2.0
 
 
 def test_configuration_errors_are_not_retried(world: Any) -> None:
@@ -142,12 +147,34 @@ def test_stop_by_user(world: Any) -> None:
 
 
 def test_stop_kills_after_the_grace(world: Any) -> None:
-    run_id = world.launch("trap '' TERM; echo ready; while :; do sleep 0.02; done")
-    world.agent(stopped_run_timeout=0.3)
-    world.wait(run_id, lambda run: world.output(run_id) == b"ready\n")
+    """A job that does not listen is killed when the queue's grace is over, not before, and its children with it."""
+    world.queue("patient", policy=LaunchPolicy(stop_grace=0.7))
+    pids = world.marks / "pids"
+    deaf = f'trap "" TERM; echo $$ >> {pids}; while :; do sleep 0.02; done'
+    run_id = world.launch(f"sh -c '{deaf}' & setsid sh -c '{deaf}' & {deaf}", queue="patient")
+    world.agent(queues=("patient",))
+    eventually(lambda: pids.exists() and len(pids.read_text().split()) == 3)
+    found = [int(word) for word in pids.read_text().split()]
+    began = time.monotonic()
     world.store.runs.request_stop(run_id)
     run = world.wait(run_id)
+    assert time.monotonic() - began >= 0.7
     assert (run.state, run.reason.code) == (RunState.KILLED, "stopped-by-user")
+    assert not any(map(alive, found))
+
+
+def test_a_huge_output_keeps_head_and_tail(world: Any) -> None:
+    script = "echo first; head -c 90000000 /dev/zero | tr '\\0' x | fold -w 1000; echo; echo last"
+    run_id = world.launch(script)
+    world.drain()
+    assert world.store.runs.get(run_id).state is RunState.FINISHED
+    found, position = [], 0
+    while (page := world.store.runs.read_log(run_id, position, 1000)).next > position:
+        found += [line.data for line in page.lines]
+        position = page.next
+    assert (found[0], found[-1]) == (b"first\n", b"last\n")
+    assert 40_000_000 < sum(map(len, found)) < 68_000_000
+    assert [line for line in found if b"left out" in line]
 
 
 @pytest.mark.parametrize(
@@ -203,6 +230,23 @@ def test_several_queues_take_turns(world: Any) -> None:
             world.launch(f"echo {queue} >> {order}", queue=queue)
     world.drain(queues=("q", "other"), max_jobs=1)
     assert order.read_text().split() == ["q", "other"] * 3
+
+
+def test_queues_of_another_entity(world: Any) -> None:
+    """Of two queues with the same name the one that is meant is served; shares go by the name that was given."""
+    order = world.marks / "order"
+    for entity in ("infra", "me"):
+        ref = QueueRef(entity=entity, name="shared")
+        world.store.queues.create(Queue(entity=entity, name="shared", resource="process"))
+        script = f"echo {entity} >> {order}"
+        world.store.queues.enqueue([evolve(world.item(script), queue=ref) for _ in range(4)])
+    world.drain(queues=("infra/shared",), max_jobs=1)
+    assert order.read_text().split() == ["infra"] * 4
+    world.store.queues.enqueue(
+        [evolve(world.item(f"echo infra >> {order}"), queue=QueueRef(entity="infra", name="shared")) for _ in range(4)]
+    )
+    world.drain(queues=("shared", "infra/shared"), weights={"infra/shared": 3.0}, max_jobs=1)
+    assert order.read_text().split()[4:8].count("infra") == 3
 
 
 def test_drain_finishes_what_runs(world: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from windlass.clock import lease_clock
 from windlass.errors import FencedError
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import Claim, Queue, Renewal
@@ -15,7 +16,7 @@ from windlass.models.reason import Reason
 from windlass.models.run import LogLine, ResourceUsage, Run, RunState
 from windlass.runners import RunnerState, RunStatus
 from windlass_agent import limits, outcome
-from windlass_agent.claims import Claims, clock
+from windlass_agent.claims import Claims
 from windlass_agent.logs import BuildOutput, Pump
 
 
@@ -91,7 +92,7 @@ def claim(run_id: str, fence: int) -> Claim:
 def test_a_fresh_claim_is_not_asked_for_again() -> None:
     queues: Any = Queues()
     claims = Claims(queues, "a", 60.0, lambda answer, lost: None)
-    (held,) = claims.take([claim("r", 1)], clock())
+    (held,) = claims.take([claim("r", 1)], lease_clock())
     claims.ensure(held)
     assert queues.asked == []
 
@@ -100,11 +101,11 @@ def test_an_old_claim_is_made_sure_of() -> None:
     queues: Any = Queues()
     told: list[str] = []
     claims = Claims(queues, "a", 60.0, lambda answer, lost: told.extend(held.run_id for held in lost))
-    (held,) = claims.take([claim("r", 1)], clock() - 50.0)
+    (held,) = claims.take([claim("r", 1)], lease_clock() - 50.0)
     claims.ensure(held)
     assert queues.asked == [("r", 1)]
-    assert held.until > clock() + 50
-    held.until = clock()
+    assert held.until > lease_clock() + 50
+    held.until = lease_clock()
     queues.lost = ("r",)
     with pytest.raises(FencedError):
         claims.ensure(held)
@@ -115,8 +116,8 @@ def test_an_old_claim_is_made_sure_of() -> None:
 def test_a_late_answer_does_not_hit_the_next_claim_of_the_run() -> None:
     queues: Any = Queues()
     claims = Claims(queues, "a", 60.0, lambda answer, lost: None)
-    (old,) = claims.take([claim("r", 1)], clock())
-    (new,) = claims.take([claim("r", 2)], clock())
+    (old,) = claims.take([claim("r", 1)], lease_clock())
+    (new,) = claims.take([claim("r", 2)], lease_clock())
     queues.lost = ("r",)
     claims._renew([old])
     assert old.lost.is_set()
@@ -170,6 +171,6 @@ def test_outcomes() -> None:
 
 
 def test_the_clock_goes_on() -> None:
-    before = clock()
+    before = lease_clock()
     time.sleep(0.01)
-    assert clock() > before
+    assert lease_clock() > before

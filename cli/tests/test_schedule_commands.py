@@ -1,6 +1,7 @@
 """Triggers, budgets, access and copies by the command line."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,13 @@ def test_users_keys_and_roles(call: Any) -> None:
     (listed,) = call("access", "key", "list", "ada", "--json")
     assert listed["id"] == made["id"]
     assert made["key"] not in json.dumps(listed)
+    assert (made["expires_at"], listed["expires_at"]) == (None, None)
     call("access", "key", "revoke", made["id"])
     assert call("access", "key", "list", "ada", "--json") == []
+    made = call("access", "key", "create", "ada", "--expires", "30d", "--json")
+    assert made["expires_at"][:10] in call("access", "key", "list", "ada")
+    for wrong in ("soon", "30", "-1d", "0d", "1e9d", "9999999w"):
+        assert "such as 30d" in call("access", "key", "create", "ada", "--expires", wrong, code=2)
     call("access", "member", "set", "ada", "submitter")
     assert call("access", "member", "list", "--json") == [{"entity": "team", "user": "ada", "role": "submitter"}]
     call("access", "member", "remove", "ada")
@@ -110,6 +116,13 @@ def test_a_key_signs_in_over_http(
         call("launch", "-u", ".", "-E", "python t.py", "-q", "q")
         (run,) = call("run", "list", "-p", "uncategorized", "-e", "team", "--json")
         assert run["author"] == "ada"
+        made = call("access", "key", "create", "--expires", "1s", "--json")
+        monkeypatch.setenv("WINDLASS_BASE_URL", url)
+        monkeypatch.setenv("WINDLASS_API_KEY", made["key"])
+        time.sleep(1.1)
+        refused = call("queue", "list", code=1)
+        assert f"this API key expired at {made['expires_at'][:17]}" in refused
+        assert "windlass login" in refused
     finally:
         server.stop()
         store.close()

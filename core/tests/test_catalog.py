@@ -96,7 +96,10 @@ def test_not_installed_names_what_is_and_how_to_install(install: Install, app: A
         app.runners.get("fsat")
     assert "fast" in caught.value.message
     assert "Did you mean 'fast'?" in caught.value.hint
-    assert "pip install windlass-runner-fsat" in caught.value.hint
+    assert "pip" not in caught.value.hint, "who follows that installs what somebody else called so"
+    with pytest.raises(PluginNotFoundError) as caught:
+        app.runners.get("other")
+    assert "pip install windlass-runner-other" in caught.value.hint
     assert caught.value.exit_code == 2
 
 

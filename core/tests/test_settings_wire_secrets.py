@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -126,6 +127,38 @@ def test_bad_references(reference: str, said: str) -> None:
         SecretResolver({}).resolve(reference, where="f.yaml:3")
     assert caught.value.where == "f.yaml:3"
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_keyring() -> None:
+    keyring = pytest.importorskip("keyring")
+    from keyring.backend import KeyringBackend
+
+    class Ring(KeyringBackend):  # type: ignore[misc,unused-ignore]
+        priority = 1.0
+        kept: ClassVar[dict[tuple[str, str], str]] = {}
+
+        def get_password(self, service: str, username: str) -> str | None:
+            if service == "locked":
+                raise keyring.errors.KeyringLocked("hunter2")
+            return self.kept.get((service, username))
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            self.kept[service, username] = password
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Ring())
+    try:
+        keyring.set_password("hub", "ann", "hunter2")
+        secret = SecretResolver({}).resolve("keyring/hub/ann")
+        assert secret.reveal() == "hunter2"
+        assert "hunter2" not in repr(secret)
+        with pytest.raises(SecretError, match="no entry hub/bob"):
+            SecretResolver({}).resolve("keyring/hub/bob")
+        with pytest.raises(SecretError, match="KeyringLocked") as caught:
+            SecretResolver({}).resolve("keyring/locked/ann")
+        assert "hunter2" not in str(caught.value)
+    finally:
+        keyring.set_keyring(before)
 
 
 def test_more_schemes() -> None:

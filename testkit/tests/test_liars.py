@@ -61,6 +61,10 @@ def find(self, attempt_id):
     known = self.cluster.attempts.get(attempt_id)
     return None if known is None or known.over.is_set() else super().find(attempt_id)
 """,
+    "test_nothing_is_started_too_late": """
+def submit(self, spec):
+    return super().submit(evolve(spec, not_after=float("inf")))
+""",
     "test_killed_by_a_signal": """
 def poll(self, handles):
     answer = super().poll(handles)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,9 @@ import pytest
 from windlass.plugins.app import App
 from windlass.settings import Settings
 from windlass_testkit.servers import alive
+from windlass_testkit.waiting import eventually
 
 COMMAND = (sys.executable, "-m", "windlass_cli")
-
-
-def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -38,7 +31,7 @@ def killed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
             process = subprocess.Popen(
                 [*COMMAND, "launch", "-u", "code", "-E", "sh job.sh"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        until(lambda: "ready" in Path("launch.log").read_text())
+        eventually(lambda: "ready" in Path("launch.log").read_text())
         process.kill()
         assert process.wait(10) == -signal.SIGKILL
         (folder,) = (home / "runs").iterdir()
@@ -62,7 +55,7 @@ def test_stop_ends_it_with_all_its_processes(killed: Any, home: Path, windlass: 
     run = windlass("run", "show", run_id, "--json").json
     assert (run["state"], run["reason"]["code"]) == ("killed", "stopped-by-user")
     assert windlass("run", "logs", run_id).out == "ready\n"
-    until(lambda: not any(map(alive, pids)))
+    eventually(lambda: not any(map(alive, pids)))
     assert [*(home / "runs").iterdir(), *(home / "work").iterdir()] == []
 
 
@@ -75,7 +68,7 @@ def test_an_agent_goes_on_with_it_as_is_advised(killed: Any, home: Path, windlas
         )  # fmt: skip
     try:
         # It has to wait for the claim of the dead, which has longer to go than an agent needs to see an empty queue.
-        until(lambda: "is adopted" in Path("agent.log").read_text())
+        eventually(lambda: "is adopted" in Path("agent.log").read_text())
         assert "agent is gone" not in windlass("run", "show", run_id).out
         (home / "gate").touch()
         assert agent.wait(60) == 0
@@ -90,11 +83,11 @@ def test_an_agent_goes_on_with_it_as_is_advised(killed: Any, home: Path, windlas
 
 def test_what_is_said_of_it(killed: Any, windlass: Any) -> None:
     run_id, (pid,) = killed("echo ready; sleep 1000")
-    until(lambda: "agent is gone" in windlass("run", "show", run_id).out, 30)
+    eventually(lambda: "agent is gone" in windlass("run", "show", run_id).out, 30)
     said = windlass("run", "show", run_id).out
     assert f"windlass launch-agent -q run-{run_id} -e " in said
     assert f"windlass run stop --wait {run_id}" in said
     assert f"windlass run stop --wait {run_id}" in windlass("run", "stop", run_id).err
     assert alive(pid), "nobody is there to stop it"
     assert windlass("run", "stop", "--wait", run_id).code == 0
-    until(lambda: not alive(pid))
+    eventually(lambda: not alive(pid))

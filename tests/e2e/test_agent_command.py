@@ -7,22 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from windlass_testkit.servers import free_port, wait_for_port
+from windlass_testkit.waiting import eventually
 
 COMMAND = (sys.executable, "-m", "windlass_cli")
-
-
-def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 class Cast:
@@ -85,11 +79,11 @@ def test_a_second_signal_ends_it_at_once_and_the_exit_code_tells_what_is_not_sto
     """Its server is dead, so that it can neither report nor hand over."""
     run_id = launch(windlass, f"echo on; while [ ! -e {cast.home}/gate ]; do sleep 0.1; done; touch {cast.home}/over")
     agent = cast.agent("agent")
-    until(lambda: state(windlass, run_id) == "running")
+    eventually(lambda: state(windlass, run_id) == "running")
     cast.server.kill()
     cast.server.wait(10)
     (cast.home / "gate").touch()
-    until((cast.home / "over").exists)
+    eventually((cast.home / "over").exists)
     agent.send_signal(signal.SIGTERM)
     time.sleep(2.0)
     assert agent.poll() is None, "the first one waits for the end of the run"
@@ -111,7 +105,7 @@ def test_output_is_followed_across_the_death_of_agent_and_server(cast: Cast, win
     agents = [cast.agent("agent")]
     follower = cast.spawn("follow", "run", "logs", "-f", run_id, WINDLASS_BASE_URL=f"http://127.0.0.1:{cast.port}")
     out = Path("follow.out")
-    until(lambda: b"line 5\n" in out.read_bytes())
+    eventually(lambda: b"line 5\n" in out.read_bytes())
     agents[0].kill()
     cast.server.kill()
     cast.server.wait(10)
@@ -128,8 +122,8 @@ def test_a_signal_while_a_run_is_in_back_off(cast: Cast, windlass: Any) -> None:
     mark = cast.home / "tried"
     run_id = launch(windlass, f"echo $WINDLASS_ATTEMPT >> {mark}; [ -e {cast.home}/gate ] || exit 3")
     agent = cast.agent("agent")
-    until(mark.exists)
-    until(lambda: state(windlass, run_id) == "queued")
+    eventually(mark.exists)
+    eventually(lambda: state(windlass, run_id) == "queued")
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(30) == 0
     assert mark.read_text() == "1\n"

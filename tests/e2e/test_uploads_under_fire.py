@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from windlass_testkit.simulators.aws import aws_env, moto_server, s3_bucket  # n
 from windlass_testkit.simulators.azure import azure_container, azure_env, azurite_server  # noqa: F401
 from windlass_testkit.simulators.between import Between, Seen
 from windlass_testkit.simulators.gcs import gcs_bucket, gcs_server  # noqa: F401
+from windlass_testkit.waiting import eventually
 
 MIB = 1 << 20
 PUT = """
@@ -85,13 +85,6 @@ def read(uri: str) -> bytes:
         return stream.read()
 
 
-def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_killed_upload_goes_on_and_sends_no_part_twice(home: Path, way: tuple[str, Between]) -> None:
     place, between = way
     size = 21 * MIB if place.startswith("s3") else 7 * MIB
@@ -105,10 +98,10 @@ def test_a_killed_upload_goes_on_and_sends_no_part_twice(home: Path, way: tuple[
 
     between.hold = three_parts
     first = begin(f"{place}/big", "big")
-    until(lambda: len(between.parts) >= 3)
+    eventually(lambda: len(between.parts) >= 3)
     if place.startswith("s3"):  # the others ask the store what it has
         journals = home / "uploads" / "s3"
-        until(lambda: sum(path.read_bytes().count(b"\n") for path in journals.glob("*.jsonl")) >= 4)
+        eventually(lambda: sum(path.read_bytes().count(b"\n") for path in journals.glob("*.jsonl")) >= 4)
     confirmed = list(between.parts)
     first.send_signal(signal.SIGKILL)
     first.communicate()

@@ -14,16 +14,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import windlass
+from windlass.clock import lease_clock
 from windlass.errors import NotFoundError, PluginError, UsageError, WindlassError
 from windlass.ids import attempt_id, new_id
 from windlass.launch.plan import resource_name
 from windlass.models.job import SourceKind
 from windlass.models.queue import Agent as AgentRow
-from windlass.models.queue import Claim, ClaimRequest, QueueRef, Renewal
+from windlass.models.queue import Claim, ClaimRequest, QueueRef, Renewal, queue_name_in, queue_named
 from windlass_agent import outcome
 from windlass_agent.attempt import Attempt
 from windlass_agent.backends import Backends
-from windlass_agent.claims import Claims, Held, clock
+from windlass_agent.claims import Claims, Held
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.jobapi import JobAccess
@@ -75,8 +76,8 @@ class Agent:
         self._run = run
         self._faults = faults or Faults()
         self._entity = config.entity or app.settings.entity
-        refs = [QueueRef(entity=self._entity, name=name) for name in dict.fromkeys(config.queues)]
-        self._turns = Turns(refs, config.weights)
+        weights = {queue_named(name, self._entity): weight for name, weight in config.weights.items()}
+        self._turns = Turns([queue_named(name, self._entity) for name in config.queues], weights)
         self._slots = Slots(config.slots)
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._attempts: dict[str, Attempt] = {}
@@ -157,7 +158,7 @@ class Agent:
         self._watcher.start()
         for target, name in ((self._listen, "bell"), (self._sweep, "sweep")):
             threading.Thread(target=target, name=f"windlass-{name}", daemon=True).start()
-        names = ", ".join(ref.name for ref in self._turns.queues)
+        names = ", ".join(queue_name_in(ref, self._entity) for ref in self._turns.queues)
         _log.info("agent %s takes items of %s from %s", self.id, self._entity, names)
         try:
             try:
@@ -218,7 +219,7 @@ class Agent:
             capacity=self._slots.free(),
             run=self._run,
         )
-        asked_at = clock()
+        asked_at = lease_clock()
         claims = self._store.queues.claim(request)
         for claim, held in zip(claims, self._services.claims.take(claims, asked_at), strict=True):
             attempt = Attempt(self._services, claim, held, self._watcher, self._later, self._done)

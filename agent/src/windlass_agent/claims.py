@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from windlass.clock import lease_clock
 from windlass.errors import FencedError, NotFoundError, StoreError
 from windlass.models.queue import Claim, Lease, Renewal
 
 if TYPE_CHECKING:
     from windlass.metastore import QueueStore
 
-__all__ = ["Claims", "Held", "clock"]
+__all__ = ["Claims", "Held"]
 
 _log = logging.getLogger(__name__)
-
-# Counts on while the machine sleeps or the process is stopped, unlike a wall clock that somebody sets.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def clock() -> float:
-    """Seconds on the clock by which an agent judges its own leases."""
-    return time.clock_gettime(_CLOCK)
 
 
 class Held:
@@ -81,7 +73,7 @@ class Claims:
             self._thread.join()
 
     def take(self, claims: Sequence[Claim], asked_at: float) -> list[Held]:
-        """Hold new claims; `asked_at` is `clock` from before the request, so that our view ends before the store's."""
+        """Hold new claims; `asked_at`: `lease_clock` before the request, so that our view ends before the store's."""
         found = [Held(claim, asked_at + self.lease_seconds) for claim in claims]
         with self._lock:
             for held in found:
@@ -109,8 +101,10 @@ class Claims:
         """Have the thread ask now, because stops may have been requested."""
         self._due.set()
 
-    def ensure(self, held: Held, margin: float = 0.25) -> None:
+    def ensure(self, held: Held, margin: float = 0.25) -> float:
         """Make sure that the claim holds for at least `margin` of a lease; asks the store if it might not.
+
+        Returns until when it holds, by `lease_clock`.
 
         Called right before something starts that must happen once only.
 
@@ -118,22 +112,26 @@ class Claims:
             FencedError: It belongs to somebody else.
             StoreUnavailableError: Nobody can tell.
         """
+        until = held.until
         held.check()
-        if held.until - clock() < margin * self.lease_seconds:
+        if until - lease_clock() < margin * self.lease_seconds:
             self._renew([held])
+            until = held.until
             held.check()
+        return until
 
     def _renew(self, helds: Iterable[Held]) -> None:
         helds = list(helds)
-        asked_at = clock()
+        asked_at = lease_clock()
         answer = self._store.renew(self._agent, [held.lease for held in helds], self.lease_seconds)
         # By claim, not by run: a run that was given back meanwhile may be held again, under another number.
         lost = [held for held in helds if held.run_id in answer.lost]
-        for held in helds:
-            held.until = asked_at + self.lease_seconds
         for held in lost:
             held.lost.set()
             self.drop(held)
+        for held in helds:
+            if held not in lost:
+                held.until = asked_at + self.lease_seconds
         self._on_renewal(answer, lost)
 
     def _work(self) -> None:

@@ -40,7 +40,7 @@ class AgentConfig:
     """``launch-config.yaml``. The parts `environment`, `registry`, `builder` and `runners` belong to their plugins."""
 
     entity: str = option(default="", help="Owner of the queues. Default: the settings' entity.")
-    queues: tuple[str, ...] = option(default=(), help="Queues to take items from, tried in turn.")
+    queues: tuple[str, ...] = option(default=(), help="Queues to take items from, in turn: NAME or ENTITY/NAME.")
     weights: dict[str, float] = option(
         factory=dict, help="Shares of the queues, by name; 1 for those not named, so that all take turns."
     )

@@ -11,7 +11,7 @@ from attrs import frozen
 from windlass.errors import ConfigError, NotFoundError, PluginError, WindlassError
 from windlass.launch.plan import resource_name
 from windlass.launch.secret_env import resolve_secrets, secret_references
-from windlass.models.queue import QueueRef
+from windlass.models.queue import QueueRef, queue_named
 from windlass_agent.backends import Backends
 from windlass_agent.jobapi import JobAccess
 
@@ -62,7 +62,7 @@ def examine(config: AgentConfig, app: App, store: MetadataStore | None) -> Itera
         yield _builder(config, backends)
         wanted = dict.fromkeys(config.runners, "runners of launch-config.yaml")
         for name in config.queues if store is not None else ():
-            found, resource = _queue(store, QueueRef(entity=config.entity or app.settings.entity, name=name))
+            found, resource = _queue(store, queue_named(name, config.entity or app.settings.entity))
             yield found
             if resource:
                 wanted.setdefault(resource, f"queue {name}")

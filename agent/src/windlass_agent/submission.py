@@ -6,6 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 import windlass
 from windlass.errors import FencedError, RunnerError, StoreUnavailableError, WindlassError
 from windlass.ids import attempt_id
@@ -128,11 +130,17 @@ class Submission:
     def submit(self, spec: RunSpec) -> RunHandle:
         """Start it. The claim is made sure of right before, so that a stale agent starts nothing."""
         services, run = self._services, self._record.run
-        self._record.insist(lambda: services.claims.ensure(self._record.held))
-        services.faults.hit(Point.SUBMITTING, run.id)
         began = time.monotonic()
-        self.submitted_at = services.now()
-        handle = self.runner.submit(spec)
+        while True:
+            not_after = self._record.insist(lambda: services.claims.ensure(self._record.held))
+            services.faults.hit(Point.SUBMITTING, run.id)
+            self.submitted_at = services.now()
+            try:
+                handle = self.runner.submit(evolve(spec, not_after=not_after))
+                break
+            except FencedError as error:
+                _log.warning("%s; asking whether it is still ours", error.message)
+                self._record.held.lost.wait(0.05)
         services.faults.hit(Point.SUBMITTED, run.id)
         self._record.update(self._submitted(handle, began))
         return handle

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,12 +37,21 @@ def sweep(services: Services) -> int:
             continue  # somebody was faster
         except (WindlassError, OSError, ValueError, KeyError) as error:
             _log.warning("%s cannot be cleared up yet: %s", folder.parent, error)
-    for folder in services.work.glob("*"):
-        with suppress(OSError):
-            # An agent that had lost its claim wrote on after the successor had removed everything.
-            if not (folder / "run.json").exists() and time.time() - folder.stat().st_mtime > _OLD:
-                shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        _sweep_unnamed(services.work)
     return count
+
+
+def _sweep_unnamed(work: Path) -> None:
+    """Remove old directories without a note: an agent that had lost its claim wrote on after it was cleaned up."""
+    # Directories are made a moment before their note. Their age is told by the clock that gave them their times, not
+    # by this process's, which may be an hour off.
+    os.utime(work)
+    now = work.stat().st_mtime
+    for folder in work.glob("*"):
+        with suppress(OSError):
+            if not (folder / "run.json").exists() and now - folder.stat().st_mtime > _OLD:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_over(services: Services, note: Path) -> bool:

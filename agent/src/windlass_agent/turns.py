@@ -17,13 +17,13 @@ class Turns:
 
     Args:
         queues: In the order of the configuration, which decides between equals.
-        weights: By queue name; 1 for those that are not named.
+        weights: By queue; 1 for those that are not named.
     """
 
-    def __init__(self, queues: Sequence[QueueRef], weights: Mapping[str, float]) -> None:
-        self._step = {ref: 1.0 / weights.get(ref.name, 1.0) for ref in queues}
-        self._passed = dict.fromkeys(queues, 0.0)
-        self._last = {ref: place for place, ref in enumerate(queues, -len(queues))}
+    def __init__(self, queues: Sequence[QueueRef], weights: Mapping[QueueRef, float]) -> None:
+        self._step = {ref: 1.0 / weights.get(ref, 1.0) for ref in queues}
+        self._passed = dict.fromkeys(self._step, 0.0)
+        self._last = {ref: place for place, ref in enumerate(self._step, -len(queues))}
         self._count = 0
         self._now = 0.0
 

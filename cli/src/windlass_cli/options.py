@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +12,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MOST = 2**31 - 1
 """The largest number that every store can count to."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def duration(value: str) -> float:
+    """A number with a unit as seconds, for ``type=``: ``90m``, ``12h``, ``30d``."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhdw])", value)
+    if found is None or not float(found[1]):
+        raise click.BadParameter(f"{value!r} is no duration; write a number and s, m, h, d or w, such as 30d.")
+    return float(found[1]) * _UNITS[found[2]]
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; see the reference for its keys.")
 entity_option = click.option("-e", "--entity", default="", help="Owner. Default: WINDLASS_ENTITY, else the login name.")

@@ -378,8 +378,12 @@ class AccessStore(ABC):
         """All users by name."""
 
     @abstractmethod
-    def create_key(self, user: str, description: str = "") -> NewApiKey:
-        """Make an API key. The secret is shown here once and kept only as a hash."""
+    def create_key(self, user: str, description: str = "", expires_in: float | None = None) -> NewApiKey:
+        """Make an API key. The secret is shown here once and kept only as a hash.
+
+        With `expires_in` it is refused so many seconds later, by the store's clock. Raises `UsageError` unless that is
+        a positive number.
+        """
 
     @abstractmethod
     def keys(self, user: str) -> tuple[ApiKey, ...]:

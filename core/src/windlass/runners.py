@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -9,7 +10,8 @@ from fnmatch import fnmatchcase
 
 from attrs import field, frozen
 
-from windlass.errors import ConfigError
+from windlass.clock import lease_clock
+from windlass.errors import ConfigError, FencedError
 from windlass.models.reason import JSON, Reason
 from windlass.models.run import LogLine, ResourceUsage, RunHandle
 
@@ -113,6 +115,8 @@ class RunSpec:
         gpus: Indices of the host's GPUs that were reserved for it, which it may use and no others; None: the agent
             does not count GPUs, so the resource arguments alone decide.
         stop_grace: Seconds between SIGTERM and SIGKILL.
+        not_after: When the claim ends at the earliest, by `windlass.clock.lease_clock` of this machine. Nothing may be
+            started later: an agent that was frozen on its way would start again what its successor has finished.
     """
 
     run_id: str
@@ -134,6 +138,16 @@ class RunSpec:
     mounts: tuple[Mount, ...] = ()
     gpus: tuple[str, ...] | None = None
     stop_grace: float = 10.0
+    not_after: float = math.inf
+
+    def check_in_time(self) -> None:
+        """To be called by runners, as the last thing before the code is started.
+
+        Raises:
+            FencedError: It may not be started any more, see `not_after`.
+        """
+        if lease_clock() > self.not_after:
+            raise FencedError(f"{self.attempt_id} was not started: the claim on it ended meanwhile")
 
 
 @frozen(kw_only=True)
@@ -170,6 +184,8 @@ class Runner(ABC):
         Raises:
             SubmitError: Nothing was started and nothing is left. `retryable` says whether trying again may help.
             ConfigError: `RunSpec.resource_args` do not fit; never retried.
+            FencedError: `RunSpec.not_after` has passed; nothing was started and nothing is left. The agent makes sure
+                of its claim and asks again, or leaves the run to its successor.
         """
 
     @abstractmethod

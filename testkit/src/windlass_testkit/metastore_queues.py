@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Claim, ClaimRequest, Lease, NewItem, Queue, QueueLimits, QueueRef
 from windlass.models.reason import Reason
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
+from windlass_testkit.waiting import eventually
 
 SPEC = LaunchSpec(source=JobSource(kind=SourceKind.IMAGE, image="local/x"))
 
@@ -47,14 +48,6 @@ def take(store: MetadataStore, ref: QueueRef, **values: Any) -> Lease:
 def ids_of(claims: Sequence[Claim]) -> list[str]:
     """Run ids, in order."""
     return [found.run.id for found in claims]
-
-
-def eventually(call: Callable[[], Sequence[Claim]], seconds: float = 5.0) -> Sequence[Claim]:
-    """Ask until there is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := call()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found
 
 
 class QueueTests:
@@ -258,15 +251,18 @@ class QueueTests:
 
     def test_a_retry_goes_to_the_head_with_the_next_attempt(self, store: MetadataStore) -> None:
         ref = make_queue(store)
-        store.queues.enqueue(items(ref, "r1", "r2", "r3"))
+        first, *_ = store.queues.enqueue(items(ref, "r1", "r2", "r3"))
         lease = take(store, ref)
         handle = RunHandle(runner="process", id="r1")
-        store.runs.update("r1", RunUpdate(host="h", handle=handle, exit_code=1), fence=lease.fence)
+        running = RunUpdate(state=RunState.RUNNING, host="h", handle=handle, exit_code=1)
+        store.runs.update("r1", running, fence=lease.fence)
         reason = Reason(code="preempted")
         released = store.queues.release(lease, 0.0, RunUpdate(reason=reason), next_attempt=True)
         assert (released.state, released.attempt) == (RunState.QUEUED, 2)
         assert (released.handle, released.host, released.exit_code, released.agent) == (None, "", None, "")
         assert released.reason == reason
+        assert (released.created_at, released.started_at) == (first.created_at, 0.0)
+        assert released.queued_at > first.queued_at, "it waits from now"
         with pytest.raises(FencedError):
             store.runs.update("r1", RunUpdate(notes="x"), fence=lease.fence)
         (found,) = claim(store, ref)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -157,6 +158,22 @@ class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, 
             store.access.authenticate("")
         with pytest.raises(NotFoundError):
             store.access.create_key("nobody")
+
+    def test_keys_may_end(self, store: MetadataStore) -> None:
+        store.access.create_user(User(name="ada"))
+        fresh = store.access.create_key("ada", expires_in=0.5)
+        assert 0 < fresh.key.expires_at - fresh.key.created_at <= 0.5
+        assert store.access.keys("ada") == (fresh.key,)
+        assert store.access.create_key("ada").key.expires_at == 0.0
+        end = time.monotonic() + 10
+        with pytest.raises(AccessError, match="expired at 20"):
+            while time.monotonic() < end:
+                store.access.authenticate(fresh.secret)
+                time.sleep(0.05)
+        assert [key.id for key in store.access.keys("ada")].count(fresh.key.id) == 1
+        for wrong in (0.0, -1.0):
+            with pytest.raises(UsageError):
+                store.access.create_key("ada", expires_in=wrong)
 
     def test_users_and_their_roles(self, store: MetadataStore) -> None:
         store.access.create_user(User(name="ada"))

@@ -12,7 +12,8 @@ import pytest
 from attrs import evolve
 
 from windlass import wire
-from windlass.errors import RunNotFoundError, WindlassError
+from windlass.clock import lease_clock
+from windlass.errors import FencedError, RunNotFoundError, WindlassError
 from windlass.ids import new_run_id
 from windlass.plugins.app import App
 from windlass.plugins.types import RunnerPlugin
@@ -205,6 +206,19 @@ class RunnerContract(Contract):
         assert len(set(handles)) == 1
         assert self.wait(runners[0], handles[0]).state is RunnerState.FINISHED
         assert self.output(runners[0], handles[0]).strip() == b"once"
+
+    def test_nothing_is_started_too_late(
+        self, runner: Runner, shell: Any, leftovers: Callable[[str], Sequence[str]]
+    ) -> None:
+        """An agent that was frozen on its way to `submit` must not start what its successor has finished."""
+        spec = shell("echo again", not_after=lease_clock() - 0.01)
+        with pytest.raises(FencedError):
+            runner.submit(spec)
+        assert runner.find(spec.attempt_id) is None
+        assert not leftovers(spec.attempt_id)
+        handle = runner.submit(evolve(spec, not_after=lease_clock() + self.time_limit))
+        assert self.wait(runner, handle).state is RunnerState.FINISHED
+        assert self.output(runner, handle) == b"again\n"
 
     def test_find(self, make_runner: Callable[[], Runner], shell: Any) -> None:
         runner = make_runner()

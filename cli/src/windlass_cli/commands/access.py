@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from windlass_cli.options import entity_option, json_option
+from windlass_cli.options import duration, entity_option, json_option
 from windlass_cli.output import ago, iso, note, print_json, table
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
@@ -83,15 +83,21 @@ def user_list(state: State, as_json: bool) -> None:
 @click.command()
 @click.argument("user_name", default="", metavar="[USER]")
 @click.option("--description", default="", help="Where it is used.")
+@click.option(
+    "--expires", type=duration, metavar="DURATION", help="When it is refused: in 12h, 30d, 8w … [default: never]"
+)
 @json_option
 @pass_state
-def key_create(state: State, user_name: str, description: str, as_json: bool) -> None:
+def key_create(state: State, user_name: str, description: str, expires: float | None, as_json: bool) -> None:
     """Make an API key for USER (yourself by default). It is shown once, on stdout."""
-    made = state.store.access.create_key(user_name or state.store.whoami().name, description)
+    made = state.store.access.create_key(user_name or state.store.whoami().name, description, expires)
+    ends = iso(made.key.expires_at)
     if as_json:
-        print_json({"id": made.key.id, "user": made.key.user, "key": made.secret})
+        print_json({"id": made.key.id, "user": made.key.user, "key": made.secret, "expires_at": ends})
         return
     click.echo(made.secret)
+    if ends:
+        note(f"It is good until {ends}.")
     note("Shown only now. Use it with: windlass login, or WINDLASS_API_KEY")
 
 
@@ -106,14 +112,14 @@ def key_list(state: State, user_name: str, as_json: bool) -> None:
         print_json(
             [
                 {"id": k.id, "user": k.user, "description": k.description, "created_at": iso(k.created_at),
-                 "last_used_at": iso(k.last_used_at)}
+                 "last_used_at": iso(k.last_used_at), "expires_at": iso(k.expires_at)}
                 for k in found
             ]
         )  # fmt: skip
         return
     table(
-        ("id", "description", "created", "last used"),
-        [(k.id, k.description, ago(k.created_at), ago(k.last_used_at)) for k in found],
+        ("id", "description", "created", "last used", "expires"),
+        [(k.id, k.description, ago(k.created_at), ago(k.last_used_at), iso(k.expires_at) or "never") for k in found],
         empty="There are no keys.",
     )
 

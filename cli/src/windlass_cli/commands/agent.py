@@ -12,7 +12,9 @@ from windlass_cli.tree import lazy_group
 
 
 @click.command()
-@click.option("-q", "--queue", "queues", multiple=True, help="Queue to take items from. May be repeated.")
+@click.option(
+    "-q", "--queue", "queues", multiple=True, help="NAME or ENTITY/NAME of a queue to serve. May be repeated."
+)
 @click.option("-j", "--max-jobs", type=click.IntRange(-1, MOST), help="Runs at the same time; -1 is unlimited.")
 @click.option("-e", "--entity", default=None, help="Owner of the queues.")
 @click.option("-c", "--config", "path", default=None, metavar="FILE", help="launch-config.yaml.")
@@ -72,6 +74,7 @@ def agent() -> None:
 def list_(state: State, everything: bool, entity: str, as_json: bool) -> None:
     """List agents."""
     from windlass.launch.needs import amount_text
+    from windlass.models.queue import queue_name_in
 
     found = [a for a in state.store.agents.list(entity) if everything or a.state not in ("stopped", "lost")]
     if as_json:
@@ -80,7 +83,7 @@ def list_(state: State, everything: bool, entity: str, as_json: bool) -> None:
     table(
         ("id", "name", "state", "queues", "runs", "slots", "host", "version", "heartbeat"),
         [
-            (a.id, a.name, a.state, ", ".join(ref.name for ref in a.queues),
+            (a.id, a.name, a.state, ", ".join(queue_name_in(ref, a.entity) for ref in a.queues),
              f"{len(a.runs)} of {a.max_jobs if a.max_jobs >= 0 else 'any'}",
              ", ".join(amount_text(slot, amount) for slot, amount in a.slots.items()), a.host, a.version,
              ago(a.heartbeat_at))

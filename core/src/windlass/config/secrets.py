@@ -101,7 +101,13 @@ def _keyring(rest: str) -> str:
         keyring = importlib.import_module("keyring")
     except ImportError:
         raise SecretError("the package keyring is not installed", hint="pip install keyring") from None
-    value = keyring.get_password(service, user)
+    try:
+        value = keyring.get_password(service, user)
+    except keyring.errors.KeyringError as error:
+        raise SecretError(
+            f"the keyring cannot be asked for {service}/{user}: {type(error).__name__}",
+            hint="Unlock it, or give it a backend: keyring --list-backends",
+        ) from None
     if value is None:
         raise SecretError(f"the keyring has no entry {service}/{user}", hint=f"keyring set {service} {user}")
     return str(value)

@@ -19,7 +19,7 @@ from windlass.launch.names import code_name, default_job_name, name_problem
 from windlass.launch.notebook import notebook_command
 from windlass.launch.request import LaunchRequest, split_command
 from windlass.launch.requirements import check_python
-from windlass.launch.safe import inside, relative_problem
+from windlass.launch.safe import build_path_problems, inside, relative_problem
 from windlass.launch.script import script_settings
 from windlass.launch.sources import code_artifact
 from windlass.launch.uris import UriKind, classify
@@ -76,10 +76,9 @@ def make_draft(
     if len(given) != 1:
         what = f"{' and '.join(given)} are given" if given else "there is nothing to launch"
         raise UsageError(what, where="launch", hint="Give one of --uri, --docker-image and --job.")
-    for option in ("build_context", "dockerfile"):
-        if (text := getattr(request, option)) and (problem := relative_problem(text)):
-            where = f"--{option.replace('_', '-')}"
-            raise UsageError(f"{text!r}: {problem}", where=where, hint="Give a path relative to the source.")
+    paths = {"--build-context": request.build_context, "--dockerfile": request.dockerfile}
+    if problems := build_path_problems(paths):
+        raise ConfigError("paths lead out of the source", where="launch", problems=problems)
     if request.job_name and (wrong := name_problem(request.job_name, "--job-name")):
         raise UsageError(wrong.message, where=wrong.where, hint=wrong.hint)
     if request.git_hash and not request.uri:

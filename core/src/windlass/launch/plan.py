@@ -14,6 +14,7 @@ from windlass.launch.inputs import CONFIG_VARIABLE, FILES_VARIABLE, shards
 from windlass.launch.needs import SLOTS_KEY
 from windlass.launch.paths import merge
 from windlass.launch.policy import check_wishes, effective_policy
+from windlass.launch.safe import build_path_problems
 from windlass.launch.secret_env import SECRETS_KEY, take_secrets
 from windlass.models.job import SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
@@ -145,6 +146,7 @@ def check_spec(spec: LaunchSpec, queue: Queue) -> list[Problem]:
                 hint="leave the resource out, or take another queue",
             )
         )
+    problems += build_path_problems({"$.build_context": spec.build_context, "$.dockerfile": spec.dockerfile})
     problems += closed_fields(spec.resource_args, spec.env, queue)
     problems += env_problems(spec.env)
     problems += secret_problems(spec.resource_args)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from windlass.errors import ConfigError
+from windlass.errors import ConfigError, Problem
 
-__all__ = ["inside", "read_text", "relative_problem"]
+__all__ = ["build_path_problems", "inside", "read_text", "relative_problem"]
 
 
 def relative_problem(text: str) -> str:
@@ -20,6 +21,15 @@ def relative_problem(text: str) -> str:
     if ".." in path.parts:
         return "it holds '..'"
     return ""
+
+
+def build_path_problems(paths: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with paths into the source, by where they were given; empty ones are fine."""
+    return [
+        Problem(f"{text!r}: {problem}", where=where, hint="give a path relative to the source")
+        for where, text in paths.items()
+        if text and (problem := relative_problem(text))
+    ]
 
 
 def inside(root: Path, relative: str, where: str) -> Path:

@@ -36,7 +36,7 @@ from windlass.launch.script import script_settings, with_script
 from windlass.launch.secret_env import secret_references
 from windlass.models.job import SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec, Priority
-from windlass.models.queue import NewItem, Queue, QueueRef
+from windlass.models.queue import NewItem, Queue, QueueRef, queue_named
 from windlass.models.reason import JSON
 from windlass.models.run import Run, RunState
 
@@ -179,8 +179,7 @@ class _Resolver:
     def _queue(self, run_id: str, draft: Draft | None) -> tuple[Queue | None, bool]:
         request = self.request
         if request.queue:
-            entity, slash, name = request.queue.rpartition("/")
-            ref = QueueRef(entity=entity if slash else self.entity, name=name)
+            ref = queue_named(request.queue, self.entity)
             return self._try(lambda: self.store.queues.get(ref), None, "--queue"), False
         is_image = draft is not None and draft.spec.source.kind is SourceKind.IMAGE
         self._origin("resource", "flag" if request.resource else "default")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from attrs import frozen
+
+from windlass.errors import AccessError, UsageError
 
 
 class Role(StrEnum):
@@ -43,13 +47,33 @@ class Principal:
 
 @frozen(kw_only=True)
 class ApiKey:
-    """An API key as it can be shown: never the key itself."""
+    """An API key as it can be shown: never the key itself.
+
+    Attributes:
+        expires_at: From when it is refused; 0.0 is never.
+    """
 
     id: str
     user: str
     description: str = ""
     created_at: float = 0.0
     last_used_at: float = 0.0
+    expires_at: float = 0.0
+
+
+def key_end(now: float, expires_in: float | None) -> float:
+    """When a key made now expires. Raises `UsageError` for a time that is none."""
+    if expires_in is None:
+        return 0.0
+    if not 0 < expires_in < math.inf:
+        raise UsageError(f"a key cannot expire in {expires_in!r} seconds", hint="Give a positive number.")
+    return now + expires_in
+
+
+def expired_key(expires_at: float) -> AccessError:
+    """The error of a key whose time is over."""
+    at = datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return AccessError(f"this API key expired at {at}", hint="Ask for a new one, and sign in: windlass login")
 
 
 @frozen(kw_only=True)

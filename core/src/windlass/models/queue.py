@@ -95,10 +95,15 @@ def queue_name_in(ref: QueueRef, entity: str) -> str:
     return ref.name if ref.entity == entity else f"{ref.entity}/{ref.name}"
 
 
+def queue_named(text: str, entity: str) -> QueueRef:
+    """The queue that an entity calls so, the inverse of `queue_name_in`."""
+    owner, slash, name = text.rpartition("/")
+    return QueueRef(entity=owner if slash else entity, name=name)
+
+
 def queue_of(run: Run) -> QueueRef:
     """The queue that a run was put on."""
-    entity, slash, name = run.queue.rpartition("/")
-    return QueueRef(entity=entity if slash else run.entity, name=name)
+    return queue_named(run.queue, run.entity)
 
 
 @frozen(kw_only=True)

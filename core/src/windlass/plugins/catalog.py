@@ -161,8 +161,8 @@ class Catalog(Generic[P]):
         import difflib
 
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        hint += f"Install it with: pip install windlass-{self.kind}-{name}"
+        # Nobody shall install whatever somebody has published under a misspelt name.
+        hint = f"Did you mean '{near[0]}'?" if near else f"Install it with: pip install windlass-{self.kind}-{name}"
         return PluginNotFoundError(
             f"there is no {self.kind} '{name}'; installed: {', '.join(names) or 'none'}",
             hint=hint,

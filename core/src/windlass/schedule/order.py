@@ -18,13 +18,14 @@ class Place:
     """An item in the line.
 
     Attributes:
-        run_id, author, priority: Of the run.
+        run_id, author: Of the run.
+        urgency: The priority it has by now, 0 first; authors take turns within one.
         rank: Where it stands by arrival and priority; smaller goes first.
     """
 
     run_id: str
     author: str
-    priority: int
+    urgency: int
     rank: tuple[float, ...]
 
 
@@ -58,8 +59,7 @@ def first_of(
         head = lines[author][0]
         if not queue.fair_share:
             return head.rank, author
-        urgency = head.priority if queue.prioritized else 0
-        return (urgency, busy.get(author, 0), last.get(author, 0), *head.rank), author
+        return (head.urgency, busy.get(author, 0), last.get(author, 0), *head.rank), author
 
     heads = [entry(author) for author in lines if author == own or most is None or busy.get(author, 0) < most]
     heapq.heapify(heads)

@@ -31,6 +31,7 @@ class SpoolRunner(Runner):
         with (self.root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # of two agents one starts it; a folder without pid: one died just here
             if not (folder / "pid").exists():
+                spec.check_in_time()
                 folder.mkdir(exist_ok=True)
                 script, work = Path(__file__).with_name("supervisor.sh"), spec.work_dir or folder
                 shell(START, folder, script, folder, work, args.nice, *spec.command, env=env)

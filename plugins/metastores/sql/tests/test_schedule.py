@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from windlass.errors import StoreError
+from windlass.errors import AccessError, StoreError
+from windlass.models.access import User
 from windlass.models.queue import Queue, QueueRef
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.models.schedule import TriggerEvent
@@ -45,6 +46,15 @@ def many_agents_one_run(store: SqlStore, home: Path, url: str) -> None:
     (run,) = store.runs.list(RunFilter())
     assert found == [run.id]
     assert 0 < store.schedule.get_trigger("kit", "t").next_at - store.now() <= 3600
+    for passed in range(1, 4):  # each time that comes while somebody is there makes one
+        with store._db.write() as tx:
+            tx.run("UPDATE triggers SET next_at = ?", store.now() - 0.01)
+        threads = [threading.Thread(target=claim, args=(each, REF)) for each in others]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(store.runs.list(RunFilter())) == 1 + passed
     for other in others:
         other.close()
 
@@ -104,6 +114,35 @@ def test_the_order_foretold_is_the_order_taken(tmp_path: Path) -> None:
     assert turn.context == {"author": "ada", "at_work": 1, "later": 1}
     foretold = sorted(left, key=lambda run_id: store.queues.explain(run_id).position)
     assert [run_id for _ in left for run_id in ids_of(claim(store, REF))] == foretold
+    store.close()
+
+
+def hours_among_critical_ones(store: SqlStore, *, fair_share: bool) -> int:
+    """How long an item of low priority waits while each hour brings as much critical work as is taken."""
+    store.queues.create(Queue(entity="kit", name="q", resource="process", prioritized=True, fair_share=fair_share))
+    store.queues.enqueue(items(REF, "low", author="ann", priority=3))
+    for hour in range(48):
+        store.queues.enqueue(items(REF, f"a{hour}", f"b{hour}", author="bob", priority=0))
+        if "low" in ids_of(claim(store, REF, limit=2)):
+            return hour
+        assert store.queues.explain("low").position >= 1
+        with store._db.write() as tx:
+            tx.run("UPDATE items SET rank = rank - 3600")  # an hour passes
+    return 48
+
+
+@pytest.mark.parametrize("fair_share", [False, True])
+def test_nothing_starves(tmp_path: Path, fair_share: bool) -> None:
+    store = opened(tmp_path)
+    assert 12 < hours_among_critical_ones(store, fair_share=fair_share) <= 19
+    store.close()
+
+
+@pytest.mark.service("postgresql")
+@pytest.mark.parametrize("fair_share", [False, True])
+def test_nothing_starves_on_postgresql(tmp_path: Path, postgresql_url: str, fair_share: bool) -> None:
+    store = opened(tmp_path, postgresql_url)
+    assert 12 < hours_among_critical_ones(store, fair_share=fair_share) <= 19
     store.close()
 
 
@@ -185,14 +224,20 @@ def down_and_up(home: Path, url: str = "") -> None:
     (at_work, over) = claim(store, REF, limit=2, lease_seconds=3600)
     store.runs.update(over.run.id, RunUpdate(state=RunState.FINISHED, summary={"a": 1}), fence=over.run.fence)
     before = store.runs.list(RunFilter())
+    store.access.create_user(User(name="ada"))
+    lasting, ending = store.access.create_key("ada"), store.access.create_key("ada", expires_in=3600)
+    store.access.authenticate(ending.secret)
     store.close()
-    for version in (3, 2, 1):
+    for version in (4, 3, 2, 1):
         opened(home, url, schema_version=version).close()
         with pytest.raises(StoreError, match="there is no schema"):
             opened(home, url, schema_version=99)
         opened(home, url, upgrade=True).close()
     store = opened(home, url)
     assert store.runs.list(RunFilter()) == before
+    assert store.access.authenticate(lasting.secret).name == "ada"
+    with pytest.raises(AccessError):  # the older schema cannot say that it ends
+        store.access.authenticate(ending.secret)
     assert ids_of(claim(store, REF, limit=9)) == ["r2", "r3", "r4"]
     assert store.queues.status(REF).queued == 1
     end = RunUpdate(state=RunState.FINISHED)
@@ -213,7 +258,6 @@ def test_a_database_goes_back_to_older_schemas_and_forward(tmp_path: Path, postg
 @pytest.mark.service("postgresql")
 def test_a_file_is_copied_to_postgresql_and_back(tmp_path: Path, postgresql_url: str) -> None:
     from windlass.errors import ConflictError
-    from windlass.models.access import User
     from windlass.models.run import LogLine, MetricRow
     from windlass_metastore_sql.copying import _TABLES
 

@@ -163,12 +163,18 @@ def test_the_end_of_a_long_line() -> None:
 
 @needs_engine
 def test_killed_between_create_and_start(app: App, run: Any) -> None:
-    """The container is there and was never started: nobody adopts it, submitting starts it."""
+    """The container is there and was never started: submitting starts it, and nobody adopts it."""
     runner: Any = app.create_runner("docker")
     spec = RunSpec(run_id="c", attempt_id=new_run_id(), command=("sh", "-c", "echo on"), image=PYTHON_IMAGE)
     wrapped = runner.wrapped
-    wrapped._create(spec, read_args({}), container_options(spec, read_args({}), (), {}))
+    made = (spec, read_args({}), container_options(spec, read_args({}), (), {}))
+    wrapped._create(*made)
+    with wrapped._lock(spec.attempt_id):  # somebody starts it at this moment
+        assert runner.find(spec.attempt_id) is None
+        assert wrapped._inspect(spec.attempt_id) is not None
     assert runner.find(spec.attempt_id) is None
+    assert wrapped._inspect(spec.attempt_id) is None, "it would stay for ever when the run ends unstarted"
+    wrapped._create(*made)
     handle = runner.submit(spec)
     try:
         assert end(runner, handle).state is RunnerState.FINISHED

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,6 +142,38 @@ def test_killed_before_the_start_is_started_again(app: App, run: Any) -> None:
     runner.cleanup(handle)
 
 
+def test_a_look_brings_back_nothing(app: App, run: Any) -> None:
+    """The sweep of one agent looks for what another one is removing at that moment."""
+    runner, other = app.create_runner("process"), app.create_runner("process")
+    runs = Path(app.settings.home) / "runs"
+    for _ in range(30):
+        handle = run("true")
+        end(runner, handle)
+        over = threading.Event()
+
+        def look(handle: RunHandle = handle, over: threading.Event = over) -> None:
+            while not over.is_set():
+                other.find(handle.id)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        runner.cleanup(handle)
+        over.set()
+        thread.join(10)
+        assert not list(runs.iterdir())
+
+
+@pytest.mark.parametrize("content", [[], ["lock"], ["lock", "stop"]])
+def test_what_was_never_started_is_cleared_away(app: App, content: list[str]) -> None:
+    """Its agent died between making the folder and starting the job, and nobody starts it again."""
+    folder = Path(app.settings.home) / "runs" / "r1"
+    folder.mkdir(parents=True)
+    for name in content:
+        (folder / name).write_text("1.0")
+    assert app.create_runner("process").find("r1") is None
+    assert not folder.exists()
+
+
 def test_a_pid_that_was_given_to_somebody_else(app: App, run: Any) -> None:
     runner = app.create_runner("process")
     handle = run("exit 0")
@@ -152,6 +185,24 @@ def test_a_pid_that_was_given_to_somebody_else(app: App, run: Any) -> None:
     assert runner.poll([handle])[handle].state is RunnerState.LOST
     runner.stop(handle, 0.0)  # would kill the test itself
     runner.cleanup(handle)
+
+
+def test_a_session_that_is_somebody_elses_by_now(app: App, run: Any) -> None:
+    """The supervisor was killed long ago, and the job's number went to the session of a stranger."""
+    runner = app.create_runner("process")
+    handle = run("exit 0")
+    end(runner, handle)
+    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    try:
+        folder = app.settings.home / "runs" / handle.id
+        words = (folder / "record").read_text().split()
+        (folder / "exit").unlink()
+        (folder / "record").write_text(" ".join([words[0], "1", words[2], str(stranger.pid), words[4]]))
+        runner.cleanup(handle)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait(10)
 
 
 def test_after_a_reboot(app: App, run: Any) -> None:

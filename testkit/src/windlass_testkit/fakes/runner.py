@@ -150,6 +150,7 @@ class FakeCluster:
         with self._lock:
             attempt = self.attempts.get(spec.attempt_id)
             if attempt is None:
+                spec.check_in_time()
                 attempt = Attempt(spec=spec, clock=self.clock)
                 self.work(attempt)
                 self.attempts[spec.attempt_id] = attempt

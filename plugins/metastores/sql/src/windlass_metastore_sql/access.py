@@ -9,7 +9,7 @@ from windlass import ids
 from windlass.artifacts.names import check_project
 from windlass.errors import AccessError, ConflictError, FencedError, NotFoundError
 from windlass.metastore import AccessStore
-from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User
+from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User, expired_key, key_end
 from windlass.models.run import RunState
 from windlass_metastore_sql.database import Database, Tx
 from windlass_metastore_sql.rows import Mapper
@@ -44,14 +44,16 @@ class SqlAccess(AccessStore):
             if token.startswith(RUN_TOKEN):
                 return _run_principal(tx, token)
             row = tx.row(
-                "SELECT api_keys.id, api_keys.last_used_at, users.name, users.service, users.admin "
+                "SELECT api_keys.id, last_used_at, expires_at, users.name, users.service, users.admin "
                 'FROM api_keys JOIN users ON users.name = api_keys."user" WHERE api_keys.hash = ?',
                 _hash(token),
             )
         if row is None:
             raise AccessError("this API key is not known here", hint="It may be revoked. Sign in: windlass login")
-        key_id, used, name, service, admin = row
+        key_id, used, expires, name, service, admin = row
         now = self._db.now()
+        if expires and now >= expires:
+            raise expired_key(expires)
         if now - used > _USED_EVERY:
             with self._db.write(durable=False) as tx:
                 tx.run("UPDATE api_keys SET last_used_at = ? WHERE id = ?", now, key_id)
@@ -87,14 +89,16 @@ class SqlAccess(AccessStore):
         with self._db.read() as tx:
             return tuple(USERS.load(row) for row in tx.rows(f"SELECT {USERS.columns} FROM users ORDER BY name"))
 
-    def create_key(self, user: str, description: str = "") -> NewApiKey:
+    def create_key(self, user: str, description: str = "", expires_in: float | None = None) -> NewApiKey:
         """See `AccessStore.create_key`."""
         secret = API_KEY + secrets.token_urlsafe(32)
-        key = ApiKey(id=ids.new_id(), user=user, description=description, created_at=self._db.now())
+        now = self._db.now()
+        ends = key_end(now, expires_in)
+        key = ApiKey(id=ids.new_id(), user=user, description=description, created_at=now, expires_at=ends)
         with self._db.write() as tx:
             _check_user(tx, user)
             tx.run(
-                f"INSERT INTO api_keys ({KEYS.columns}, hash) VALUES (?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO api_keys ({KEYS.columns}, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 *KEYS.dump(key),
                 _hash(secret),
             )

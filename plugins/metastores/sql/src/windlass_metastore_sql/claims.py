@@ -17,7 +17,7 @@ from windlass.models.queue import Claim, ClaimRequest, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.models.schedule import Budget
 from windlass_metastore_sql.database import Row, Tx, marks
-from windlass_metastore_sql.items import CLAIMED, DELAYED, EXPIRING, SOMETHING_TO_TEND, WAITING
+from windlass_metastore_sql.items import CLAIMED, DELAYED, EXPIRING, SOMETHING_TO_TEND, WAITING, urgency
 from windlass_metastore_sql.spending import exhausted, without
 from windlass_metastore_sql.tables import QUEUES, RUNS
 
@@ -137,7 +137,7 @@ def claim(
             break
         if queue.paused:
             continue
-        for run_id in _waiting(tx, request, number, queue, left, held):
+        for run_id in _waiting(tx, request, number, queue, left, held, now):
             found += _take(tx, request, queue, run_id, WAITING, now)
     return tuple(found)
 
@@ -163,7 +163,7 @@ def _expired(tx: Tx, request: ClaimRequest, queue_id: int, limit: int, now: floa
 
 
 def _waiting(
-    tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, held: list[Budget]
+    tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, held: list[Budget], now: float
 ) -> Iterator[str]:
     limits = queue.limits
     if queue.fair_share or limits.per_user is not None or limits.concurrency is not None:
@@ -174,7 +174,7 @@ def _waiting(
     if limit <= 0:
         return
     if queue.fair_share or limits.per_user is not None:
-        yield from _by_author(tx, request, queue_id, queue, limit, held)
+        yield from _by_author(tx, request, queue_id, queue, limit, held, now)
         return
     ahead = _LOOK_AHEAD if request.capacity else limit
     condition, values = without(held)
@@ -192,7 +192,7 @@ def _waiting(
 
 
 def _by_author(
-    tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, held: list[Budget]
+    tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, held: list[Budget], now: float
 ) -> Iterator[str]:
     """Items one by one, looking only at the first of each author."""
     active: dict[str, int] = dict(
@@ -215,11 +215,16 @@ def _by_author(
             return
 
         def key(head: Row) -> tuple[Any, ...]:
-            _, author, priority, rank, pos = head
+            _, author, _, rank, pos = head
             if not queue.fair_share:
                 return rank, pos
-            urgency = priority if queue.prioritized else 0
-            return urgency, active.get(author, 0), turns.get(author, 0), rank, pos
+            return (
+                urgency(rank, now, prioritized=queue.prioritized),
+                active.get(author, 0),
+                turns.get(author, 0),
+                rank,
+                pos,
+            )
 
         run_id, author, *_ = min(heads, key=key)
         turn += 1

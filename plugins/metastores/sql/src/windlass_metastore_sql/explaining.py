@@ -14,7 +14,7 @@ from windlass_metastore_sql import spending
 from windlass_metastore_sql.agents import live_agents
 from windlass_metastore_sql.claims import load_queue
 from windlass_metastore_sql.database import Tx
-from windlass_metastore_sql.items import CLAIMED, WAITING
+from windlass_metastore_sql.items import CLAIMED, WAITING, urgency
 from windlass_metastore_sql.runs import get_run
 from windlass_metastore_sql.tables import QUEUES
 
@@ -43,7 +43,7 @@ def explain(tx: Tx, run_id: str, now: float) -> Waiting:
         run_id,
     )
     budgets = spending.exhausted(tx, now, run.entity)
-    ahead, later = _ahead(tx, run_id, queue_id, queue, (rank, pos)) if status == WAITING else (None, 0)
+    ahead, later = _ahead(tx, run_id, queue_id, queue, (rank, pos), now) if status == WAITING else (None, 0)
     return waiting(
         Facts(
             run=run,
@@ -61,7 +61,7 @@ def explain(tx: Tx, run_id: str, now: float) -> Waiting:
     )
 
 
-def _ahead(tx: Tx, run_id: str, queue_id: int, queue: Queue, own: tuple[float, int]) -> tuple[int, int]:
+def _ahead(tx: Tx, run_id: str, queue_id: int, queue: Queue, own: tuple[float, int], now: float) -> tuple[int, int]:
     """How many items leave before one, and how many of them came later."""
     if not by_author(queue):
         row = tx.row(
@@ -71,15 +71,17 @@ def _ahead(tx: Tx, run_id: str, queue_id: int, queue: Queue, own: tuple[float, i
         )  # fmt: skip
         return (int(row[0]) if row else 0), 0
     rows = tx.rows(
-        f"SELECT run_id, author, priority, rank, pos FROM items WHERE queue_id = ? AND status = {WAITING} "
-        "ORDER BY rank, pos",
+        f"SELECT run_id, author, rank, pos FROM items WHERE queue_id = ? AND status = {WAITING} ORDER BY rank, pos",
         queue_id,
     )
     active = tx.rows(
         f"SELECT author, count(*) FROM items WHERE queue_id = ? AND status = {CLAIMED} GROUP BY author", queue_id
     )
     turns = tx.rows("SELECT author, turn FROM turns WHERE queue_id = ?", queue_id)
-    line = [Place(run, author, priority, (rank, pos)) for run, author, priority, rank, pos in rows]
+    line = [
+        Place(run, author, urgency(rank, now, prioritized=queue.prioritized), (rank, pos))
+        for run, author, rank, pos in rows
+    ]
     first = first_of(run_id, line, queue, dict(active), dict(turns))
     return len(first), sum(place.rank > own for place in first)
 

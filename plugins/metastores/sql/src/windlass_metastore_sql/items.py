@@ -18,22 +18,21 @@ SOMETHING_TO_TEND = (
 """Whether `tending.tend` has work; takes the time twice."""
 
 AGEING = 6 * 3600.0
-"""Seconds of waiting that count as much as one step of priority, from ``high`` to ``low``."""
-
-_CRITICAL = -1e10
+"""Seconds of waiting that count as much as one step of priority."""
 
 
 def rank(arrival: float, priority: int, *, prioritized: bool) -> float:
     """The place in the line: smaller goes first.
 
-    A number that does not change while the item waits, so that the line is an index. ``critical`` goes before
-    everything; an item that has waited `AGEING` seconds longer goes before one of the next higher priority.
+    A number that does not change while the item waits, so that the line is an index. An item that has waited `AGEING`
+    seconds longer goes before one of the next higher priority, so that no stream of urgent ones starves it.
     """
-    if not prioritized:
-        return arrival
-    if priority <= 0:
-        return arrival + _CRITICAL
-    return arrival + (priority - 1) * AGEING
+    return arrival + max(priority, 0) * AGEING if prioritized else arrival
+
+
+def urgency(rank: float, now: float, *, prioritized: bool) -> int:
+    """The priority that an item has by now, where authors take turns within one."""
+    return max(0, round((rank - now) / AGEING)) if prioritized else 0
 
 
 def queue_ref(tx: Tx, queue_id: int) -> QueueRef | None:

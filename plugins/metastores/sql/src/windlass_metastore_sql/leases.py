@@ -57,7 +57,7 @@ def give_back(tx: Tx, lease: Lease, delay: float, changes: RunUpdate, *, next_at
     new = evolve(run, agent="", fence=run.fence + 1, reason=changes.reason)
     if next_attempt:
         cost = run.cost + spending.bill(tx, run.id, now)
-        new = evolve(new, attempt=run.attempt + 1, handle=None, host="", exit_code=None, cost=cost)
+        new = evolve(new, attempt=run.attempt + 1, handle=None, host="", exit_code=None, started_at=0.0, cost=cost)
         tx.run("DELETE FROM run_tokens WHERE run_id = ?", run.id)
     if running:  # whoever comes next adopts it: a claim that has ended
         tx.run(
@@ -69,7 +69,7 @@ def give_back(tx: Tx, lease: Lease, delay: float, changes: RunUpdate, *, next_at
         )
     else:
         not_before = now + delay if delay > 0 else 0.0
-        new = evolve(new, state=RunState.QUEUED, phase=RunPhase.NONE, not_before=not_before)
+        new = evolve(new, state=RunState.QUEUED, phase=RunPhase.NONE, queued_at=now, not_before=not_before)
         rank, pos = _head_of_line(tx, run.id, queue_id, priority)
         tx.run(
             "UPDATE items SET status = ?, agent = '', fence = ?, host = ?, not_before = ?, rank = ?, pos = ?, "

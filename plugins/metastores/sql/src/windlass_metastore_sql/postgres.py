@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from windlass.clock import lease_clock
 from windlass.errors import NoSpaceError, StoreError, StoreUnavailableError, UsageError, WindlassError
 from windlass_metastore_sql import schema
 from windlass_metastore_sql.bells import ALL, Bells
@@ -33,11 +34,6 @@ _CHECK_AFTER = 1.0
 _STOP = "\x01stop"
 _BREATH = 0.005
 """Seconds between two rings of one process: whoever listens has woken, and finds what came meanwhile."""
-
-
-def _steady() -> float:
-    """Seconds that go on while the machine sleeps, whatever happens to its wall clock."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class PostgresDatabase(Database):
@@ -80,9 +76,9 @@ class PostgresDatabase(Database):
         if time.monotonic() - self._offset_at > _CLOCK_EVERY:
             with self.read() as tx:
                 row = tx.row("SELECT extract(epoch FROM clock_timestamp())::float8")
-            self._offset = float(row[0]) - _steady() if row else 0.0
+            self._offset = float(row[0]) - lease_clock() if row else 0.0
             self._offset_at = time.monotonic()
-        return _steady() + self._offset
+        return lease_clock() + self._offset
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:

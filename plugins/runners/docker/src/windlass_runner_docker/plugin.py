@@ -24,6 +24,6 @@ def windlass_runners() -> Iterable[RunnerPlugin[DockerConfig]]:
         config=DockerConfig,
         create=_create,
         # Another machine's engine knows nothing of the container, so a run stays with this host's agents.
-        capabilities=RunnerCapabilities(needs_image=True, host_bound=True, local_mounts=True),
+        capabilities=RunnerCapabilities(needs_image=True, host_bound=True, local_mounts=True, usage=True),
         resource_args=DockerArgs,
     )

@@ -16,7 +16,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from windlass.errors import ConfigError, RunnerError, RunNotFoundError, SubmitError, WindlassError
+from windlass.errors import ConfigError, FencedError, RunnerError, RunNotFoundError, SubmitError, WindlassError
 from windlass.models.reason import Reason
 from windlass.plugins import Context
 from windlass.runners import LogLine, RunHandle, Runner, RunnerState, RunSpec, RunStatus
@@ -25,6 +25,7 @@ from windlass_runner_docker.options import container_options, read_args
 from windlass_runner_docker.output import entries, parse_cursor, read
 from windlass_runner_docker.pull import pull
 from windlass_runner_docker.states import ended
+from windlass_runner_docker.usage import Usage
 
 __all__ = ["DockerRunner"]
 
@@ -49,6 +50,7 @@ class DockerRunner(Runner):
             if self._where.startswith("unix://"):
                 os.stat(self._where.removeprefix("unix://"))  # the SDK leaks a socket when there is nothing
             self._client = docker.DockerClient(base_url=self._where, timeout=math.ceil(config.timeout))
+        self._usage = Usage(self._client.api)
 
     def submit(self, spec: RunSpec) -> RunHandle:
         """Create and start the container. See `Runner.submit`."""
@@ -61,8 +63,14 @@ class DockerRunner(Runner):
         with self._errors(SubmitError), self._lock(spec.attempt_id):
             state = self._inspect(spec.attempt_id)
             if state is None:
+                spec.check_in_time()
                 self._create(spec, args, options)
             if state is None or state["State"]["Status"] == "created":
+                try:
+                    spec.check_in_time()
+                except FencedError:
+                    self._remove(spec.attempt_id)  # a pull took long, or the agent was frozen; it never ran
+                    raise
                 self._start(spec)
         return self._handle(spec.attempt_id)
 
@@ -70,13 +78,18 @@ class DockerRunner(Runner):
         """The handle of an attempt whose container was started. See `Runner.find`."""
         with self._errors():
             state = self._inspect(attempt_id)
-        # A container that was only created is not started yet; `submit` does that.
-        if state is None or state["State"]["Status"] == "created":
-            return None
+            if state is None:
+                return None
+            if state["State"]["Status"] == "created":
+                self._discard(attempt_id)
+                return None
         return self._handle(attempt_id)
 
     def poll(self, handles: Sequence[RunHandle]) -> Mapping[RunHandle, RunStatus]:
-        """State of many attempts with one request, and one more for each that has ended. See `Runner.poll`."""
+        """State of many attempts with one request, and one more for each that has ended and some that run.
+
+        See `Runner.poll`.
+        """
         if not handles:
             return {}
         with self._errors():
@@ -84,6 +97,7 @@ class DockerRunner(Runner):
                 item.get("Labels", {}).get(_LABEL): item
                 for item in self._client.api.containers(all=True, filters={"label": _LABEL})
             }
+            self._usage.begin()
             return {handle: self._status(handle.id, listed.get(handle.id)) for handle in handles}
 
     def logs(self, handle: RunHandle, since: str = "") -> Iterator[LogLine]:
@@ -124,7 +138,7 @@ class DockerRunner(Runner):
         """Remove the container with its anonymous volumes. See `Runner.cleanup`."""
         with self._errors():
             try:
-                self._client.api.remove_container(_name(handle.id), force=True, v=True)
+                self._remove(handle.id)
             except NotFound:
                 pass
             except APIError as error:
@@ -133,6 +147,7 @@ class DockerRunner(Runner):
             limit = time.monotonic() + self._config.timeout
             while self._inspect(handle.id) is not None and time.monotonic() < limit:
                 time.sleep(0.02)
+        self._usage.forget(_name(handle.id))
         for kind in ("stop", "lock"):
             self._note(handle.id, kind).unlink(missing_ok=True)
 
@@ -178,7 +193,7 @@ class DockerRunner(Runner):
             self._client.api.start(_name(spec.attempt_id))
         except APIError as error:
             with suppress(APIError):
-                self._client.api.remove_container(_name(spec.attempt_id), force=True, v=True)
+                self._remove(spec.attempt_id)
             text = str(error.explanation or error)
             broken = (error.status_code or 500) >= 500 and "executable file not found" not in text
             raise SubmitError(
@@ -187,6 +202,16 @@ class DockerRunner(Runner):
                 hint="Check the entry point and the queue's options.",
                 retryable=broken and "no such file or directory" not in text,
             ) from None
+
+    def _remove(self, attempt_id: str) -> None:
+        self._client.api.remove_container(_name(attempt_id), force=True, v=True)
+
+    def _discard(self, attempt_id: str) -> None:
+        """Remove a container that nobody starts: its agent died before, and nobody else would know of it."""
+        with suppress(SubmitError), self._lock(attempt_id, limit=0.0):
+            state = self._inspect(attempt_id)
+            if state is not None and state["State"]["Status"] == "created":
+                self._remove(attempt_id)
 
     def _status(self, attempt_id: str, item: Mapping[str, Any] | None) -> RunStatus:
         if item is None:
@@ -200,11 +225,13 @@ class DockerRunner(Runner):
                 return RunStatus(
                     state=RunnerState.STARTING, reason=Reason(code="starting", message="the container is being started")
                 )
-            return RunStatus(state=RunnerState.RUNNING, started_at=float(item.get("Created", 0.0)))
+            usage = self._usage.of_running(_name(attempt_id))
+            return RunStatus(state=RunnerState.RUNNING, started_at=float(item.get("Created", 0.0)), usage=usage)
         found = self._inspect(attempt_id)
         if found is None or found["State"]["Status"] == "removing":
             return _LOST
-        return ended(found["State"], stopped=self._note(attempt_id, "stop").exists())
+        usage = self._usage.of_ended(_name(attempt_id))
+        return ended(found["State"], stopped=self._note(attempt_id, "stop").exists(), usage=usage)
 
     def _kill(self, attempt_id: str, name: str) -> None:
         try:
@@ -219,8 +246,8 @@ class DockerRunner(Runner):
         return self._notes / f"{attempt_id}.{kind}"
 
     @contextmanager
-    def _lock(self, attempt_id: str) -> Iterator[None]:
-        limit = time.monotonic() + _LOCK_LIMIT
+    def _lock(self, attempt_id: str, limit: float = _LOCK_LIMIT) -> Iterator[None]:
+        until = time.monotonic() + limit
         fd = os.open(self._note(attempt_id, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while True:
@@ -228,9 +255,9 @@ class DockerRunner(Runner):
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > limit:
+                    if time.monotonic() > until:
                         raise SubmitError(
-                            f"another agent has been starting {attempt_id} for {_LOCK_LIMIT:g} s", retryable=True
+                            f"another agent has been starting {attempt_id} for {limit:g} s", retryable=True
                         ) from None
                     time.sleep(0.01)
             yield

@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from windlass.models.reason import Reason
-from windlass.runners import RunnerState, RunStatus
+from windlass.runners import ResourceUsage, RunnerState, RunStatus
 
 __all__ = ["ended"]
 
 
-def ended(state: Mapping[str, Any], *, stopped: bool) -> RunStatus:
+def ended(state: Mapping[str, Any], *, stopped: bool, usage: ResourceUsage | None) -> RunStatus:
     """The status of an ended container.
 
     Args:
         state: ``State`` of the engine's answer.
         stopped: The runner was asked to stop it.
+        usage: The last that was seen.
     """
     code = int(state["ExitCode"])
     kind, reason = RunnerState.FAILED, None
@@ -45,6 +46,7 @@ def ended(state: Mapping[str, Any], *, stopped: bool) -> RunStatus:
         state=kind,
         exit_code=code,
         reason=reason,
+        usage=usage,
         started_at=_seconds(state.get("StartedAt")),
         finished_at=_seconds(state.get("FinishedAt")),
     )

@@ -15,6 +15,8 @@ from windlass.runners import LogLine, ResourceUsage
 from windlass_runner_process.supervisor import boot_id, start_time, write_whole
 
 _CHUNK = 256 * 1024
+_SOON = 30
+"""Seconds within which a supervisor starts its job."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -60,7 +62,10 @@ class Folder:
         """Ask the supervisor to end the job."""
         if not self.path.is_dir() or self.exit() is not None:
             return
-        write_whole(str(self.path / "stop"), repr(float(grace)))
+        try:
+            write_whole(str(self.path / "stop"), repr(float(grace)))
+        except FileNotFoundError:
+            return  # removed at this moment
         record = self.record()
         if record is None:
             return  # it looks for the request itself before it waits
@@ -132,8 +137,12 @@ def _state(pid: int) -> str:
         return "Z"
 
 
-def kill_session(session: int) -> None:
+def kill_session(record: Record) -> None:
     """Kill what is left of a job whose supervisor was killed: processes that still are in its session."""
+    session = record.job
+    # While one of them lives the number is nobody else's. If its first process is younger, none of them does.
+    if int(start_time(session)) > int(record.start) + _SOON * _TICKS:
+        return
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if not name.isdigit():
             continue

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class ProcessRunner(Runner):
         while time.monotonic() < limit:
             if folder.record() or folder.exit():
                 return self._handle(spec.attempt_id)
-            lock = self._lock(folder)
+            lock = self._lock(folder, make=True)
             if lock is None:
                 time.sleep(0.005)  # another agent starts it at this moment
                 continue
@@ -79,10 +80,18 @@ class ProcessRunner(Runner):
         while folder.path.is_dir() and time.monotonic() < limit:
             if folder.record() or folder.exit():
                 return self._handle(attempt_id)
+            with suppress(OSError):
+                folder.path.rmdir()  # only one without a lock: its agent died even before that
             lock = self._lock(folder)
             if lock is not None:
-                os.close(lock)  # nobody starts it, so its agent died before the job's first instruction
-                return self._handle(attempt_id) if folder.record() or folder.exit() else None
+                try:
+                    if folder.record() or folder.exit():
+                        return self._handle(attempt_id)
+                    # Nobody starts it, so its agent died before the job's first instruction.
+                    shutil.rmtree(folder.path, ignore_errors=True)
+                finally:
+                    os.close(lock)
+                return None
             time.sleep(0.005)
         return None
 
@@ -113,7 +122,7 @@ class ProcessRunner(Runner):
             if record.alive():
                 raise RunnerError(f"{handle.id} does not end", hint=f"See pid {record.job}.", retryable=True)
             if record.boot == supervisor.boot_id():
-                kill_session(record.job)
+                kill_session(record)
         self._usage.pop(handle.id, None)
         shutil.rmtree(folder.path, ignore_errors=True)
 
@@ -141,10 +150,17 @@ class ProcessRunner(Runner):
     def _handle(self, attempt_id: str) -> RunHandle:
         return RunHandle(runner="process", id=attempt_id, data={"host": socket.gethostname()})
 
-    def _lock(self, folder: Folder) -> int | None:
-        """The folder's lock, None when a starting or running supervisor (or another submit) has it."""
-        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _lock(self, folder: Folder, *, make: bool = False) -> int | None:
+        """The folder's lock, None when a starting or running supervisor (or another submit) has it, or there is none.
+
+        Only who starts the job makes a folder: others would bring back one that is being removed.
+        """
+        if make:
+            folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            fd = os.open(folder.path / "lock", os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
+        except FileNotFoundError:
+            return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.stat(folder.path / "lock").st_ino == os.fstat(fd).st_ino:
@@ -188,6 +204,8 @@ class ProcessRunner(Runner):
                 os.close(write)
         if answer != b"ok":
             shutil.rmtree(folder.path, ignore_errors=True)
+            if answer == supervisor.LATE:
+                spec.check_in_time()
             text = answer.decode("utf-8", "replace")
             raise SubmitError(
                 f"cannot be started: {text}" if text else "the supervisor ended before it had started the job",
@@ -284,6 +302,8 @@ def _ended(end: Mapping[str, object]) -> RunStatus:
 
 def _options(spec: RunSpec, args: ProcessArgs, work: Path) -> Iterator[str]:
     yield f"cwd={work / args.cwd}"
+    if math.isfinite(spec.not_after):
+        yield f"not_after={spec.not_after!r}"
     if args.nice:
         yield f"nice={args.nice}"
     if args.memory:

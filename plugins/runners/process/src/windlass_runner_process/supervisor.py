@@ -26,6 +26,8 @@ import time
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 DEFAULT_GRACE = 10.0
+LATE = b"late"
+"""Told to the agent when ``not_after`` has passed, and nothing was started."""
 REFUSED = (b"MemoryError", b"std::bad_alloc", b"Cannot allocate memory", b"out of memory", b"OutOfMemory")
 """How programs end their last words when they are refused memory."""
 
@@ -54,6 +56,12 @@ def main(argv: list[str]) -> None:
         _become_job(folder, gate_read, error_write, old_mask, options, argv[split + 1 :])
     os.close(gate_read)
     os.close(error_write)
+    if "not_after" in options and lease_clock() > float(options["not_after"]):
+        # The agent was frozen for so long that a successor may have run the attempt and removed it.
+        os.close(gate_write)
+        os.waitpid(job, 0)
+        _tell(ready_fd, LATE)
+        return
     # The record is on disk before the job's first instruction: who finds no record may start the attempt again.
     pid = os.getpid()
     write_whole(f"{folder}/record", f"{pid} {start_time(pid)} {boot_id()} {job} {started!r}\n")
@@ -234,6 +242,11 @@ def start_time(pid: int) -> str:
     """When the process started, in clock ticks since boot: with the pid it names a process for good."""
     fields = _stat(pid)
     return fields[19] if len(fields) > 19 else "0"
+
+
+def lease_clock() -> float:
+    """As `windlass.clock.lease_clock`, which is not imported here."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def boot_id() -> str:

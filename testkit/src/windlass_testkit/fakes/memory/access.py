@@ -10,7 +10,7 @@ from attrs import evolve
 from windlass.errors import AccessError, ConflictError, FencedError, NotFoundError
 from windlass.ids import new_id
 from windlass.metastore import AccessStore
-from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User
+from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User, expired_key, key_end
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.world import Token, World
 
@@ -53,6 +53,8 @@ class MemoryAccess(AccessStore):
             user = self._world.users.get(key.user) if key is not None else None
             if key is None or user is None:
                 raise AccessError("the key or token is not valid, or not any more", hint="Sign in: windlass login")
+            if key.expires_at and now >= key.expires_at:
+                raise expired_key(key.expires_at)
             self._world.keys[mark] = evolve(key, last_used_at=now)
             return Principal(kind="service" if user.service else "user", name=user.name, admin=user.admin)
 
@@ -78,11 +80,12 @@ class MemoryAccess(AccessStore):
         with self._world.changing():
             return tuple(sorted(self._world.users.values(), key=lambda user: user.name))
 
-    def create_key(self, user: str, description: str = "") -> NewApiKey:
+    def create_key(self, user: str, description: str = "", expires_in: float | None = None) -> NewApiKey:
         secret = f"key-{secrets.token_urlsafe(32)}"
         with self._world.changing() as now:
             self._user(user)
-            key = ApiKey(id=new_id(), user=user, description=description, created_at=now)
+            ends = key_end(now, expires_in)
+            key = ApiKey(id=new_id(), user=user, description=description, created_at=now, expires_at=ends)
             self._world.keys[_hash(secret)] = key
         return NewApiKey(key=key, secret=secret)
 

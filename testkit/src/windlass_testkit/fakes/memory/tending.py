@@ -146,8 +146,8 @@ def _ahead(world: World, run: Run, queue: Queue, others: dict[str, Item], now: f
 
     def place(run_id: str) -> Place:
         found = world.runs[run_id]
-        rank = (float(found.priority if queue.prioritized else 0), float(world.items[run_id].place))
-        return Place(run_id, found.author, found.priority, rank)
+        urgency = found.priority if queue.prioritized else 0
+        return Place(run_id, found.author, urgency, (float(urgency), float(world.items[run_id].place)))
 
     waits = [i for i, o in others.items() if not o.claimed and world.runs[i].not_before <= now]
     line = sorted((place(i) for i in waits), key=lambda found: found.rank)
