@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from attrs import frozen
 
 from windlass_testkit.servers import Running, free_port, shared, start, stop, wait_for_port
 from windlass_testkit.services import add_service, program, require
+from windlass_testkit.waiting import eventually
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[2] / "examples" / "dagster-digits"
@@ -119,20 +119,6 @@ def run(instance: Any, manager: Any) -> Run:
 # -- the pages: a real webserver and daemon, with an agent beside them
 
 
-@pytest.fixture(scope="session")
-def until() -> Callable[..., Any]:
-    """``until(condition, seconds=60)``: what the condition gives as soon as that is true; fails when it never is."""
-
-    def wait(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < deadline, "it did not come about"
-            time.sleep(0.1)
-        return found
-
-    return wait
-
-
 @frozen(kw_only=True)
 class Pages:
     """What a browser can do with ``projects/long_work.py`` under ``dagster dev``.
@@ -142,14 +128,12 @@ class Pages:
         port: Of the webserver.
         code: Port of the code server of the project.
         folder: Everything lies here; ``begun/<name>`` holds the process id of work that has begun.
-        until: The fixture.
     """
 
     ask: Callable[..., Any]
     port: int
     code: int
     folder: Path
-    until: Callable[..., Any]
 
     def store(self) -> Any:
         """A `windlass.Api` of the project's store."""
@@ -200,7 +184,7 @@ class Pages:
             found = str(self.ask(query, id=run_id)["runOrError"]["status"])
             return found if found in (status, "SUCCESS", "FAILURE", "CANCELED") else ""
 
-        assert self.until(is_over, 120) == status
+        assert eventually(is_over, 120) == status
 
     def switch_on(self, location: str, sensor: str) -> None:
         """Start a sensor."""
@@ -213,7 +197,7 @@ class Pages:
     def process_of(self, name: str) -> int:
         """Process id of the work of that name, when it has begun."""
         file = self.folder / "begun" / name
-        return int(self.until(lambda: file.exists() and file.read_text(), 90))
+        return int(eventually(lambda: file.exists() and file.read_text(), 90))
 
 
 def _clean_environment(folder: Path) -> dict[str, str]:
@@ -286,7 +270,7 @@ def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture
-def pages(dagster_dev: Running, home: Path, until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Pages:
+def pages(dagster_dev: Running, home: Path, monkeypatch: pytest.MonkeyPatch) -> Pages:
     """The pages; this process uses the same stores as they do."""
     folder, port = Path(dagster_dev.folder), dagster_dev.facts["port"]
     monkeypatch.setenv("WINDLASS_HOME", str(folder / "home"))
@@ -303,4 +287,4 @@ def pages(dagster_dev: Running, home: Path, until: Callable[..., Any], monkeypat
         assert "errors" not in found, found
         return found["data"]
 
-    return Pages(ask=ask, folder=folder, until=until, **dagster_dev.facts)
+    return Pages(ask=ask, folder=folder, **dagster_dev.facts)

@@ -17,6 +17,7 @@ from attrs import evolve
 import windlass
 from dagster_windlass.client import WindlassClient
 from windlass_testkit.servers import alive
+from windlass_testkit.waiting import eventually
 
 pytestmark = [pytest.mark.service("dagster-webserver"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -63,8 +64,8 @@ def test_step_on_a_queue(pages: Any, store: windlass.Api) -> None:
     process = pages.process_of("step")
     pages.terminate(dagster_run)
     pages.until_it_is("CANCELED", dagster_run)
-    pages.until(lambda: only_run(store, "dagster-step-by_step").state == "killed")
-    pages.until(lambda: not alive(process))
+    eventually(lambda: only_run(store, "dagster-step-by_step").state == "killed")
+    eventually(lambda: not alive(process))
 
 
 def test_agent(pages: Any) -> None:
@@ -77,7 +78,7 @@ def test_agent(pages: Any) -> None:
         def states() -> list[str]:
             return [str(a.state) for a in client.store.agents.list("my_entity") if "of_the_op" in str(a.queues)]
 
-        pages.until(lambda: states() == ["polling"])
+        eventually(lambda: states() == ["polling"])
         pages.terminate(dagster_run)
         pages.until_it_is("CANCELED", dagster_run)
         assert states() == ["stopped"]
@@ -119,7 +120,7 @@ def test_runs_on_a_queue(on_queues: Any, store: windlass.Api) -> None:
     assert instance.run_launcher.check_run_worker_health(instance.get_run_by_id(long)).status.name == "RUNNING"
     pages.terminate(long)
     pages.until_it_is("CANCELED", long)
-    pages.until(lambda: only_run(store, f"dagster-run-{long[:8]}").state == "killed")
+    eventually(lambda: only_run(store, f"dagster-run-{long[:8]}").state == "killed")
     assert not alive(process)
     pages.until_it_is("SUCCESS", short)
     assert store.artifact("my_entity/my_project/after_short").get("output") == 2
@@ -131,7 +132,7 @@ def test_run_on_a_queue_that_has_not_begun(on_queues: Any, store: windlass.Api) 
     soon = pages.launch("soon_job")
     pages.terminate(soon, policy="MARK_AS_CANCELED_IMMEDIATELY")
     pages.until_it_is("CANCELED", soon)
-    pages.until(lambda: only_run(store, f"dagster-run-{soon[:8]}").state.is_terminal)
+    eventually(lambda: only_run(store, f"dagster-run-{soon[:8]}").state.is_terminal)
     assert not (pages.folder / "begun" / "soon").exists()
 
 
@@ -141,9 +142,9 @@ def test_a_new_version_starts_a_run(pages: Any, store: windlass.Api) -> None:
         made = run.log_artifact(["cat"], name="labels", type="dataset", serializer="json")
     pages.switch_on("long_work", "new_labels")
     with dg.DagsterInstance.get() as instance:
-        event = pages.until(lambda: instance.get_latest_materialization_event(dg.AssetKey("labels")))
+        event = eventually(lambda: instance.get_latest_materialization_event(dg.AssetKey("labels")))
         assert event.asset_materialization.tags["dagster/data_version"] == made.digest
-        pages.until(lambda: instance.get_latest_materialization_event(dg.AssetKey("reader")))
+        eventually(lambda: instance.get_latest_materialization_event(dg.AssetKey("reader")))
         (started,) = [r for r in instance.get_runs() if r.tags.get("windlass/artifact")]
         assert started.tags["windlass/artifact"] == "my_entity/my_project/labels:v0"
     assert store.artifact("reader").get("output") == "v0"

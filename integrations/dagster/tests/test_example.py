@@ -15,6 +15,7 @@ import pytest
 
 import windlass
 from windlass_testkit.services import program
+from windlass_testkit.waiting import eventually
 
 pytestmark = [pytest.mark.service("skl2onnx", "dagster-webserver"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -56,7 +57,7 @@ def test_a_moved_alias_is_a_materialization(pages: Any, store: windlass.Api, rep
     store.artifact("model").add_aliases("approved")
     pages.switch_on("digits", "model_approved")
     with dg.DagsterInstance.get() as instance:
-        event = pages.until(lambda: instance.get_latest_materialization_event(dg.AssetKey("approved_model")), 90)
+        event = eventually(lambda: instance.get_latest_materialization_event(dg.AssetKey("approved_model")), 90)
     assert event.asset_materialization.metadata["windlass_artifact_version"].value == "v0"
 
 

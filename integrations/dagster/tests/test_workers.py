@@ -5,6 +5,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from windlass_testkit.waiting import eventually
+
 pytestmark = [pytest.mark.service("dagster-webserver"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -24,7 +26,7 @@ def test_executor(pages: Any) -> None:
     dagster_run = pages.launch("steps_job")
     pages.until_it_is("SUCCESS", dagster_run)
     both = {"short": ("dagster-step-short", "finished"), "after_short": ("dagster-step-after_short", "finished")}
-    pages.until(lambda: runs_of(pages, dagster_run) == both)  # Dagster has heard of the step's end before the agent
+    eventually(lambda: runs_of(pages, dagster_run) == both)  # Dagster has heard of the step's end before the agent
     with pages.store() as store:
         assert store.artifact("after_short").get("output") == 2
 
