@@ -366,6 +366,19 @@ def test_sweep_removes_what_a_dead_agent_left(world: Any) -> None:
     assert not (world.home / "runs" / run_id).exists()
 
 
+def test_sweep_removes_what_a_late_agent_made_again(world: Any) -> None:
+    """Directories without a note are those of runs by name, however old they are; others must be old."""
+    over, waiting = world.launch("exit 0"), world.launch("exit 0", queue=world.queue("later").name)
+    world.drain()
+    for name in (over, waiting, f"{over}-2", f"{waiting}-2", "stranger", "old"):
+        (world.home / "work" / name / "1-agent").mkdir(parents=True)
+    os.utime(world.home / "work" / "old", (1.0, 1.0))
+    world.drain()
+    eventually(
+        lambda: {path.name for path in (world.home / "work").iterdir()} == {waiting, f"{waiting}-2", "stranger"}, 10
+    )
+
+
 def test_a_lost_resource_is_reported(world: Any) -> None:
     run_id = world.launch("echo on; sleep 60")
     world.agent()

@@ -38,20 +38,35 @@ def sweep(services: Services) -> int:
         except (WindlassError, OSError, ValueError, KeyError) as error:
             _log.warning("%s cannot be cleared up yet: %s", folder.parent, error)
     with suppress(OSError):
-        _sweep_unnamed(services.work)
+        _sweep_unnamed(services)
     return count
 
 
-def _sweep_unnamed(work: Path) -> None:
-    """Remove old directories without a note: an agent that had lost its claim wrote on after it was cleaned up."""
-    # Directories are made a moment before their note. Their age is told by the clock that gave them their times, not
-    # by this process's, which may be an hour off.
-    os.utime(work)
-    now = work.stat().st_mtime
-    for folder in work.glob("*"):
-        with suppress(OSError):
-            if not (folder / "run.json").exists() and now - folder.stat().st_mtime > _OLD:
+def _sweep_unnamed(services: Services) -> None:
+    """Remove directories without a note: an agent that had lost its claim wrote on while it was cleaned up."""
+    # Directories are made a moment before their note. The age of those that no run is known for is told by the clock
+    # that gave them their times, not by this process's, which may be an hour off.
+    os.utime(services.work)
+    now = services.work.stat().st_mtime
+    for folder in services.work.glob("*"):
+        with suppress(OSError, WindlassError):
+            if (folder / "run.json").exists():
+                continue
+            over = _is_over_by_name(services, folder.name)
+            if over or (over is None and now - folder.stat().st_mtime > _OLD):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_over_by_name(services: Services, name: str) -> bool | None:
+    """Whether the attempt of a name is over or superseded, read in each way it can be; None: there is no such run."""
+    base, _, number = name.rpartition("-")
+    readings = [(name, 1), *([(base, int(number))] if base and number.isdecimal() else [])]
+    known = None
+    for run_id, attempt in readings:
+        with suppress(NotFoundError):
+            run = services.store.runs.get(run_id)
+            known = (run.state.is_terminal or run.attempt > attempt) and known is not False
+    return known
 
 
 def _is_over(services: Services, note: Path) -> bool:
