@@ -158,6 +158,17 @@ def test_idle() -> None:
     assert watch.look(None, 9999.0) is None
 
 
+def test_a_busy_gpu_is_work() -> None:
+    watch = limits.IdleWatch(LaunchPolicy(idle_timeout=60.0, idle_cpu=0.1))
+
+    def look(gpu: float, now: float) -> bool:
+        return watch.look(ResourceUsage(cpu_seconds=0.0, gpu_seconds=gpu), now) is not None
+
+    assert not look(0.0, 1000.0)
+    assert not look(30.0, 1070.0)
+    assert look(30.0, 1140.0)
+
+
 def test_outcomes() -> None:
     stopped = RunStatus(state=RunnerState.STOPPED)
     limit = Reason(code="deadline")

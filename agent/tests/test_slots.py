@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +19,7 @@ from windlass.models.run import Run, RunState
 from windlass_agent.config import load
 from windlass_agent.slots import Slots, parse_slots
 from windlass_agent.turns import Turns
+from windlass_testkit.waiting import eventually
 
 SPEC = LaunchSpec(source=JobSource(kind=SourceKind.IMAGE, image="i"))
 
@@ -181,3 +184,25 @@ def test_shares_of_two_queues(world: Any) -> None:
     world.drain(queues=("q", "other"), weights={"q": 3.0}, max_jobs=1)
     assert order.read_text().split()[:8].count("q") == 6
     assert time.monotonic() - began < 60
+
+
+NVIDIA_SMI = """#!/bin/sh
+# as the real one with: --query-gpu=index,utilization.gpu --format=csv,noheader,nounits --loop=2
+while echo "0, 50" && echo "1, [N/A]"; do sleep 0.1; done
+"""
+
+
+def test_use_of_gpus_is_counted(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(NVIDIA_SMI)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    world.queue("gq", config={"gpus": 1})
+    busy, unknown = (world.launch("echo $CUDA_VISIBLE_DEVICES; sleep 1.5", queue="gq") for _ in range(2))
+    world.drain(queues=("gq",), slots={"gpu": 2}, max_jobs=-1)
+    assert [world.output(run_id) for run_id in (busy, unknown)] == [b"0\n", b"1\n"]
+    used = world.store.runs.get(busy).usage.gpu_seconds
+    assert 0.2 < used < 5
+    assert world.store.runs.get(unknown).usage.gpu_seconds is None
+    eventually(lambda: not subprocess.run(["pgrep", "-f", str(program)], stdout=subprocess.PIPE, check=False).stdout)

@@ -181,6 +181,7 @@ class Agent:
         self._watcher.close()
         self._services.claims.close()
         self._services.access.close()
+        self._services.gpus.close()
         self._say("stopped")
 
     def _loop(self) -> None:

@@ -75,6 +75,7 @@ class Attempt:
         self._output: Output | None = None
         self._idle: limits.IdleWatch | None = None
         self._usage: ResourceUsage | None = None
+        self._gpu_seconds: Callable[[], float | None] = lambda: None
         self._stop: Reason | None = None
         self._stopped_at = 0.0
         self._born = time.monotonic()
@@ -215,6 +216,7 @@ class Attempt:
         self._output = Output(pump, self.held)
         self._handle = handle
         self._idle = limits.IdleWatch(self._policy)
+        self._gpu_seconds = self._services.gpus.follow(self._services.slots.gpus(self.run_id))
         self._born = time.monotonic()
         self._watcher.add(self)
 
@@ -228,7 +230,7 @@ class Attempt:
         self._services.faults.hit(Point.WATCHING, self.run_id)
         if status is None:
             return
-        self._usage = status.usage or self._usage
+        self._usage = self._measured(status)
         if status.state.is_terminal:
             self._ending = True
             self._watcher.remove(self)
@@ -238,6 +240,10 @@ class Attempt:
             self._output.carry()
         self._note_progress(status)
         self._enforce(status)
+
+    def _measured(self, status: RunStatus) -> ResourceUsage | None:
+        usage, gpu_seconds = status.usage or self._usage, self._gpu_seconds()
+        return usage if gpu_seconds is None else evolve(usage or ResourceUsage(), gpu_seconds=gpu_seconds)
 
     def _note_progress(self, status: RunStatus) -> None:
         run = self._record.run
@@ -255,7 +261,7 @@ class Attempt:
         assert self._idle is not None
         now = self._services.now()
         passed = limits.while_running(self._policy, self._record.claimed, status, self._planned.submitted_at, now)
-        passed = passed or self._idle.look(status.usage, now)
+        passed = passed or self._idle.look(self._usage, now)
         if passed is not None:
             self.request_stop(passed)
         asked = bool(self._stopped_at) and time.monotonic() - self._stopped_at < self._grace + _STOP_AGAIN
@@ -281,7 +287,7 @@ class Attempt:
         changes = RunUpdate(
             exit_code=status.exit_code,
             reason=reason,
-            usage=status.usage or self._usage,
+            usage=self._measured(status),
             timings={"run": status.finished_at - status.started_at} if known else {},
         )
         self._report(state, changes)

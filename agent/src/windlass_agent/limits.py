@@ -51,20 +51,21 @@ def _deadline(policy: LaunchPolicy, run: Run, now: float) -> Reason | None:
 
 
 class IdleWatch:
-    """Notices that a run uses next to no processor for a long time."""
+    """Notices that a run uses next to no processor, and none of its GPUs, for a long time."""
 
     def __init__(self, policy: LaunchPolicy) -> None:
         self._timeout = policy.idle_timeout
         self._share = policy.idle_cpu or 0.0
         self._since = 0.0
-        self._cpu = 0.0
+        self._busy = 0.0
 
     def look(self, usage: ResourceUsage | None, now: float) -> Reason | None:
         """Take a sample; the reason to stop once the run has been idle for too long."""
         if self._timeout is None or usage is None or usage.cpu_seconds is None:
             return None
-        if not self._since or usage.cpu_seconds - self._cpu > self._share * (now - self._since):
-            self._since, self._cpu = now, usage.cpu_seconds
+        busy = usage.cpu_seconds + (usage.gpu_seconds or 0.0)
+        if not self._since or busy - self._busy > self._share * (now - self._since):
+            self._since, self._busy = now, busy
             return None
         if now - self._since < self._timeout:
             return None

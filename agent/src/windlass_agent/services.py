@@ -16,6 +16,7 @@ from windlass_agent.backends import Backends
 from windlass_agent.claims import Claims, Held
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
+from windlass_agent.gpus import GpuMeter
 from windlass_agent.slots import Slots
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Services:
     host: str
     now: Callable[[], float]
     faults: Faults
+    gpus: GpuMeter = field(factory=GpuMeter)
     aborted: threading.Event = field(factory=threading.Event)
 
     @property

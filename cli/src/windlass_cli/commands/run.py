@@ -101,6 +101,7 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             "steps": ", ".join(f"{name} {seconds(value)}" for name, value in found.timings.items()),
             "memory": size(usage.max_rss) if usage and usage.max_rss else "",
             "cpu": seconds(usage.cpu_seconds) if usage and usage.cpu_seconds is not None else "",
+            "gpu": seconds(usage.gpu_seconds) if usage and usage.gpu_seconds is not None else "",
             "cost": f"{found.cost:.2f}" if found.cost else "",
             "config": _lines(shape["config"]),
             "summary": _lines(shape["summary"]),

@@ -35,7 +35,8 @@ class LaunchPolicy:
         deadline: Seconds from submission to the end of the whole run, retries included. Default unlimited.
         stop_grace: Seconds between SIGTERM and SIGKILL. Default 10.
         idle_timeout: Seconds below `idle_cpu` after which the run is stopped. Default unlimited.
-        idle_cpu: CPU share (0..1 of one core) below which a run counts as idle. Default 0.01.
+        idle_cpu: Share of one core (0..1) below which a run counts as idle, the busy time of its GPUs counted in.
+            Default 0.01.
     """
 
     retries: dict[str, int] = field(factory=dict)
