@@ -7,7 +7,8 @@ export WINDLASS_VENV := $(VENV)
 unexport PYTHONDONTWRITEBYTECODE
 # Every member, for tools that want a list.
 SOURCES := core agent cli server testkit meta plugins integrations tests examples benchmarks scripts
-JOBS ?= auto
+# Many tests wait for processes, so one more worker than there are processors.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Slow tests (wheels, clean environments) run where everything is required, as in .ci/run.
 PICK := $(if $(WINDLASS_TEST_REQUIRE),,-m "not slow")
 

@@ -1,5 +1,4 @@
 import io
-import time
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -76,10 +75,8 @@ def test_one_entry_of_many_reads_two_blobs() -> None:
     entries = [entry(f"data/{i:07}.bin") for i in range(100_000)]
     blobs = Blobs()
     digest = write_manifest(entries, blobs.put)
-    began = time.perf_counter()
     assert Manifest(blobs, digest)["data/0077777.bin"] == entries[77777]
     assert len(blobs.read) == 2
-    assert time.perf_counter() - began < 1.0
 
 
 def test_versions_share_leaves() -> None:
