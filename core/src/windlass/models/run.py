@@ -68,8 +68,8 @@ class ResourceUsage:
     Attributes:
         cpu_seconds: User and system time of the whole attempt.
         max_rss: Largest resident memory in bytes.
-        gpu_seconds: Sum over its GPUs of busy seconds; None where nobody tells (the agent gives out no GPUs, or the host
-            has no ``nvidia-smi``).
+        gpu_seconds: Sum over its GPUs of busy seconds; None where nobody tells (the agent gives out no GPUs,
+            or the host has no ``nvidia-smi``).
     """
 
     cpu_seconds: float | None = None
