@@ -17,7 +17,7 @@ from attrs import frozen
 __all__ = ["Page", "list_ranges"]
 
 T = TypeVar("T")
-_RANGES = 20
+_FOLDERS = 20  # cuts at sub-folders, at most
 _ROUNDS = 3
 
 
@@ -41,7 +41,7 @@ def list_ranges(
     names: Callable[[str, str], list[str]],
     *,
     folder: str,
-    workers: int = 16,
+    workers: int = 32,
 ) -> Iterator[T]:
     """All items below a folder in key order, from several ranges at once when there is more than one page.
 
@@ -92,19 +92,19 @@ def list_ranges(
 
 
 def _cuts(names: Callable[[str, str], list[str]], folder: str, first: Page[T]) -> list[str]:
-    found = set(_guesses(first))
+    # Of the keys next to each other only the last is of use: it is a page away.
     level = [name for name in names(folder, first.last) if name > first.last]
-    found.update(level)
+    found = set(level[-1:])
+    folders = [name for name in level if name.endswith("/")]
     for _ in range(_ROUNDS):
-        folders = [name for name in level if name.endswith("/")]
-        if not folders or len(found) >= _RANGES // 2:
+        if not folders or len(folders) >= _FOLDERS // 2:
             break
-        level = [name for folder in folders[:_RANGES] for name in names(folder, "")]
-        found.update(level)
-    cuts = sorted(cut for cut in found if cut > first.last)
-    if len(cuts) > _RANGES:
-        cuts = [cuts[len(cuts) * number // _RANGES] for number in range(_RANGES)]
-    return cuts
+        below = [name for folder in folders for name in names(folder, "") if name.endswith("/")]
+        found.update(folders)
+        folders = below
+    count = min(_FOLDERS, len(folders))
+    found.update(folders[len(folders) * number // count] for number in range(count))
+    return sorted(cut for cut in found.union(_guesses(first)) if cut > first.last)
 
 
 def _guesses(first: Page[T]) -> Iterator[str]:
@@ -117,4 +117,7 @@ def _guesses(first: Page[T]) -> Iterator[str]:
     for position in range(parent, min(same + 1, len(last))):
         for alphabet in ("0123456789", "abcdefghijklmnopqrstuvwxyz"):
             if last[position] in alphabet and (alphabet[0] == "0" or position >= same):
-                yield from (last[:position] + c for c in alphabet[alphabet.index(last[position]) + 1 :])
+                for following in alphabet[alphabet.index(last[position]) + 1 :]:
+                    yield last[:position] + following
+                    if alphabet[0] == "0":
+                        yield last[:position] + following + "5"  # a number below has ten times as many behind it
