@@ -52,6 +52,11 @@ class Agent:
         wait(lambda: self.store.agents.list("bench"))
         time.sleep(1.0)
 
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        status = self.store.queues.status(REF)
+        return not (status.queued or status.pending or status.running)
+
     def cpu(self) -> float:
         """Seconds of CPU used so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -94,7 +99,7 @@ def enqueue(agent: Agent, folder: Path, ids: list[str], script: str) -> None:
 def crowd(count: int) -> None:
     with place() as folder:
         began = time.monotonic()
-        bare = [subprocess.Popen(["sh", "-c", "sleep 1000"], stdin=subprocess.DEVNULL) for _ in range(count)]
+        bare = [subprocess.Popen(["sh", "-c", "exec sleep 1000"], stdin=subprocess.DEVNULL) for _ in range(count)]
         floor = time.monotonic() - began
         for process in bare:
             process.kill()
@@ -143,11 +148,7 @@ def reaction(count: int) -> None:
 def react(agent: Agent, run_id: str) -> tuple[float, float]:
     """Seconds from the request to the claim, and those of the request's commit."""
 
-    def is_idle() -> bool:
-        status = agent.store.queues.status(REF)
-        return not (status.queued or status.pending or status.running)
-
-    wait(is_idle)
+    wait(agent.is_idle)
     time.sleep(0.2)
     spec = agent.store.runs.get("warm").spec
     assert spec is not None
@@ -160,20 +161,17 @@ def react(agent: Agent, run_id: str) -> tuple[float, float]:
 
 def stores() -> Iterator[tuple[str, Agent, Path]]:
     """An idle agent on each kind of store."""
-    with place() as folder:
-        agent = Agent(folder)
+    with place() as folder, contextlib.closing(Agent(folder)) as agent:
         yield "SQLite", agent, folder
-        agent.close()
     if missing("postgresql"):
         return
     database = servers.start_postgresql()
     url = f"postgresql://windlass@127.0.0.1:{database.facts['port']}/postgres"
     try:
-        with place() as folder:
-            agent = Agent(folder, url)
+        with place() as folder, contextlib.closing(Agent(folder, url)) as agent:
             yield "PostgreSQL", agent, folder
+            wait(agent.is_idle)
             agent.store.queues.delete(REF, force=True)
-            agent.close()
         with place() as folder:
             port = servers.free_port()
             env = {**os.environ, "WINDLASS_HOME": str(folder / "home"), "WINDLASS_BASE_URL": url}
@@ -181,11 +179,12 @@ def stores() -> Iterator[tuple[str, Agent, Path]]:
             with (folder / "server.log").open("wb") as log:
                 server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
             servers.wait_for_port(port, pid=server.pid)
-            agent = Agent(folder, url, f"http://127.0.0.1:{port}")
-            yield "a server on PostgreSQL", agent, folder
-            agent.close()
-            server.terminate()
-            server.wait(30)
+            try:
+                with contextlib.closing(Agent(folder, url, f"http://127.0.0.1:{port}")) as agent:
+                    yield "a server on PostgreSQL", agent, folder
+            finally:
+                server.terminate()
+                server.wait(30)
     finally:
         servers.stop(database.pid)
         shutil.rmtree(database.folder, ignore_errors=True)
