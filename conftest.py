@@ -6,6 +6,11 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# A shell that runs the tests in the background has Ctrl-C ignored, which all that they start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 try:
     from hypothesis import settings
