@@ -168,18 +168,18 @@ def stores() -> Iterator[tuple[str, Agent, Path]]:
     database = servers.start_postgresql()
     url = f"postgresql://windlass@127.0.0.1:{database.facts['port']}/postgres"
     try:
-        with place() as folder, contextlib.closing(Agent(folder, url)) as agent:
-            yield "PostgreSQL", agent, folder
-            wait(agent.is_idle)
-            agent.store.queues.delete(REF, force=True)
         with place() as folder:
+            with contextlib.closing(Agent(folder, url)) as agent:
+                yield "PostgreSQL", agent, folder
+                wait(agent.is_idle)
+                agent.store.queues.delete(REF, force=True)
             port = servers.free_port()
             env = {**os.environ, "WINDLASS_HOME": str(folder / "home"), "WINDLASS_BASE_URL": url}
             command = [*COMMAND, "server", "--anonymous", "--port", str(port)]
             with (folder / "server.log").open("wb") as log:
                 server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-            servers.wait_for_port(port, pid=server.pid)
             try:
+                servers.wait_for_port(port, pid=server.pid)
                 with contextlib.closing(Agent(folder, url, f"http://127.0.0.1:{port}")) as agent:
                     yield "a server on PostgreSQL", agent, folder
             finally:
