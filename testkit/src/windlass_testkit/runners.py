@@ -19,6 +19,7 @@ from windlass.plugins.app import App
 from windlass.plugins.types import RunnerPlugin
 from windlass.runners import LogLine, RunHandle, Runner, RunnerCapabilities, RunnerState, RunSpec, RunStatus
 from windlass_testkit.base import Contract
+from windlass_testkit.waiting import eventually
 
 __all__ = ["RunnerContract"]
 
@@ -175,7 +176,7 @@ class RunnerContract(Contract):
         else:
             assert "no-such-program-here" in str(refused)
             assert not refused.retryable
-            assert not leftovers(spec.attempt_id), "a refused submission leaves nothing"
+            eventually(lambda: not leftovers(spec.attempt_id), 10)  # a refused submission leaves nothing
 
     def test_unknown_resource_argument_is_refused(
         self, runner: Runner, shell: Any, descriptor: Any, leftovers: Callable[[str], Sequence[str]]
