@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from windlass_cli import shapes
-from windlass_cli.options import json_option, limit_option
+from windlass_cli.options import UNITS, json_option, limit_option
 from windlass_cli.output import ago, facts, note, print_json, size, table
 from windlass_cli.progress import Progress
 from windlass_cli.state import State, pass_state
@@ -112,7 +112,7 @@ def _seconds(text: str) -> float | None:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdw]?)", text.strip().lower())
     if match is None or not float(match[1]):
         raise UsageError(f"'{text}' is not a life time", where="--ttl", hint="e.g. 12h, 30d or 8w.")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2]]
+    return float(match[1]) * UNITS[match[2] or "s"]
 
 
 def _metadata(text: str) -> dict[str, Any]:

@@ -114,11 +114,15 @@ class StatCache:
 
     def entry(self, source: Source) -> Entry | None:
         """The entry for a file that still has the stat data it was remembered with."""
-        root = self._roots.get(source.root) or self._root(source.root)
-        row = root.rows.get(source.name or source.path)
-        if row is None or row.signature != source.signature:
+        row = self._row(source)
+        if row is None:
             return None
-        return Entry(source.path, row.digest, source.size, root.parts(row), "", source.extra)
+        parts = self._roots[source.root].parts(row)
+        return Entry(source.path, row.digest, source.size, parts, "", source.extra)
+
+    def _row(self, source: Source) -> _Row | _Known | None:
+        row = self._root(source.root).rows.get(source.below)
+        return row if row is not None and row.signature == source.signature else None
 
     def remember(self, source: Source, digest: str, parts: tuple[Part, ...], hashed_at_ns: int) -> None:
         """Remember a file, unless it is racy. `hashed_at_ns` is the time at which its reading began."""
@@ -150,12 +154,8 @@ class StatCache:
 
     def remember_listing(self, sources: Sequence[object], digest: str) -> None:
         """Remember the artifact digest of files, if all of them are remembered."""
-        for source in sources:
-            if not isinstance(source, Source):
-                return
-            row = self._root(source.root).rows.get(source.below)
-            if row is None or row.signature != source.signature:
-                return
+        if not all(isinstance(source, Source) and self._row(source) is not None for source in sources):
+            return
         path, summary = self._summary(sources)
         if path is not None:
             _replace(path, [_encode((summary, digest))])

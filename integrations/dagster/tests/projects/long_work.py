@@ -25,6 +25,10 @@ from dagster_windlass.launch.ops import run_launch_agent, run_launch_job
 BEGUN = Path(os.environ["DAGSTER_HOME"]).parent / "begun"
 CODE = str(Path(__file__).parent / "code")
 STORE = WindlassResource(entity="my_entity", project="my_project")
+RESOURCES = {
+    "windlass_resource": STORE,
+    "windlass_config": dg.make_values_resource(entity=str, project=str),
+}
 
 
 def launched(name: str, script: str = "work.py") -> dict:
@@ -37,22 +41,12 @@ def work_here(name: str) -> None:
     time.sleep(300)
 
 
-@dg.job(
-    resource_defs={
-        "windlass_resource": STORE,
-        "windlass_config": dg.make_values_resource(entity=str, project=str),
-    }
-)
+@dg.job(resource_defs=RESOURCES)
 def op_job():
     run_launch_job()
 
 
-@dg.job(
-    resource_defs={
-        "windlass_resource": STORE,
-        "windlass_config": dg.make_values_resource(entity=str, project=str),
-    }
-)
+@dg.job(resource_defs=RESOURCES)
 def agent_job():
     run_launch_agent()
 

@@ -71,8 +71,7 @@ def _start_swift() -> Running:
     (folder / "swift.conf").write_text(_CONF)
     (folder / "srv" / "sdb1").mkdir(parents=True)
     common = {"bind_ip": "127.0.0.1", "workers": 1, "user": getpass.getuser(), "swift_dir": folder}
-    # Each server makes a session of its own, so the shell ends them, and waits for it.
-    commands = ["trap 'kill $servers; wait; exit 0' TERM"]
+    commands = []
     for name in ("account", "container", "object"):
         port, builder = free_port(), str(folder / f"{name}.builder")
         for words in (["create", "6", "1", "0"], ["add", f"r1z1-127.0.0.1:{port}/sdb1", "1"], ["rebalance"]):
@@ -84,9 +83,9 @@ def _start_swift() -> Running:
             + _section("pipeline:main", {"pipeline": f"{name}-server"})
             + _section(f"app:{name}-server", {"use": f"egg:swift#{name}", "recon_cache_path": folder})
         )
-        commands.append(f"'{_bin()}/swift-{name}-server' '{folder}/{name}.conf' & servers=\"$servers $!\"")
+        commands.append(f"'{_bin()}/swift-{name}-server' '{folder}/{name}.conf'")
     port, cache = free_port(), free_port()
-    commands.append(f"'{program('memcached')}' -u nobody -l 127.0.0.1 -p {cache} & servers=\"$servers $!\"")
+    commands.append(f"'{program('memcached')}' -u nobody -l 127.0.0.1 -p {cache}")
     (folder / "proxy.conf").write_text(
         _section("DEFAULT", common | {"bind_port": port})
         + _section("pipeline:main", {"pipeline": _PIPELINE})
@@ -99,9 +98,10 @@ def _start_swift() -> Running:
         )
         .replace("egg:swift#memcache\n", f"egg:swift#memcache\nmemcache_servers = 127.0.0.1:{cache}\n")
     )  # fmt: skip
-    commands.append(f"'{_bin()}/swift-proxy-server' '{folder}/proxy.conf' & servers=\"$servers $!\"")
-    commands.append("wait")
-    pid = start(["sh", "-c", "\n".join(commands)], log=folder / "log")
+    commands.append(f"'{_bin()}/swift-proxy-server' '{folder}/proxy.conf'")
+    # Each server makes a session of its own, so the shell ends them, and waits for it.
+    begin = "".join(f'{command} & servers="$servers $!"\n' for command in commands)
+    pid = start(["sh", "-c", f"trap 'kill $servers; wait; exit 0' TERM\n{begin}wait"], log=folder / "log")
     wait_for_port(port, pid=pid, log=folder / "log", timeout=90)
     return Running(pid=pid, folder=str(folder), facts={"url": f"http://127.0.0.1:{port}"})
 

@@ -1,20 +1,8 @@
 """What agents offer."""
 
-from alembic import op
-
-from windlass_metastore_sql.schema import statements
+from windlass_metastore_sql.migrations import script
 
 revision = "0003_agent_slots"
 down_revision = "0002_schedule"
 
-
-def upgrade() -> None:
-    """Run the script of this version."""
-    for statement in statements(revision, op.get_bind().dialect.name):
-        op.execute(statement)
-
-
-def downgrade() -> None:
-    """Run the script that takes this version back."""
-    for statement in statements(f"{revision}.down", op.get_bind().dialect.name):
-        op.execute(statement)
+upgrade = script(revision)
