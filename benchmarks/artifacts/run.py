@@ -241,12 +241,14 @@ def manifest(rows: dict[str, list[float]], entries: int) -> None:
     code = f"""
 import time, tempfile, resource, json
 from windlass.artifacts.blobstore import StorageBlobStore
-from windlass.artifacts.manifest import Entry, Manifest, write_manifest
+from windlass.artifacts.manifest import Manifest, write_manifest
 from windlass_storage_file.storage import FileStorage
 with tempfile.TemporaryDirectory() as folder:
     blobs = StorageBlobStore(FileStorage(), f"file://{{folder}}")
-    made = (Entry(f"data/{{i // 1000:04}}/{{i:07}}.bin", f"blake3:{{i:064x}}", i) for i in range({entries}))
-    digest = write_manifest(made, blobs.put)
+    made = (
+        (f"data/{{i // 1000:04}}/{{i:07}}.bin", i.to_bytes(32), i, (), "", "", None) for i in range({entries})
+    )
+    digest = write_manifest(made, blobs.put).digest
     began = time.perf_counter(); Manifest(blobs, digest)["data/0077/0077777.bin"]; one = time.perf_counter() - began
     began = time.perf_counter(); n = sum(1 for _ in Manifest(blobs, digest)); full = time.perf_counter() - began
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

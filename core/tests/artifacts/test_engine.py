@@ -515,6 +515,17 @@ def test_a_lost_blob_is_stored_again(engine: ArtifactEngine, logged: Artifact, t
     assert again.get_entry("sub/001.bin").read_bytes() == (tree / "sub/001.bin").read_bytes()
 
 
+def test_a_lost_blob_is_not_taken_for_the_place_of_its_content(
+    engine: ArtifactEngine, logged: Artifact, tree: Path
+) -> None:
+    os.unlink(engine.blobs.local_path(logged.manifest["sub/001.bin"].parts[0][0]) or "")
+    (tree / "more").write_text("a change, so that there is a new version")
+    again = Artifact("data", "dataset")
+    again.add_dir(tree)
+    assert engine.log(again).version == "v1"
+    assert again.get_entry("sub/001.bin").read_bytes() == (tree / "sub/001.bin").read_bytes()
+
+
 # -- versions that several runs make
 
 

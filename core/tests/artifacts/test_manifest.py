@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from windlass.artifacts.digest import digest_of
-from windlass.artifacts.manifest import Entry, Manifest, write_manifest
+from windlass.artifacts.manifest import Entry, Manifest, row_of, write_manifest
 from windlass.blobs import BlobInfo, BlobStore
 from windlass.errors import ArtifactNotFoundError, IntegrityError
 
@@ -34,6 +34,12 @@ class Blobs(BlobStore):
         return iter(())
 
 
+def written(entries: list[Entry], blobs: Blobs, algorithm: str = "blake3") -> str:
+    stored = write_manifest((row_of(entry, algorithm) for entry in entries), blobs.put, algorithm)
+    assert stored.size == sum(entry.size for entry in entries if entry.size > 0)
+    return stored.digest
+
+
 def entry(path: str, **changes: object) -> Entry:
     facts = {"digest": digest_of(path.encode()), "size": len(path), **changes}
     return Entry(path, **facts)  # type: ignore[arg-type]
@@ -51,7 +57,7 @@ def test_round_trip(paths: dict[str, list[tuple[str, int, int]]], algorithm: str
         for path, parts in sorted(paths.items())
     ]
     blobs = Blobs()
-    found = Manifest(blobs, write_manifest(entries, blobs.put, algorithm))
+    found = Manifest(blobs, written(entries, blobs, algorithm))
     assert list(found) == entries
     assert len(found) == len(entries)
     assert found.size == sum(item.size for item in entries)
@@ -65,7 +71,7 @@ def test_round_trip(paths: dict[str, list[tuple[str, int, int]]], algorithm: str
 def test_prefix_is_a_folder(count: int, prefix: str) -> None:
     entries = sorted((entry(f"d/{i}/f") for i in range(count)), key=lambda e: e.path)
     blobs = Blobs()
-    found = Manifest(blobs, write_manifest(entries, blobs.put))
+    found = Manifest(blobs, written(entries, blobs))
     expected = [e for e in entries if not prefix or e.path == prefix or e.path.startswith(prefix + "/")]
     assert list(found.iterate(prefix)) == expected
     assert list(found.starting(prefix)) == [e for e in entries if e.path.startswith(prefix)]
@@ -74,7 +80,7 @@ def test_prefix_is_a_folder(count: int, prefix: str) -> None:
 def test_one_entry_of_many_reads_two_blobs() -> None:
     entries = [entry(f"data/{i:07}.bin") for i in range(100_000)]
     blobs = Blobs()
-    digest = write_manifest(entries, blobs.put)
+    digest = written(entries, blobs)
     assert Manifest(blobs, digest)["data/0077777.bin"] == entries[77777]
     assert len(blobs.read) == 2
 
@@ -82,17 +88,17 @@ def test_one_entry_of_many_reads_two_blobs() -> None:
 def test_versions_share_leaves() -> None:
     entries = [entry(f"data/{i:07}.bin") for i in range(100_000)]
     blobs = Blobs()
-    write_manifest(entries, blobs.put)
+    written(entries, blobs)
     before = set(blobs.data)
     entries[50_000] = entry("data/0050000.bin", size=12345)
     del entries[70_000]
-    write_manifest(entries, blobs.put)
+    written(entries, blobs)
     assert len(set(blobs.data) - before) <= 3
 
 
 def test_unknown_entry_names_neighbours() -> None:
     blobs = Blobs()
-    found = Manifest(blobs, write_manifest([entry("d/a"), entry("d/b")], blobs.put))
+    found = Manifest(blobs, written([entry("d/a"), entry("d/b")], blobs))
     with pytest.raises(ArtifactNotFoundError, match="d/c") as caught:
         found["d/c"]
     assert "d/a" in str(caught.value)
@@ -102,7 +108,7 @@ def test_unknown_entry_names_neighbours() -> None:
 def test_every_flipped_byte_is_found(count: int) -> None:
     entries = [entry(f"{i:05}") for i in range(count)]
     blobs = Blobs()
-    digest = write_manifest(entries, blobs.put)
+    digest = written(entries, blobs)
     for name, data in list(blobs.data.items()):
         for place in range(0, len(data), max(len(data) // 20, 1)):
             blobs.data[name] = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
@@ -132,20 +138,18 @@ def test_documented_vectors() -> None:
         Entry("r", "etag:abc", 3, (), "s3://b/k", {"etag": "abc"}),
     ]
     blobs = Blobs()
-    assert write_manifest(entries, blobs.put) == (
-        "blake3:8364ba466ba0a587915a97d453298fbf497920071b8674942cb955d5f5904fbe"
-    )
+    assert written(entries, blobs) == "blake3:8364ba466ba0a587915a97d453298fbf497920071b8674942cb955d5f5904fbe"
     assert artifact_digest((entry.path, entry.digest) for entry in entries) == (
         "blake3:55d71d8aac550c5d0588f48f36c11f8fdc762a5c36cd77eee32facd36261f2df"
     )
-    assert write_manifest([], blobs.put) == "blake3:a35c02c459371c1a3a30d4afd00744422ee631b3c1dfc63b45d4449ac603d62d"
+    assert written([], blobs) == "blake3:a35c02c459371c1a3a30d4afd00744422ee631b3c1dfc63b45d4449ac603d62d"
 
 
 def test_an_entry_is_found_by_its_content() -> None:
     blobs = Blobs()
     made = [entry(f"{index:06}", parts=((digest_of(b"pack"), index, 6),)) for index in range(20_000)]
     made.append(entry("reference", ref="s3://b/k", digest=digest_of(b"reference")))
-    manifest = Manifest(blobs, write_manifest(made, blobs.put))
+    manifest = Manifest(blobs, written(made, blobs))
     assert len(manifest.leaf_digests()) > 1
     assert manifest.with_digest(made[17_000].digest) == made[17_000]
     assert manifest.with_digest(digest_of(b"reference")) is None, "a reference has no bytes here"

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
-from windlass.artifacts.manifest import write_manifest
+from windlass.artifacts.manifest import row_of, write_manifest
 from windlass.artifacts.media import Audio, Graph, Html, Image, Object3D, Plotly, Video
 from windlass.artifacts.table import Table
 from windlass.errors import (
@@ -101,7 +101,8 @@ def test_another_record_of_signed_bytes(engine: ArtifactEngine, tmp_path: Path) 
     good = engine.log(made).info
     record = {"kind": "python", "name": "notes", "serializer": "pickle"}
     entries = [msgspec.structs.replace(entry, extra={"object": record}) for entry in engine.wrap(good).entries()]
-    forged = evolve(good, manifest=write_manifest(entries, engine.blobs.put))
+    rows = [row_of(entry, engine.algorithm) for entry in entries]
+    forged = evolve(good, manifest=write_manifest(rows, engine.blobs.put).digest)
     signature = sign(Subject.of(good), key)
     with pytest.raises(IntegrityError, match="manifest is"):
         engine.wrap(evolve(forged, signatures=(signature,))).get("notes")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from windlass.artifacts.files import Source, signature, walk
+from windlass.artifacts.manifest import Entry, row_of
 from windlass.artifacts.statcache import StatCache
 
 DIGEST = "blake3:" + "ab" * 32
@@ -102,5 +103,47 @@ def test_a_listing_is_known_by_all_of_its_files(tmp_path: Path, sources: list[So
     assert cache.listing(sources[1:]) == ""
     touched = Source(sources[0].path, sources[0].root, bytes(40), sources[0].name)
     assert cache.listing([touched, *sources[1:]]) == ""
-    cache.remember_listing([touched], DIGEST)  # not remembered itself, so nothing is
+    cache.remember(touched, DIGEST, (), 0)  # racy, so the listing is not remembered either
+    cache.remember_listing([touched], DIGEST)
     assert cache.listing([touched]) == ""
+
+
+def test_files_that_are_gone_are_forgotten_in_the_end(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    kept = Source("kept", str(folder), bytes(16) + (7).to_bytes(8, "little") + bytes(16))
+    (folder / "kept").touch()
+    for start in range(0, 12_000, 1_000):
+        cache = StatCache(tmp_path / "stat", "scope")
+        for index in range(start, start + 1_000):
+            cache.remember(Source(f"gone-{index}", str(folder), kept.signature), DIGEST, (), LATER)
+        cache.remember(kept, DIGEST, (("pack", 3, 7),), LATER)
+        cache.save()
+    (file,) = (tmp_path / "stat").iterdir()
+    data = file.read_bytes()
+    assert data.count(b"gone-") < 9_000
+    entry = StatCache(tmp_path / "stat", "scope").entry(kept)
+    assert entry is not None
+    assert entry.parts == (("pack", 3, 7),)
+
+
+def test_rows_of_a_manifest_in_any_order(tmp_path: Path, sources: list[Source]) -> None:
+    by_size = sorted(sources, key=lambda source: source.size)
+    filled(tmp_path / "stat", by_size)
+    cache = StatCache(tmp_path / "stat", "scope")
+    cache.remember(by_size[2], DIGEST, (("whole-one", 5, 2),), LATER)
+    stored = Entry("above", DIGEST, 3, (("x", 0, 3),), extra={"object": 1})
+    items: list[Source | Entry] = [by_size[4], stored, by_size[0], by_size[2]]
+    assert cache.look_up(items) == ([], {"x", "blob2", f"{DIGEST[:-1]}0", "whole-one"})
+    value = bytes.fromhex(DIGEST[7:-1] + "4")
+    rows = list(cache.rows(items))
+    assert rows[0][:4] == ("at/0/4", value, 4, ("blob2", 0, 4, "blob2", 1, 4, "blob2", 2, 4, "blob2", 3, 4))
+    assert rows[1] == row_of(stored, "blake3")
+    assert rows[2][3] == ()
+    assert rows[3][1:4] == (bytes.fromhex(DIGEST[7:]), 2, ("whole-one", 5, 2))
+    assert [(path, digest) for path, digest in cache.digests(items)] == [
+        (row[0], f"blake3:{row[1].hex()}") for row in rows
+    ]
+    touched = Source(by_size[4].path, by_size[4].root, bytes(40), by_size[4].name)
+    new = Source("new", by_size[4].root, bytes(40))
+    assert cache.look_up([touched, by_size[1], new]) == ([touched, new], {"blob0"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, BinaryIO, Protocol
 
@@ -103,20 +103,14 @@ def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3
     Raises:
         ValueError: They come in another order.
     """
-
-    def in_order() -> Iterator[str]:
-        last = ""
-        for path, digest in entries:
-            if path < last:
-                raise ValueError(f"'{path}' comes behind '{last}'")
-            last = path
-            yield f"{path}\0{digest}\n"
-
     made = hasher(algorithm)
     made.update(b"windlass-artifact-v1\n")
-    lines = in_order()
-    while block := "".join(islice(lines, _LINES)):
-        made.update(block.encode())
+    left, last = iter(entries), ""
+    while block := list(islice(left, _LINES)):
+        if block[0][0] < last or sorted(block) != block:
+            raise ValueError("the entries are not in the order of their paths")
+        last = block[-1][0]
+        made.update("".join([f"{path}\0{digest}\n" for path, digest in block]).encode())
     return f"{algorithm}:{made.hexdigest()}"
 
 

@@ -293,14 +293,14 @@ class Downloader:
         if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size or algorithm not in ALGORITHMS:
             return False
         source = Source(entry.path, root, signature(found))
-        known = self._present.entry(source)
-        if known is None:
-            began = time.time_ns()
-            digest = hash_file(place, algorithm)
-            if signature(os.lstat(place)) == source.signature:
-                self._present.remember(source, digest, (), began)
-            return digest == entry.digest
-        return known.digest == entry.digest
+        remembering = algorithm == self._present.algorithm
+        if remembering and (known := self._present.entry(source)) is not None:
+            return known.digest == entry.digest
+        began = time.time_ns()
+        digest = hash_file(place, algorithm)
+        if remembering and signature(os.lstat(place)) == source.signature:
+            self._present.remember(source, digest, (), began)
+        return digest == entry.digest
 
     def _fill(self, entry: Entry, handle: int, data: memoryview | None = None) -> None:
         if data is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from attrs import evolve
 
 from windlass.artifacts.digest import artifact_digest
 from windlass.artifacts.files import Source
-from windlass.artifacts.manifest import Entry, Manifest, Part, write_manifest
+from windlass.artifacts.manifest import Entry, Manifest, Part, Row, blobs_of, write_manifest
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
 from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
@@ -101,12 +101,11 @@ class ArtifactEngine(ArtifactReading):
         )
         for last in (False, True):
             with UploadSession(self.store.artifacts, owner=run or str(ref)) as session:
-                entries, digest, same = self._settle(draft, cache, ref, session, done)
+                rows, digest, same = self._settle(draft, cache, ref, session, done)
                 if same is not None:
                     manifest, size = same.manifest, same.size
                 else:
-                    manifest = write_manifest(entries, self.blobs.put, self.algorithm)
-                    size = sum(entry.size for entry in entries if entry.size > 0)
+                    manifest, size = write_manifest(rows, self.blobs.put, self.algorithm)
                 try:
                     committed = self.store.artifacts.commit(
                         evolve(
@@ -163,7 +162,7 @@ class ArtifactEngine(ArtifactReading):
         ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
         with UploadSession(self.store.artifacts, owner=f"{group}/{part}") as session:
             session.begin()
-            entries, _, same = self._settle(artifact.draft, cache, ref, session)
+            rows, _, same = self._settle(artifact.draft, cache, ref, session)
             made = DistributedPart(
                 entity=entity,
                 project=project,
@@ -171,7 +170,7 @@ class ArtifactEngine(ArtifactReading):
                 type=artifact.type,
                 group=group,
                 part=part,
-                manifest=same.manifest if same else write_manifest(entries, self.blobs.put, self.algorithm),
+                manifest=same.manifest if same else write_manifest(rows, self.blobs.put, self.algorithm).digest,
             )
             self.store.artifacts.add_part(made)
         cache.save()
@@ -254,8 +253,7 @@ class ArtifactEngine(ArtifactReading):
             draft.items.setdefault(entry.path, entry)
 
     def _stat_cache(self) -> StatCache:
-        scope = f"{self.settings.store_url}\0{self.algorithm}"
-        return StatCache(Path(self.settings.cache_dir) / "stat", scope)
+        return StatCache(Path(self.settings.cache_dir) / "stat", self.settings.store_url, self.algorithm)
 
     def _settle(
         self,
@@ -264,45 +262,30 @@ class ArtifactEngine(ArtifactReading):
         ref: ArtifactRef,
         session: UploadSession,
         done: Callable[[int], None] = lambda _: None,
-    ) -> tuple[list[Entry], str, ArtifactVersion | None]:
+    ) -> tuple[Iterable[Row], str, ArtifactVersion | None]:
         """Turn all items into entries, storing what is not stored; entries by path, digest, a version that has it."""
-        items = list(draft.items.values())
+        items = draft.items.values()
         digest = cache.listing(items)
         if digest and (same := self._version_with(ref, digest)) is not None:
             return [], digest, same
-        entries: dict[str, Entry] = {}
-        unread: list[Source] = []
-        for path, item in draft.items.items():
-            if isinstance(item, Entry):
-                entries[path] = item
-                continue
-            known = cache.entry(item)
-            if known is None:
-                unread.append(item)
-            else:
-                entries[path] = known
+        ordered = [draft.items[path] for path in sorted(draft.items)]
+        unread, blobs = cache.look_up(ordered)
         if not unread:
-            digest = self._digest(_ordered(entries))
+            digest = artifact_digest(cache.digests(ordered), self.algorithm)
             same = self._version_with(ref, digest)
             if same is not None:
                 cache.remember_listing(items, digest)
                 return [], digest, same
         session.begin()
-        unread += self._lost(draft, entries)
+        unread += self._lost(cache, ordered, blobs, unread)
         if unread:
             from windlass.artifacts.upload import Uploader
 
             unread.sort(key=lambda source: source.path)
-            uploader = Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref))
-            for entry in uploader.store(unread, done):
-                entries[entry.path] = entry
-        ordered = _ordered(entries)
-        digest = self._digest(ordered)
+            Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref)).store(unread, done)
+        digest = artifact_digest(cache.digests(ordered), self.algorithm)
         cache.remember_listing(items, digest)
-        return ordered, digest, self._version_with(ref, digest)
-
-    def _digest(self, ordered: list[Entry]) -> str:
-        return artifact_digest(((entry.path, entry.digest) for entry in ordered), self.algorithm)
+        return cache.rows(ordered), digest, self._version_with(ref, digest)
 
     def _version_with(self, ref: ArtifactRef, digest: str) -> ArtifactVersion | None:
         wanted = ArtifactRef(entity=ref.entity, project=ref.project, name=ref.name, selector=digest)
@@ -311,24 +294,25 @@ class ArtifactEngine(ArtifactReading):
         except ArtifactNotFoundError:
             return None
 
-    def _lost(self, draft: Draft, entries: dict[str, Entry]) -> list[Source]:
-        """Sources of entries whose bytes were stored once and are not any more; asked under the upload session."""
-        blobs = {part[0] for entry in entries.values() for part in entry.parts}
-        blobs.update(entry.digest for entry in entries.values() if not entry.parts and not entry.ref)
+    def _lost(
+        self, cache: StatCache, items: list[Source | Entry], blobs: set[str], unread: list[Source]
+    ) -> list[Source]:
+        """Sources whose bytes were stored once and are not any more; asked under the upload session."""
         missing = self.blobs.missing(blobs)
         if not missing:
             return []
         lost = []
-        for path, entry in list(entries.items()):
-            if missing.isdisjoint(blobs_of(entry)):
+        new = {source.path for source in unread}
+        known = [item for item in items if item.path not in new]
+        for item in known:
+            entry = item if isinstance(item, Entry) else cache.entry(item)
+            if entry is None or missing.isdisjoint(blobs_of(entry)):
                 continue
-            item = draft.items[path]
             if isinstance(item, Entry):
                 raise IntegrityError(
-                    f"the bytes of '{path}' are not in the blob store any more",
+                    f"the bytes of '{item.path}' are not in the blob store any more",
                     hint="The version it was taken from was deleted and collected; add the file itself.",
                 )
-            del entries[path]
             lost.append(item)
         return lost
 
@@ -341,8 +325,21 @@ class _Locator:
         self._ref = ref
         self._known: dict[str, tuple[Part, ...]] | None = None
         self._asked = 0
+        self._there: dict[str, bool] = {}
 
     def __call__(self, digest: str) -> tuple[Part, ...] | None:
+        parts = self._parts(digest)
+        if parts is None or not all(self._is_there(part[0]) for part in parts or ((digest, 0, 0),)):
+            return None
+        return parts
+
+    def _is_there(self, blob: str) -> bool:
+        """Whether a blob was not lost; each is looked for once."""
+        if blob not in self._there:
+            self._there[blob] = not self._engine.blobs.missing((blob,))
+        return self._there[blob]
+
+    def _parts(self, digest: str) -> tuple[Part, ...] | None:
         self._asked += 1
         if self._asked <= _SEARCHES:
             found = self._latest.with_digest(digest) if self._latest is not None else None
@@ -357,14 +354,3 @@ class _Locator:
             return self._engine.manifest(self._engine.store.artifacts.get(self._ref))
         except ArtifactNotFoundError:
             return None
-
-
-def _ordered(entries: dict[str, Entry]) -> list[Entry]:
-    return [entries[path] for path in sorted(entries)]
-
-
-def blobs_of(entry: Entry) -> tuple[str, ...]:
-    """Digests of the blobs that hold an entry's bytes."""
-    if entry.ref:
-        return ()
-    return tuple(part[0] for part in entry.parts) if entry.parts else (entry.digest,)

@@ -19,6 +19,7 @@ from windlass.artifacts.digest import hash_file
 from windlass.errors import ConflictError, StorageError, UsageError, WindlassError
 
 __all__ = [
+    "SIGNATURE",
     "SYMLINKS",
     "UNCHANGED",
     "Signature",
@@ -27,6 +28,7 @@ __all__ = [
     "is_abandoned",
     "is_temporary",
     "signature",
+    "size_in",
     "special",
     "sweep",
     "temporary_in",
@@ -43,6 +45,8 @@ SYMLINKS = ("error", "follow", "skip")
 _TEMPORARY = ".windlass-"
 _IS_TEMPORARY = re.compile(r"\.windlass-[0-9a-f]{12}")
 _ABANDONED = 3600.0
+SIGNATURE = 40
+"""Bytes of a signature."""
 _pack = struct.Struct("=QQqqq").pack
 _times = struct.Struct("=qq").unpack_from
 UNCHANGED = 32
@@ -81,7 +85,7 @@ class Source(msgspec.Struct, array_like=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes, when it was added."""
-        return int.from_bytes(self.signature[16:24], sys.byteorder)
+        return size_in(self.signature)
 
     def digest(self, algorithm: str = "blake3") -> str:
         """Digest of the content as it is now."""
@@ -91,6 +95,11 @@ class Source(msgspec.Struct, array_like=True, gc=False):
 def signature(found: os.stat_result) -> Signature:
     """The signature of a stat result."""
     return _pack(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def size_in(signature: Signature) -> int:
+    """Bytes of a file with that signature."""
+    return int.from_bytes(signature[16:24], sys.byteorder)
 
 
 def times_in(signature: Signature) -> tuple[int, int]:

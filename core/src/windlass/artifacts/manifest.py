@@ -10,7 +10,8 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from itertools import chain
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -18,7 +19,7 @@ from windlass.artifacts.digest import algorithm_of, digest_of
 from windlass.blobs import BlobStore
 from windlass.errors import ArtifactNotFoundError, IntegrityError
 
-__all__ = ["Entry", "Manifest", "Part", "write_manifest"]
+__all__ = ["Entry", "Manifest", "Part", "Row", "blobs_of", "row_of", "write_manifest"]
 
 FORMAT = 1
 _LEAF_MIN, _LEAF_MAX, _LEAF_MASK = 1024, 16384, 0xFFF
@@ -47,8 +48,37 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     ref: str = ""
     extra: dict[str, Any] | None = None
 
+    root: ClassVar[None] = None
+    """It is no file of a folder, as sources are."""
 
-class _Row(msgspec.Struct, array_like=True, omit_defaults=True):
+
+def blobs_of(entry: Entry) -> tuple[str, ...]:
+    """Digests of the blobs that hold an entry's bytes."""
+    if entry.ref:
+        return ()
+    return tuple(part[0] for part in entry.parts) if entry.parts else (entry.digest,)
+
+
+Row = tuple[str, bytes, int, tuple[Any, ...], str, str, dict[str, Any] | None]
+"""An entry as it is written: path, digest in the manifest's algorithm, size, parts (blob, offset and length of each,
+one behind the other), a digest of another kind, URI of a reference, extra."""
+
+
+def row_of(entry: Entry, algorithm: str) -> Row:
+    """The row for an entry in a manifest of that algorithm."""
+    value = _value(entry.digest, algorithm)
+    parts = tuple(chain.from_iterable(entry.parts))
+    return entry.path, value, entry.size, parts, "" if value else entry.digest, entry.ref, entry.extra
+
+
+class Written(NamedTuple):
+    """A manifest that was stored: its digest, and the sum of its entries' sizes in bytes."""
+
+    digest: str
+    size: int
+
+
+class _Row(msgspec.Struct, array_like=True):
     path: str
     digest: bytes  # in the manifest's algorithm; empty when `named` holds another kind
     size: int
@@ -83,68 +113,56 @@ _decode_root = msgspec.msgpack.Decoder(_Root).decode
 _decode_leaf = msgspec.msgpack.Decoder(_Leaf).decode
 
 
-def write_manifest(entries: Iterable[Entry], put: Callable[[str, bytes], None], algorithm: str = "blake3") -> str:
-    """Store a manifest and return its digest.
+def write_manifest(rows: Iterable[Row], put: Callable[[str, bytes], None], algorithm: str = "blake3") -> Written:
+    """Store a manifest.
 
     Args:
-        entries: In the order of their paths.
+        rows: In the order of their paths.
         put: Stores a blob; called for each leaf, last for the root.
         algorithm: Digest algorithm of the blobs.
     """
     leaves: list[_LeafRef] = []
     count = size = 0
-    pending: list[Entry] = []
+    pending: list[Row] = []
     leaf = b""
 
     def flush() -> None:
-        nonlocal leaf
+        nonlocal leaf, count, size
         if leaves:  # the first leaf waits: alone it goes into the root
-            _store_leaf(leaves, leaf, put)
-        leaf = _encode_leaf(pending, algorithm)
-        leaves.append(_LeafRef(pending[0].path, digest_of(leaf, algorithm), len(pending)))
+            put(leaves[-1].digest, leaf)
+        leaf = _encode_leaf(pending)
+        leaves.append(_LeafRef(pending[0][0], digest_of(leaf, algorithm), len(pending)))
+        count += len(pending)
+        size += sum([row[2] for row in pending if row[2] > 0])
         pending.clear()
 
-    for entry in entries:
-        pending.append(entry)
-        count += 1
-        size += max(entry.size, 0)
-        if len(pending) >= _LEAF_MIN and (
-            zlib.crc32(entry.path.encode()) & _LEAF_MASK == 0 or len(pending) >= _LEAF_MAX
-        ):
+    for row in rows:
+        pending.append(row)
+        if len(pending) >= _LEAF_MIN and (zlib.crc32(row[0].encode()) & _LEAF_MASK == 0 or len(pending) >= _LEAF_MAX):
             flush()
     if pending:
         flush()
     if len(leaves) > 1:
-        _store_leaf(leaves, leaf, put)
+        put(leaves[-1].digest, leaf)
         root = _Root(FORMAT, algorithm, count, size, leaves)
     else:
         root = _Root(FORMAT, algorithm, count, size, [], leaf)
     data = _encode(root)
     digest = digest_of(data, algorithm)
     put(digest, data)
-    return digest
+    return Written(digest, size)
 
 
-def _store_leaf(leaves: list[_LeafRef], leaf: bytes, put: Callable[[str, bytes], None]) -> None:
-    put(leaves[-1].digest, leaf)
-
-
-def _encode_leaf(entries: list[Entry], algorithm: str) -> bytes:
+def _encode_leaf(rows: list[Row]) -> bytes:
     blobs: dict[str, int] = {}
-    rows = []
-    mark = f"{algorithm}:"
-    start, whole = len(mark), len(mark) + 64
-    for entry in entries:
-        parts: list[int] = []
-        for blob, offset, length in entry.parts:
-            parts += (blobs.setdefault(blob, len(blobs)), offset, length)
-        digest = entry.digest
-        if digest.startswith(mark) and len(digest) == whole:
-            value, named = bytes.fromhex(digest[start:]), ""
-        else:
-            value, named = b"", digest
-        rows.append(_Row(entry.path, value, entry.size, parts, named, entry.ref, entry.extra))
-    return _encode(_Leaf(list(blobs), rows))
+    index = blobs.setdefault
+    written = []
+    for path, digest, size, parts, named, ref, extra in rows:
+        flat = [*parts]
+        for at in range(0, len(flat), 3):
+            flat[at] = index(flat[at], len(blobs))
+        written.append((path, digest, size, flat, named, ref, extra))
+    return _encode((list(blobs), written))
 
 
 def _value(digest: str, algorithm: str) -> bytes:

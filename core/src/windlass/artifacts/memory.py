@@ -40,7 +40,8 @@ class Pieces(Source):
         """
         views = [memoryview(buffer).cast("B") for buffer in buffers if memoryview(buffer).nbytes]
         size = sum(view.nbytes for view in views)
-        return cls(path=path, root="", signature=bytes(16) + size.to_bytes(8, sys.byteorder), extra=extra, pieces=views)
+        signature = bytes(16) + size.to_bytes(8, sys.byteorder) + bytes(16)
+        return cls(path=path, root="", signature=signature, extra=extra, pieces=views)
 
     def digest(self, algorithm: str = "blake3") -> str:
         """Digest of the content."""

@@ -61,8 +61,8 @@ def open_blob(entry: Entry, blobs: BlobStore, blob: str, start: int, length: int
         raise IntegrityError(
             f"the bytes of '{entry.path}' are not in the blob store any more",
             where=error.where,
-            hint="Store the same content again, which brings them back; 'windlass artifact verify' names all that is "
-            "lost.",
+            hint="Store the same files again as another artifact, which brings them back; 'windlass artifact verify' "
+            "names all that is lost.",
         ) from error
 
 

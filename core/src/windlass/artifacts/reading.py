@@ -126,7 +126,7 @@ class ArtifactReading:
     def _downloader(self, link: str = "") -> Downloader:
         from windlass.artifacts.download import Downloader
 
-        present = StatCache(Path(self.settings.cache_dir) / "stat", "download")
+        present = StatCache(Path(self.settings.cache_dir) / "stat", "download", self.algorithm)
         return Downloader(self.blobs, self.app.storage_for, self.cache, present, link or self.link)
 
     def temporary(self) -> str:

@@ -1,8 +1,8 @@
 """Remembers digests of files by their stat data, so that unchanged files are not read again.
 
 One small file per folder, replaced whole; several processes may use it at once, the last writer wins. A file that was
-changed so shortly before it was hashed that a later change might leave its stat data as they are ("racy") is not
-remembered.
+changed so shortly before it was hashed that a later change might leave its stat data as they are ("racy") is known
+until the process ends and not beyond.
 """
 
 from __future__ import annotations
@@ -10,91 +10,26 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from array import array
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, compress, groupby, islice
+from operator import attrgetter, not_
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import msgspec
 
+from windlass.artifacts.columns import CHUNK, MANY, WHOLE, Columns
 from windlass.artifacts.digest import digest_of, hasher
-from windlass.artifacts.files import Signature, Source, times_in
-from windlass.artifacts.manifest import Entry, Part
+from windlass.artifacts.files import SIGNATURE, Signature, Source, times_in
+from windlass.artifacts.manifest import Entry, Part, Row, blobs_of, row_of
 
 __all__ = ["StatCache"]
 
-_FORMAT = 2
 _RACY_NS = 50_000_000  # time stamps advance in steps of up to 10 ms on Linux
 _COARSE_NS = 2_000_000_000  # some file systems keep seconds only (or two)
-_PROOF = 16  # bytes of a frame's digest
-_CHUNK = 4096  # rows that are encoded and decoded at once, so that little memory is needed beside the rows
+_UNSURE: Signature = bytes(SIGNATURE)  # no file has it
 
-
-class _Known(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What is remembered of a file: its stat data, its digest, and where its bytes were stored."""
-
-    signature: Signature
-    digest: str
-    parts: tuple[Part, ...]
-
-
-class _Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A `_Known` as it is kept: parts as triples of index in the table of blobs, offset and length."""
-
-    signature: Signature
-    digest: str
-    parts: tuple[int, ...]
-
-
-class _Head(msgspec.Struct, array_like=True):
-    format: int
-    root: str
-    blobs: list[str]
-
-
-class _Root:
-    """What is remembered of the files below one folder, by their paths below it."""
-
-    def __init__(self, blobs: list[str] | None = None) -> None:
-        self.blobs = blobs or []
-        self.rows: dict[str, _Row | _Known] = {}  # as they were read, until they are asked for
-        self.changed = False
-
-    def parts(self, row: _Row | _Known) -> tuple[Part, ...]:
-        """Where the bytes of a file were stored."""
-        if isinstance(row, _Known):
-            return row.parts
-        flat, blobs = row.parts, self.blobs
-        if len(flat) == 3:  # a packed file, as most are
-            return ((blobs[flat[0]], flat[1], flat[2]),)
-        return tuple((blobs[flat[i]], flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3))
-
-    def frames(self, name: str) -> Iterator[bytes]:
-        """All that is remembered, as it is kept."""
-        if len(self.blobs) > 2 * len(self.rows) + _CHUNK:  # many may be those of rows that were replaced
-            self.rows = {path: _Known(row.signature, row.digest, self.parts(row)) for path, row in self.rows.items()}
-            self.blobs = []
-        table = {blob: index for index, blob in enumerate(self.blobs)}
-        for row in self.rows.values():
-            if isinstance(row, _Known):
-                for blob, _, _ in row.parts:
-                    table.setdefault(blob, len(table))
-        self.blobs = list(table)
-        yield _framed(_encode(_Head(_FORMAT, name, self.blobs)))
-        chunk: dict[str, _Row] = {}
-        for path, row in self.rows.items():
-            if isinstance(row, _Known):
-                flat = chain.from_iterable((table[blob], offset, length) for blob, offset, length in row.parts)
-                row = _Row(row.signature, row.digest, tuple(flat))
-            chunk[path] = row
-            if len(chunk) == _CHUNK:
-                yield _framed(_encode(chunk))
-                chunk = {}
-        yield _framed(_encode(chunk))
-
-
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
-_decode_rows = msgspec.msgpack.Decoder(dict[str, _Row]).decode
 _decode_listing = msgspec.msgpack.Decoder(tuple[bytes, str]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -103,47 +38,121 @@ class StatCache:
     """The remembered digests of one blob store and algorithm. Not shared by threads.
 
     Args:
-        folder: Where they are kept; made when needed. None: nothing is remembered.
-        scope: What the remembered facts depend on (blob store, algorithm).
+        folder: Where they are kept; made when needed. None: nothing outlives the process.
+        scope: What the remembered facts depend on beside the algorithm (the blob store).
+        algorithm: That of the digests.
     """
 
-    def __init__(self, folder: Path | None, scope: str) -> None:
+    def __init__(self, folder: Path | None, scope: str, algorithm: str = "blake3") -> None:
+        self.algorithm = algorithm
+        self._mark = f"{algorithm}:"
         self._folder = folder
-        self._scope = scope
-        self._roots: dict[str, _Root] = {"": _Root()}  # no root: not remembered
+        self._scope = f"{scope}\0{algorithm}"
+        self._folders: dict[str, Columns] = {"": Columns()}  # no root: not kept
+        self._unsure = False
 
     def entry(self, source: Source) -> Entry | None:
         """The entry for a file that still has the stat data it was remembered with."""
-        row = self._row(source)
-        if row is None:
+        files = self._of(source.root)
+        row = files.rows.get(source.below)
+        if row is None or files.signature(row) != source.signature:
             return None
-        parts = self._roots[source.root].parts(row)
-        return Entry(source.path, row.digest, source.size, parts, "", source.extra)
+        return Entry(source.path, *self.known(source), extra=source.extra)
 
-    def _row(self, source: Source) -> _Row | _Known | None:
-        row = self._root(source.root).rows.get(source.below)
-        return row if row is not None and row.signature == source.signature else None
+    def look_up(self, items: Iterable[Source | Entry]) -> tuple[list[Source], set[str]]:
+        """Which files are not known with the stat data they have, and the blobs that hold the bytes of all others."""
+        unknown: list[Source] = []
+        blobs: set[str] = set()
+        for files, chunk, at in self._chunks(items):
+            if files is None:
+                blobs.update(blob for entry in chunk for blob in blobs_of(entry))
+                continue
+            if None in at or not files.has(at, _signatures(chunk)):
+                same = [
+                    row is not None and files.signature(row) == source.signature
+                    for source, row in zip(chunk, at, strict=True)
+                ]
+                unknown += compress(chunk, map(not_, same))
+                at = list(compress(at, same))
+            used = set(map(files.blob.__getitem__, at))
+            if WHOLE in used:
+                whole = [row for row in at if files.blob[row] == WHOLE]
+                blobs.update(map(self._mark.__add__, files.hexes(whole)))
+            if MANY in used:
+                blobs.update(part[0] for row in at for part in files.many.get(row, ()))
+            blobs.update(files.blobs[index] for index in used if index >= 0)
+        return unknown, blobs
+
+    def rows(self, items: Iterable[Source | Entry]) -> Iterator[Row]:
+        """Rows of a manifest for files that this process has looked up and found, or remembered, and for entries."""
+        for files, chunk, at in self._chunks(items):
+            if files is None:
+                yield from [row_of(entry, self.algorithm) for entry in chunk]
+                continue
+            blobs, parts = files.blobs, files.parts
+            columns = zip(
+                chunk,
+                files.values(at),
+                array("q", _signatures(chunk))[2 :: SIGNATURE // 8],  # sizes
+                map(files.blob.__getitem__, at),
+                map(files.offset.__getitem__, at),
+                at,
+                strict=True,
+            )
+            yield from [
+                (
+                    source.path,
+                    value,
+                    size,
+                    (blobs[blob], offset, size) if blob >= 0 else tuple(chain.from_iterable(parts(row, size))),
+                    "",
+                    "",
+                    source.extra,
+                )
+                for source, (value,), size, blob, offset, row in columns
+            ]
+
+    def digests(self, items: Iterable[Source | Entry]) -> Iterator[tuple[str, str]]:
+        """Path and digest of each of the `rows`, for less."""
+        for files, chunk, at in self._chunks(items):
+            if files is None:
+                yield from [(entry.path, entry.digest) for entry in chunk]
+            else:
+                digests = map(self._mark.__add__, files.hexes(at))
+                yield from zip([source.path for source in chunk], digests, strict=True)
+
+    def known(self, source: Source) -> tuple[str, int, tuple[Part, ...]]:
+        """Digest, size and place of a file that this process has looked up and found, or remembered."""
+        files, size = self._of(source.root), source.size
+        row = files.rows[source.below]
+        return self._mark + files.digest(row).hex(), size, files.parts(row, size)
+
+    def _chunks(self, items: Iterable[Source | Entry]) -> Iterator[tuple[Any, list[Any], list[Any]]]:
+        """Files of one folder at a time with what is remembered of it and their rows there; entries with None."""
+        for root, run in groupby(items, key=attrgetter("root")):
+            files = None if root is None else self._of(root)
+            left: Iterator[Any] = run
+            while chunk := list(islice(left, CHUNK)):
+                if files is None:
+                    yield None, chunk, []
+                else:  # the names as in `Source.below`, without a call for each
+                    yield files, chunk, list(map(files.rows.get, [source.name or source.path for source in chunk]))
 
     def remember(self, source: Source, digest: str, parts: tuple[Part, ...], hashed_at_ns: int) -> None:
-        """Remember a file, unless it is racy. `hashed_at_ns` is the time at which its reading began."""
-        if not source.root or self._folder is None:
-            return
-        mtime, ctime = times_in(source.signature)
-        newest = max(mtime, ctime)
-        margin = _COARSE_NS if mtime % 1_000_000_000 == 0 and ctime % 1_000_000_000 == 0 else _RACY_NS
-        root = self._root(source.root)
-        if newest + margin < hashed_at_ns:
-            root.rows[source.below] = _Known(source.signature, digest, parts)
-            root.changed = True
-        elif root.rows.pop(source.below, None) is not None:
-            root.changed = True
+        """Remember a file; only while the process lives if it is racy. `hashed_at_ns`: when its reading began."""
+        signature = source.signature
+        if not source.root or _is_racy(signature, hashed_at_ns):
+            signature = _UNSURE
+            self._unsure = True
+        value = bytes.fromhex(digest[len(self._mark) :])
+        self._of(source.root).set(source.below, signature, value, parts, source.size)
 
-    def listing(self, sources: Sequence[object]) -> str:
+    def listing(self, items: Collection[Source | Entry]) -> str:
         """The artifact digest that was remembered for exactly these files with exactly this stat data, or empty.
 
-        It spares decoding what is remembered of each file. Sources that come in another order are not recognised.
+        It spares reading what is remembered of each file. Files that come in another order are not recognised.
         """
-        path, summary = self._summary(sources)
+        path, summary = self._summary(items)
         if path is None:
             return ""
         try:
@@ -152,76 +161,62 @@ class StatCache:
             return ""
         return digest if found == summary else ""
 
-    def remember_listing(self, sources: Sequence[object], digest: str) -> None:
-        """Remember the artifact digest of files, if all of them are remembered."""
-        if not all(isinstance(source, Source) and self._row(source) is not None for source in sources):
+    def remember_listing(self, items: Collection[Source | Entry], digest: str) -> None:
+        """Remember the artifact digest of files that are all known, unless one of them was racy."""
+        if self._unsure:
             return
-        path, summary = self._summary(sources)
+        path, summary = self._summary(items)
         if path is not None:
             _replace(path, [_encode((summary, digest))])
 
-    def _summary(self, sources: Sequence[object]) -> tuple[Path | None, bytes]:
+    def _summary(self, items: Collection[Source | Entry]) -> tuple[Path | None, bytes]:
         """Where the listing is remembered, and what it looks like; no place when it holds more than files."""
-        roots = {source.root if isinstance(source, Source) else "" for source in sources}
+        roots = {item.root if isinstance(item, Source) else "" for item in items}
         if self._folder is None or not roots or "" in roots:
             return None, b""
         place = self._path("\0".join(("listing", *sorted(roots))))
-        made = hasher("blake3")
+        made, left = hasher("blake3"), iter(items)
         try:
-            for start in range(0, len(sources), _CHUNK):
-                made.update(_encode(sources[start : start + _CHUNK]))
+            while chunk := list(islice(left, CHUNK)):
+                made.update(_encode(chunk))
         except UnicodeEncodeError:  # a folder above them has a name that is not UTF-8
             return None, b""
         return place, bytes.fromhex(made.hexdigest())
 
     def save(self) -> None:
         """Write what changed."""
-        for name, root in self._roots.items():
-            if root.changed:
-                _replace(self._path(name), root.frames(name))
-                root.changed = False
+        for root, files in self._folders.items():
+            if root and files.changed and self._folder is not None:
+                _replace(self._path(root), files.tidied(root).frames(root))
+                files.changed = False
 
-    def _root(self, name: str) -> _Root:
-        if name not in self._roots:
-            self._roots[name] = self._load(name)
-        return self._roots[name]
+    def _of(self, root: str) -> Columns:
+        if root not in self._folders:
+            self._folders[root] = self._load(root)
+        return self._folders[root]
 
-    def _load(self, name: str) -> _Root:
+    def _load(self, root: str) -> Columns:
         if self._folder is None:
-            return _Root()
+            return Columns()
         try:
-            with self._path(name).open("rb") as file:
-                head = _decode_head(_frame(file))
-                if head.format != _FORMAT or head.root != name:
-                    return _Root()
-                root = _Root(head.blobs)
-                while data := _frame(file):
-                    root.rows.update(_decode_rows(data))
-        except (OSError, msgspec.DecodeError):
-            return _Root()
-        return root
+            with self._path(root).open("rb") as file:
+                return Columns.read(file, root)
+        except (OSError, ValueError, msgspec.DecodeError):
+            return Columns()
 
     def _path(self, root: str) -> Path:
         assert self._folder is not None
         return self._folder / digest_of(f"{self._scope}\0{root}".encode(errors="surrogateescape"))[7:47]
 
 
-def _framed(data: bytes) -> bytes:
-    """Length and proof before the data: a flipped bit must not become a wrong digest."""
-    return len(data).to_bytes(4, "little") + _proof(data) + data
+def _signatures(sources: list[Source]) -> bytes:
+    return b"".join([source.signature for source in sources])
 
 
-def _frame(file: BinaryIO) -> bytes:
-    """The next frame, empty at the end. Raises `msgspec.DecodeError` for a damaged one."""
-    length, proof = int.from_bytes(file.read(4), "little"), file.read(_PROOF)
-    data = file.read(length)
-    if data and (len(data) != length or _proof(data) != proof):
-        raise msgspec.DecodeError("damaged")
-    return data
-
-
-def _proof(data: bytes) -> bytes:
-    return bytes.fromhex(digest_of(data)[7 : 7 + 2 * _PROOF])
+def _is_racy(signature: Signature, hashed_at_ns: int) -> bool:
+    mtime, ctime = times_in(signature)
+    margin = _COARSE_NS if mtime % 1_000_000_000 == 0 and ctime % 1_000_000_000 == 0 else _RACY_NS
+    return max(mtime, ctime) + margin >= hashed_at_ns
 
 
 def _replace(path: Path, parts: Iterable[bytes]) -> None:
