@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from windlass.artifacts import upload
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.digest import digest_of
 from windlass.artifacts.download import Target
@@ -504,6 +505,20 @@ def test_damaged_cache_is_repaired(engine: ArtifactEngine, logged: Artifact, tre
         file.write(b"damage")
     engine.download(logged.manifest, str(tmp_path / "out"), link="hard")
     assert (tmp_path / "out" / "large").read_bytes() == (tree / "large").read_bytes()
+
+
+def test_a_pack_holds_so_many_files_at_most(
+    engine: ArtifactEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "_PACK_MOST", 10)
+    (tmp_path / "tiny").mkdir()
+    for index in range(25):
+        (tmp_path / "tiny" / f"{index:02}").write_text(f"{index}")
+    artifact = Artifact("tiny", "t")
+    artifact.add_dir(tmp_path / "tiny")
+    packs = [entry.parts[0][0] for entry in engine.log(artifact).manifest]
+    assert [packs.count(pack) for pack in dict.fromkeys(packs)] == [10, 10, 5]
+    assert [artifact.get_entry(f"{index:02}").read_bytes() for index in range(25)] == [b"%d" % i for i in range(25)]
 
 
 def test_a_lost_blob_is_stored_again(engine: ArtifactEngine, logged: Artifact, tree: Path) -> None:

@@ -83,7 +83,7 @@ class Columns:
         self.many: dict[int, tuple[Part, ...]] = {}
         self.blobs = head.blobs if head else []
         self.changed = False
-        self._swept = head.swept if head else 0
+        self._swept = head.swept if head else None  # nothing was kept before: no file can be gone
         self._indexes: dict[str, int] = {}
 
     def signature(self, row: int) -> Signature:
@@ -149,20 +149,24 @@ class Columns:
         Those are looked for when the rows have doubled since the last time. It keeps what is remembered of a folder
         whose files always get new names from growing for ever.
         """
-        grown = len(self.blob) > 2 * self._swept + CHUNK
-        names = list(self.rows)
+        names, gone = list(self.rows), set[str]()
+        if self._swept is None:
+            self._swept = len(names)
+        elif len(names) > 2 * self._swept + CHUNK:
+            gone = {name for name in names if not os.path.lexists(f"{root}/{name}")}
+            self._swept = len(names) - len(gone)
         ordered = sorted(names)
-        if ordered == names and not grown:
+        if ordered == names and not gone:
             return self
         kept = Columns()
         for name in ordered:
-            if grown and not os.path.lexists(f"{root}/{name}"):
+            if name in gone:
                 continue
             row = self.rows[name]
             signature = self.signature(row)
             size = size_in(signature)
             kept.set(name, signature, self.digest(row), self.parts(row, size), size)
-        kept._swept = len(kept.blob) if grown else self._swept
+        kept._swept = self._swept
         return kept
 
     def frames(self, root: str) -> Iterator[bytes]:
@@ -174,7 +178,7 @@ class Columns:
             self.blob = array("i", map(moved.__getitem__, self.blob))
             self.blobs = [self.blobs[old] for old in kept]
             self._indexes = {}
-        yield _framed(_encode(Head(FORMAT, root, self._swept, self.blobs)))
+        yield _framed(_encode(Head(FORMAT, root, self._swept or 0, self.blobs)))
         names = iter(self.rows)
         for first in range(0, len(self.blob), CHUNK):
             last = first + CHUNK

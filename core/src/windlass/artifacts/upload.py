@@ -30,7 +30,9 @@ SMALL = 128 << 10
 WHOLE = 16 << 20
 """Files above this size are cut. It is also the size of a pack at most, and of the buffers."""
 _PACK_MIN = 4 << 20
-_PACK_CUT = "000"  # a pack ends behind a file whose digest ends so: one of 4096 once it has its least size
+_PACK_CUT = "000"  # a pack ends behind a file whose digest ends so: one of 4096 once it has its least size,
+_PACK_FILES = 4096  # or once it has so many files,
+_PACK_MOST = 16384  # and with so many in any case: what is noted of each takes memory until the pack ends
 _BUFFERS = 3
 _REMOTE_BUFFERS = 8  # an object store answers late: this many packs, or rows of chunks, are under way at once
 
@@ -130,7 +132,8 @@ class Uploader:
             self._waiting[digest] = []
             self._packed.append((source, digest, start, began))
             buffer.used = end
-            if end >= _PACK_MIN and digest.endswith(_PACK_CUT):
+            count = len(self._packed)
+            if count == _PACK_MOST or ((end >= _PACK_MIN or count >= _PACK_FILES) and digest.endswith(_PACK_CUT)):
                 self._flush()
 
     def _flush(self) -> None:
