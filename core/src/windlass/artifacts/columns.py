@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from struct import Struct
 from typing import BinaryIO
@@ -133,6 +133,16 @@ class Columns:
             self.many.pop(row, None)
         if blob == MANY:
             self.many[row] = parts
+        self.changed = True
+
+    def extend(self, names: list[str], signatures: bytes, digests: bytes, blob: str, offsets: Iterable[int]) -> None:
+        """Remember files of which nothing is remembered yet, all in one blob."""
+        first = len(self.blob)
+        self.rows.update(zip(names, range(first, first + len(names)), strict=True))
+        self.signatures += signatures
+        self.digests += digests
+        self.blob.extend([self._index(blob)] * len(names))
+        self.offset.extend(offsets)
         self.changed = True
 
     def _index(self, blob: str) -> int:

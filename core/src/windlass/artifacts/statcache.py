@@ -147,6 +147,31 @@ class StatCache:
         value = bytes.fromhex(digest[len(self._mark) :])
         self._of(source.root).set(source.below, signature, value, parts, source.size)
 
+    def remember_pack(self, pack: str, sources: list[Source], places: dict[str, int], hashed_at_ns: int) -> None:
+        """Remember files that a pack holds; as `remember` for each, for less where nothing was remembered of them.
+
+        Args:
+            pack: Digest of the pack.
+            sources: The files.
+            places: Digest of each and where it begins in the pack, in the same order.
+            hashed_at_ns: When the reading of the first began.
+        """
+        roots = {source.root for source in sources}
+        files, names, stat = self._of(sources[0].root), [source.below for source in sources], _signatures(sources)
+        times = array("q", stat)
+        newest = max(times[3 :: SIGNATURE // 8] + times[4 :: SIGNATURE // 8])
+        if (
+            len(roots) == 1
+            and "" not in roots
+            and newest + _COARSE_NS < hashed_at_ns
+            and files.rows.keys().isdisjoint(names)
+        ):
+            digests = bytes.fromhex("".join([digest[len(self._mark) :] for digest in places]))
+            files.extend(names, stat, digests, pack, places.values())
+            return
+        for source, (digest, offset) in zip(sources, places.items(), strict=True):
+            self.remember(source, digest, ((pack, offset, source.size),), hashed_at_ns)
+
     def listing(self, items: Collection[Source | Entry]) -> str:
         """The artifact digest that was remembered for exactly these files with exactly this stat data, or empty.
 

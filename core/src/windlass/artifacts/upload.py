@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Self
 
 from windlass.artifacts.chunking import cutter
@@ -35,6 +36,8 @@ _PACK_FILES = 4096  # or once it has so many files,
 _PACK_MOST = 16384  # and with so many in any case: what is noted of each takes memory until the pack ends
 _BUFFERS = 3
 _REMOTE_BUFFERS = 8  # an object store answers late: this many packs, or rows of chunks, are under way at once
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 
 Locate = Callable[[str], tuple[Part, ...] | None]
 
@@ -70,10 +73,12 @@ class Uploader:
         self._made = 0
         self._futures: list[Future[None]] = []
         self._pack: _Buffer | None = None
-        self._packed: list[tuple[Source, str, int, int]] = []
+        self._packed: list[Source] = []
+        self._inside: dict[str, int] = {}  # where the contents of the pack that was begun are in it, by their digests
+        self._twins: list[tuple[Source, str]] = []  # files of the same content as one of that pack
+        self._began = 0  # when the pack was
         self._placed: dict[int, Source] = {}  # by the short form of their digests, for there may be a million
         self._lock = threading.Lock()
-        self._waiting: dict[str, list[tuple[Source, int]]] = {}
         self.stored = 0
         """Bytes that were given to the blob store."""
 
@@ -111,26 +116,25 @@ class Uploader:
     # -- the three sizes
 
     def _small(self, source: Source) -> None:
+        size = source.size
         buffer = self._pack
-        if buffer is not None and buffer.used + source.size > WHOLE:
+        if buffer is not None and buffer.used + size > WHOLE:
             self._flush()
             buffer = None
         if buffer is None:
             buffer = self._pack = self._take()
-        began = now_ns()
+            self._began = now_ns()
         start = buffer.used
-        end = start + source.size
-        with _open(source) as file:
-            file.fill(buffer.view[start : end + 1])
+        end = start + size
+        _read(source, buffer.view[start : end + 1])
         digest = digest_of(buffer.view[start:end], self._algorithm)
-        known = self._known(digest)
-        if known is not None:
-            self._finish(source, digest, known, began)
-        elif digest in self._waiting:
-            self._waiting[digest].append((source, began))
+        if digest in self._inside:
+            self._twins.append((source, digest))
+        elif (known := self._known(digest)) is not None:
+            self._finish(source, digest, known, self._began)
         else:
-            self._waiting[digest] = []
-            self._packed.append((source, digest, start, began))
+            self._packed.append(source)
+            self._inside[digest] = start
             buffer.used = end
             count = len(self._packed)
             if count == _PACK_MOST or ((end >= _PACK_MIN or count >= _PACK_FILES) and digest.endswith(_PACK_CUT)):
@@ -144,27 +148,24 @@ class Uploader:
         if not self._packed:
             self._give_back(buffer)
             return
+        pack = ""
         if len(self._packed) == 1:
-            self._place(self._packed[0], ())
-            self._put(buffer, [(self._packed[0][1], 0, buffer.used)])
+            (digest,) = self._inside
+            self._finish(self._packed[0], digest, (), self._began)
+            self._put(buffer, [(digest, 0, buffer.used)])
         else:
             pack = digest_of(buffer.view[: buffer.used], self._algorithm)
-            for item in self._packed:
-                self._place(item, ((pack, item[2], item[0].size),))
+            self._cache.remember_pack(pack, self._packed, self._inside, self._began)
+            self._placed.update(zip(map(_short, self._inside), self._packed, strict=True))
             self._put(buffer, [(pack, 0, buffer.used)])
-        self._packed = []
-
-    def _place(self, item: tuple[Source, str, int, int], parts: tuple[Part, ...]) -> None:
-        source, digest, _, began = item
-        self._finish(source, digest, parts, began)
-        for other, other_began in self._waiting.pop(digest, ()):
-            self._finish(other, digest, parts, other_began)
+        for source, digest in self._twins:
+            self._finish(source, digest, ((pack, self._inside[digest], source.size),) if pack else (), self._began)
+        self._packed, self._inside, self._twins = [], {}, []
 
     def _whole(self, source: Source) -> None:
         buffer = self._take()
         began = now_ns()
-        with _open(source) as file:
-            file.fill(buffer.view[: source.size + 1])
+        _read(source, buffer.view[: source.size + 1])
         digest = digest_of(buffer.view[: source.size], self._algorithm)
         known = self._known(digest)
         if known is None:
@@ -296,6 +297,23 @@ def _short(digest: str) -> int:
     return int(digest[-14:], 16)
 
 
+def _read(source: Source, view: memoryview) -> None:
+    """Read a whole file into a view that is one byte longer than it.
+
+    One look at its stat data behind the reading is enough where they still are what they were when it was added.
+    """
+    if not isinstance(source, Pieces):
+        with suppress(OSError):
+            handle = os.open(source.file, _FLAGS)
+            try:
+                if os.readv(handle, (view,)) == len(view) - 1 and signature(os.fstat(handle)) == source.signature:
+                    return
+            finally:
+                os.close(handle)
+    with _open(source) as file:
+        file.fill(view)
+
+
 def _open(source: Source) -> _Opened | PiecesReader:
     return source.open() if isinstance(source, Pieces) else _Opened(source)
 
@@ -308,7 +326,7 @@ class _Opened:
 
     def __enter__(self) -> Self:
         try:
-            self._file = os.open(self._source.file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._file = os.open(self._source.file, _FLAGS)
         except FileNotFoundError:
             raise ConflictError(
                 "the file has vanished since it was added",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from windlass.errors import ObjectChangedError, WindlassError
@@ -29,6 +28,8 @@ def head(clients: Clients, where: Address) -> ObjectInfo:
         answer = clients.request("HEAD", where.bucket, where.key, parameters, {"x-amz-checksum-mode": "ENABLED"})
     if answer.status != 200:
         raise refused(answer.status, b"", uri)
+    from email.utils import parsedate_to_datetime  # loads half of the package, which storing does not need
+
     found = answer.headers
     version = found.get("x-amz-version-id", "")
     return ObjectInfo(
