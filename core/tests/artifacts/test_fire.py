@@ -6,17 +6,20 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from windlass.artifacts import cache as cache_module
 from windlass.artifacts.cache import Cache, parse_size
-from windlass.artifacts.digest import digest_of
+from windlass.artifacts.digest import digest_of, hash_open
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.errors import NoSpaceError, UsageError
 
 PUT = """
 import sys
+import time
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.plugins.app import App
@@ -73,6 +76,31 @@ def test_sixteen_processes_put_into_one_collection(
     assert engine.get("data").version == "v47"
     contents = [blob for blob in engine.blobs.list() if blob.size == 200_000]
     assert len(contents) == 20
+
+
+def test_only_sealed_objects_are_linked_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, data = Cache(tmp_path / "cache"), b"content"
+    digest = digest_of(data)
+    path = cache.add(digest, len(data), lambda handle: _write(handle, data), lease=False)
+    read = []
+    monkeypatch.setattr(cache_module, "hash_open", lambda *args: read.append(args) or hash_open(*args))
+    assert cache.find_to_link(digest) == path
+    assert not read, "it was proven when it was added"
+    assert cache.find(digest, lease=False) == path
+    assert len(read) == 1, "what is read is proven each time"
+
+    week_old = os.stat(path).st_mtime_ns - 8 * 86400 * 10**9
+    for mtime in (week_old, time.time_ns(), week_old + 20 * 86400 * 10**9):  # too long ago, no seal, in the future
+        os.utime(path, ns=(mtime, mtime))
+        read.clear()
+        assert cache.find_to_link(digest) == path
+        assert cache.find_to_link(digest) == path
+        assert len(read) == 1, "it was sealed again"
+
+    os.chmod(path, 0o644)
+    Path(path).write_bytes(b"damaged")
+    assert cache.find_to_link(digest) is None
+    assert not os.path.exists(path)
 
 
 def test_cache_is_bounded(tmp_path: Path) -> None:

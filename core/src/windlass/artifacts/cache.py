@@ -1,4 +1,8 @@
-"""The local cache of artifact content: by digest, shared by all processes of a user, bounded, verified on every use."""
+"""The local cache of artifact content: by digest, shared by all processes of a user, bounded, never trusted blindly.
+
+What is read is hashed on every use. What is only linked is hashed when its *seal* is broken or a week old: the time of
+its last proof is its mtime, with nanoseconds that follow from its digest, and every write to a file sets another mtime.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +30,10 @@ _T = TypeVar("_T")
 _SHARE_OF_DISK = 0.1
 _KEEP_AFTER_EVICTION = 0.9
 _STALE_TEMPORARY = 86400.0
-_USE_STEP_NS = 10_000_000_000  # uses closer together are one: noting each costs a tenth of a linked checkout
+_USE_STEP_NS = 600_000_000_000  # uses closer together are one: noting each costs a tenth of a linked checkout
 _COUNT_STEP = 64 << 20  # so many bytes are added before others are told
+_SEAL = 1_000_000_000
+_SEALED_NS = 7 * 86400 * _SEAL  # a disk that rots is found out after so long
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -94,10 +100,6 @@ class Cache:
         value = digest[len(algorithm) + 1 :]
         return f"{self._folder}/objects/{algorithm}/{value[:2]}/{value}"
 
-    def holds(self, digest: str) -> bool:
-        """True when there is an object of that digest; it is not looked into."""
-        return os.path.exists(self.path(digest))
-
     def find(self, digest: str, *, lease: bool = True) -> str | None:
         """The verified path of an object, leased to this process; None when it is absent. A damaged one is removed."""
         path = self.path(digest)
@@ -108,17 +110,34 @@ class Cache:
         except FileNotFoundError:
             return None
         try:
-            found, now = os.fstat(handle), time.time_ns()
+            found = os.fstat(handle)
             if hash_open(handle, digest.partition(":")[0], found.st_size) != digest:
                 os.unlink(path)
                 return None
-            if abs(now - found.st_atime_ns) > _USE_STEP_NS:
+            now, mtime = time.time_ns(), found.st_mtime_ns
+            sealed = _is_sealed(digest, mtime, now)
+            if not sealed or abs(now - found.st_atime_ns) > _USE_STEP_NS:
                 with contextlib.suppress(OSError):
-                    os.utime(path, ns=(now, found.st_mtime_ns))
+                    os.utime(path, ns=(now, mtime if sealed else _sealed(digest, now)))
         except FileNotFoundError:  # another process has removed the damaged one
             return None
         finally:
             os.close(handle)
+        return path
+
+    def find_to_link(self, digest: str) -> str | None:
+        """As `find`, without a lease; a sealed object is not read again."""
+        path = self.path(digest)
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            return None
+        now, mtime = time.time_ns(), found.st_mtime_ns
+        if not _is_sealed(digest, mtime, now):
+            return self.find(digest, lease=False)
+        if abs(now - found.st_atime_ns) > _USE_STEP_NS:
+            with contextlib.suppress(OSError):
+                os.utime(path, ns=(now, mtime))
         return path
 
     def add(self, digest: str, size: int, fill: Callable[[int], None], *, lease: bool = True) -> str:
@@ -138,7 +157,7 @@ class Cache:
         path = self.path(digest)
         for attempt, keep in enumerate((0.5, 0.0, None)):
             try:
-                self._write(path, fill)
+                self._write(path, digest, fill)
                 break
             except (OSError, NoSpaceError) as error:
                 full = isinstance(error, NoSpaceError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -156,12 +175,14 @@ class Cache:
             self.settle()
         return path
 
-    def _write(self, path: str, fill: Callable[[int], None]) -> None:
+    def _write(self, path: str, digest: str, fill: Callable[[int], None]) -> None:
         temporary = os.path.join(self._folder, "tmp", os.urandom(8).hex())
         handle = _with_folder(temporary, lambda: os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444))
         try:
             try:
                 fill(handle)
+                now = time.time_ns()
+                os.utime(handle, ns=(now, _sealed(digest, now)))
             finally:
                 os.close(handle)
             _with_folder(path, lambda: os.replace(temporary, path))
@@ -307,6 +328,19 @@ class Cache:
     def _make(folder: str | Path) -> str | Path:
         os.makedirs(folder, exist_ok=True)
         return folder
+
+
+def _seal(digest: str) -> int:
+    return int(digest[-8:], 16) % _SEAL
+
+
+def _sealed(digest: str, now: int) -> int:
+    """The mtime of an object that was proven now; not in the future."""
+    return now // _SEAL * _SEAL - _SEAL + _seal(digest)
+
+
+def _is_sealed(digest: str, mtime: int, now: int) -> bool:
+    return mtime % _SEAL == _seal(digest) and 0 <= now - mtime < _SEALED_NS
 
 
 def _with_folder(path: str, work: Callable[[], _T]) -> _T:

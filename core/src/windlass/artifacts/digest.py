@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, BinaryIO, Protocol
@@ -28,6 +29,7 @@ class _Hasher(Protocol):
 
 
 _MAKERS: dict[str, Callable[[], Any]] = {"blake3": blake3, "sha256": hashlib.sha256}
+_DIGEST = re.compile(rf"({'|'.join(_MAKERS)}):[0-9a-f]{{64}}")
 ALGORITHMS = tuple(_MAKERS)
 """Digest algorithms that artifacts and blobs may use."""
 
@@ -43,12 +45,12 @@ def hasher(algorithm: str) -> _Hasher:
 
 def algorithm_of(digest: str) -> str:
     """The algorithm a digest is written with. Raises `IntegrityError` when it is none we can verify."""
-    algorithm, mark, value = digest.partition(":")
-    if not mark or algorithm not in _MAKERS or len(value) != 64 or value.strip("0123456789abcdef"):
+    found = _DIGEST.fullmatch(digest)
+    if found is None:
         raise IntegrityError(
             f"'{digest[:100]}' is not a digest", hint=f"Known: {', '.join(ALGORITHMS)}, as <name>:<hex>."
         )
-    return algorithm
+    return found[1]
 
 
 def digest_of(data: Any, algorithm: str = "blake3") -> str:

@@ -150,7 +150,8 @@ class Downloader:
         self._cache = cache
         self._present = present
         self._link_from = {"auto": LINK_MIN, "hard": 0, "copy": sys.maxsize}[link]
-        self._threads = _REMOTE_THREADS if blobs.remote else 2
+        self._remote = blobs.remote
+        self._threads = _REMOTE_THREADS if self._remote else 2
         self._swept: set[str] = set()
         self._reflinks = True  # until the file system says that it has none
 
@@ -172,12 +173,15 @@ class Downloader:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="windlass-get") as pool:
             running: set[Future[list[Entry]]] = set()
             try:
-                for batch in _batched(entries, _REMOTE_BATCH if self._blobs.remote else _BATCH):
+                for batch in _batched(entries, _REMOTE_BATCH if self._remote else _BATCH):
                     pairs = [(entry, target.place(entry.path)) for entry in batch]
                     places = [
                         pair for pair in pairs if target.is_new(pair[0].path) or not self._is_there(*pair, target.root)
                     ]
-                    running.add(pool.submit(self._batch, places, allow_missing))
+                    # linking is quicker without other threads, which would wait for the interpreter all the time
+                    places = [pair for pair in places if not self._link_known(*pair)]
+                    if places:
+                        running.add(pool.submit(self._batch, places, allow_missing))
                     done(sum(max(entry.size, 0) for entry in batch))
                     if len(running) >= 4 * self._threads:
                         over, running = wait(running, return_when=FIRST_COMPLETED)
@@ -207,16 +211,10 @@ class Downloader:
 
     def _fetch(self, entries: list[Entry]) -> dict[str, memoryview]:
         """The bytes of packed files by their digest, a pack's in as few requests as may be; not proven yet."""
-        gap = _REMOTE_GAP if self._blobs.remote else _GAP
+        gap = _REMOTE_GAP if self._remote else _GAP
         wanted: dict[str, list[Entry]] = {}
-        near: bool | None = None  # whether the file before was in the cache: its neighbours mostly are too
         for entry in entries:
-            if len(entry.parts) != 1:
-                continue
-            linked = entry.size >= self._link_from
-            if linked and (near is None or self._blobs.remote):
-                near = self._cache.holds(entry.digest)
-            if not (linked and near):
+            if len(entry.parts) == 1:
                 wanted.setdefault(entry.parts[0][0], []).append(entry)
         held: dict[str, memoryview] = {}
         for blob, files in wanted.items():
@@ -256,20 +254,36 @@ class Downloader:
                 raise translated(error, place) from error
             raise
 
-    def cached(self, entry: Entry, *, lease: bool = True, data: memoryview | None = None) -> str:
-        """Path of an entry's content in the cache, brought there when needed; leased: kept while this process lives."""
-        found = self._cache.find(entry.digest, lease=lease)
-        return found or self._cache.add(
-            entry.digest, entry.size, lambda handle: self._fill(entry, handle, data), lease=lease
-        )
+    def cached(self, entry: Entry) -> str:
+        """Path of an entry's verified content in the cache, brought there when needed; leased by this process."""
+        found = self._cache.find(entry.digest)
+        return found or self._cache.add(entry.digest, entry.size, lambda handle: self._fill(entry, handle))
+
+    def _link_known(self, entry: Entry, place: str) -> bool:
+        """Link to what the cache has already. False: it has not, or something is in the way."""
+        if entry.size < self._link_from or entry.digest.partition(":")[0] not in ALGORITHMS:
+            return False
+        try:
+            source = self._cache.find_to_link(entry.digest)
+        except OSError:  # as in `_link`
+            return False
+        try:
+            return source is not None and self._link_to(source, place)
+        except OSError as error:
+            raise translated(error, place) from error
 
     def _link(self, entry: Entry, place: str, data: memoryview | None) -> bool:
         if entry.digest.partition(":")[0] not in ALGORITHMS:
             return False
         try:
-            source = self.cached(entry, lease=False, data=data)
+            source = self._cache.find_to_link(entry.digest) or self._cache.add(
+                entry.digest, entry.size, lambda handle: self._fill(entry, handle, data), lease=False
+            )
         except (NoSpaceError, OSError):  # the cache may be on another disk than the target, or not writable
             return False
+        return self._link_to(source, place)
+
+    def _link_to(self, source: str, place: str) -> bool:
         try:
             if self._reflinks and clone(source, place):
                 return True
