@@ -48,7 +48,10 @@ def test_bad_settings(name: str, value: str) -> None:
 
 def test_ids() -> None:
     assert all(ids.new_run_id()[0].isalpha() and len(ids.new_run_id()) == 8 for _ in range(100))
-    assert len({ids.new_id() for _ in range(1000)}) == 1000
+    made = {ids.new_id() for _ in range(1000)}
+    assert len(made) == 1000
+    assert {len(one) for one in made} == {26}
+    assert len(set("".join(made))) == 36
     assert [ids.attempt_id("r", n) for n in (1, 2, 10)] == ["r", "r-2", "r-10"]
 
 

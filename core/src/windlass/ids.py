@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def new_run_id() -> str:
     """A fresh run id: 8 characters, a letter first, then letters and digits (about 40 bits)."""
-    return secrets.choice(_ALPHABET[:26]) + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+    return _random(_ALPHABET[:26], 1) + _random(_ALPHABET, 7)
 
 
 def new_id() -> str:
     """A fresh opaque id: 26 characters, letters and digits (about 134 bits)."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(26))
+    return _random(_ALPHABET, 26)
+
+
+def _random(alphabet: str, count: int) -> str:
+    """As `secrets.choice`, which loads OpenSSL: each letter with the same chance, from the system's generator."""
+    size = len(alphabet)
+    found: list[str] = []
+    while len(found) < count:
+        found += [alphabet[byte % size] for byte in os.urandom(count) if byte < 256 - 256 % size]
+    return "".join(found[:count])
 
 
 def attempt_id(run_id: str, attempt: int) -> str:

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import shutil
 import threading
 import time
@@ -196,7 +195,7 @@ class Cache:
         with self._lock:
             if self._lease < 0:
                 folder = self._make(self.folder / "leases")
-                name = f"{folder}/{os.getpid()}-{secrets.token_hex(4)}"
+                name = f"{folder}/{os.getpid()}-{os.urandom(4).hex()}"
                 self._lease = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
                 self._lease_name = name
                 fcntl.flock(self._lease, fcntl.LOCK_EX)

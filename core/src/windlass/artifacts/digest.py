@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -28,7 +27,13 @@ class _Hasher(Protocol):
     def hexdigest(self) -> str: ...
 
 
-_MAKERS: dict[str, Callable[[], Any]] = {"blake3": blake3, "sha256": hashlib.sha256}
+def _sha256() -> Any:
+    import hashlib  # loads OpenSSL
+
+    return hashlib.sha256()
+
+
+_MAKERS: dict[str, Callable[[], Any]] = {"blake3": blake3, "sha256": _sha256}
 _DIGEST = re.compile(rf"({'|'.join(_MAKERS)}):[0-9a-f]{{64}}")
 ALGORITHMS = tuple(_MAKERS)
 """Digest algorithms that artifacts and blobs may use."""
@@ -122,6 +127,8 @@ def interchange_digest(entries: Iterable[tuple[str, str]]) -> str:
     Args:
         entries: Pairs of path and entry digest as those tools write it (base64 MD5 of files, ETag of references).
     """
+    import hashlib
+
     made = hashlib.md5(b"wandb-artifact-manifest-v1\n", usedforsecurity=False)
     for path, digest in sorted(entries):
         made.update(f"{path}:{digest}\n".encode())
@@ -130,6 +137,8 @@ def interchange_digest(entries: Iterable[tuple[str, str]]) -> str:
 
 def interchange_file_digest(stream: BinaryIO) -> str:
     """Base64 MD5 of a stream, as `interchange_digest` wants it for files."""
+    import hashlib
+
     made = hashlib.md5(usedforsecurity=False)
     while block := stream.read(BLOCK):
         made.update(block)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import secrets
 import stat as modes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -117,7 +116,7 @@ class FileStorage(Storage):
                     os.close(target)
                 self._settle(folder)
                 return
-        temporary = os.path.join(folder, _TEMPORARY + secrets.token_hex(8))
+        temporary = os.path.join(folder, _TEMPORARY + os.urandom(8).hex())
         target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             try:
