@@ -13,7 +13,16 @@ from blake3 import blake3
 
 from windlass.errors import IntegrityError, UsageError
 
-__all__ = ["ALGORITHMS", "artifact_digest", "digest_of", "hash_file", "hash_stream", "hasher", "interchange_digest"]
+__all__ = [
+    "ALGORITHMS",
+    "artifact_digest",
+    "digest_of",
+    "hash_file",
+    "hash_stream",
+    "hasher",
+    "interchange_digest",
+    "short_form",
+]
 
 BLOCK = 1 << 20
 _LINES = 4096  # that are hashed at once
@@ -66,6 +75,11 @@ def digest_of(data: Any, algorithm: str = "blake3") -> str:
     made = hasher(algorithm)
     made.update(data)
     return f"{algorithm}:{made.hexdigest()}"
+
+
+def short_form(digest: str) -> int:
+    """What tells digests apart mostly, in a quarter of the memory: 56 bits. Equal digests have equal short forms."""
+    return int(digest[-14:], 16)
 
 
 def hash_stream(stream: BinaryIO, algorithm: str = "blake3") -> tuple[str, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from windlass.artifacts.digest import artifact_digest
+from windlass.artifacts.digest import artifact_digest, short_form
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry, Manifest, Part, Row, blobs_of, write_manifest
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
@@ -323,7 +323,8 @@ class _Locator:
     def __init__(self, engine: ArtifactEngine, ref: ArtifactRef) -> None:
         self._engine = engine
         self._ref = ref
-        self._known: dict[str, tuple[Part, ...]] | None = None
+        self._leaves: dict[int, int] | None = None  # where which content is, by short forms: there may be a million
+        self._leaf: tuple[int, dict[str, tuple[Part, ...]]] = (-1, {})
         self._asked = 0
         self._there: dict[str, bool] = {}
 
@@ -344,9 +345,22 @@ class _Locator:
         if self._asked <= _SEARCHES:
             found = self._latest.with_digest(digest) if self._latest is not None else None
             return found.parts if found is not None else None
-        if self._known is None:
-            self._known = {entry.digest: entry.parts for entry in self._latest or () if not entry.ref}
-        return self._known.get(digest)
+        if self._latest is None:
+            return None
+        if self._leaves is None:
+            self._leaves = {}
+            for index in range(self._latest.leaves):
+                self._leaves.update((short_form(found), index) for found in self._contents(index))
+        index = self._leaves.get(short_form(digest), -1)
+        return self._contents(index).get(digest) if index >= 0 else None
+
+    def _contents(self, index: int) -> dict[str, tuple[Part, ...]]:
+        """The contents of a leaf and their places; the last leaf is kept, for paths are asked for in their order."""
+        if self._leaf[0] != index:
+            assert self._latest is not None
+            entries = self._latest.leaf(index)
+            self._leaf = index, {entry.digest: entry.parts for entry in entries if not entry.ref}
+        return self._leaf[1]
 
     @cached_property
     def _latest(self) -> Manifest | None:

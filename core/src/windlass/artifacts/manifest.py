@@ -222,19 +222,24 @@ class Manifest:
         """Entries in the order of their paths; with `prefix` those at or below that folder (``a`` is not ``ab``)."""
         prefix = prefix.strip("/")
         below = prefix + "/"
-        for index in self._leaves_of(prefix) if prefix else range(max(len(self._firsts), 1)):
+        for index in self._leaves_of(prefix) if prefix else range(self.leaves):
             for entry in self._leaf(index, keep=False):
                 if not prefix or entry.path == prefix or entry.path.startswith(below):
                     yield entry
 
     def starting(self, text: str) -> Iterator[Entry]:
         """Entries whose paths begin with a text, in order; costs the leaves that hold them."""
-        for index in range(max(bisect_right(self._firsts, text) - 1, 0), max(len(self._firsts), 1)):
+        for index in range(max(bisect_right(self._firsts, text) - 1, 0), self.leaves):
             for entry in self._leaf(index, keep=False):
                 if entry.path.startswith(text):
                     yield entry
                 elif entry.path > text:
                     return
+
+    @property
+    def leaves(self) -> int:
+        """Number of leaves, at least one."""
+        return max(len(self._firsts), 1)
 
     def leaf(self, index: int) -> list[Entry]:
         """Entries of one leaf."""
@@ -252,7 +257,7 @@ class Manifest:
     def with_digest(self, digest: str) -> Entry | None:
         """An entry of that content (no reference), or None. Leaves are searched as bytes; one with a hit is decoded."""
         value = _value(digest, self.algorithm)
-        for index in range(max(len(self._firsts), 1)):
+        for index in range(self.leaves):
             data = self._data(index)
             if value and value in data:
                 for entry in _decode_entries(data, self.algorithm):

@@ -13,7 +13,7 @@ from windlass.artifacts.digest import ALGORITHMS, hasher
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry
 
-__all__ = ["Pieces", "PiecesReader", "fits_in_memory", "read_into_memory"]
+__all__ = ["Pieces", "PiecesReader", "fits_in_memory", "fresh_memory", "read_into_memory"]
 
 _BLOCK = 4 << 20
 _SHARE_OF_MEMORY = 4
@@ -137,7 +137,16 @@ def read_into_memory(stream: BinaryIO, entry: Entry) -> tuple[memoryview, int, s
 
 
 def _memory(size: int) -> memoryview:
-    if size < _BLOCK:
-        return memoryview(bytearray(size))
-    # not a bytearray, which would be written twice: with zeros first
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    return memoryview(bytearray(size)) if size < _BLOCK else fresh_memory(size)
+
+
+def fresh_memory(size: int) -> memoryview:
+    """Memory of this process that is made when it is touched, in large pages where the system has them.
+
+    A bytearray is written twice, first with zeros; the first touch of small pages costs as much as copying into them.
+    """
+    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            made.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(made)

@@ -6,7 +6,6 @@ pass through a few reused buffers, so memory does not grow with the size of a fi
 
 from __future__ import annotations
 
-import mmap
 import os
 import queue
 import threading
@@ -16,10 +15,10 @@ from contextlib import suppress
 from typing import Self
 
 from windlass.artifacts.chunking import cutter
-from windlass.artifacts.digest import digest_of, hasher
+from windlass.artifacts.digest import digest_of, hasher, short_form
 from windlass.artifacts.files import UNCHANGED, Source, signature
 from windlass.artifacts.manifest import Part
-from windlass.artifacts.memory import Pieces, PiecesReader
+from windlass.artifacts.memory import Pieces, PiecesReader, fresh_memory
 from windlass.artifacts.statcache import StatCache, now_ns
 from windlass.blobs import BlobStore
 from windlass.errors import ConflictError, StorageError
@@ -46,8 +45,7 @@ class _Buffer:
     """A piece of memory that is filled with file content and then stored by other threads."""
 
     def __init__(self) -> None:
-        # not a bytearray, which writes zeros to all of it: a put of one small file would pay for 16 MiB
-        self.view = memoryview(mmap.mmap(-1, WHOLE + 1))
+        self.view = fresh_memory(WHOLE + 1)
         self.used = 0
         self.left = 0  # puts that still read from it
 
@@ -156,7 +154,7 @@ class Uploader:
         else:
             pack = digest_of(buffer.view[: buffer.used], self._algorithm)
             self._cache.remember_pack(pack, self._packed, self._inside, self._began)
-            self._placed.update(zip(map(_short, self._inside), self._packed, strict=True))
+            self._placed.update(zip(map(short_form, self._inside), self._packed, strict=True))
             self._put(buffer, [(pack, 0, buffer.used)])
         for source, digest in self._twins:
             self._finish(source, digest, ((pack, self._inside[digest], source.size),) if pack else (), self._began)
@@ -210,7 +208,7 @@ class Uploader:
     # -- what they share
 
     def _known(self, digest: str) -> tuple[Part, ...] | None:
-        twin = self._placed.get(_short(digest))
+        twin = self._placed.get(short_form(digest))
         if twin is not None:
             found, _, parts = self._cache.known(twin)
             if found == digest:
@@ -219,7 +217,7 @@ class Uploader:
 
     def _finish(self, source: Source, digest: str, parts: tuple[Part, ...], began: int) -> None:
         self._cache.remember(source, digest, parts, began)
-        self._placed.setdefault(_short(digest), source)
+        self._placed.setdefault(short_form(digest), source)
 
     def _take(self) -> _Buffer:
         if self._free.empty() and self._made < self._buffers:
@@ -290,11 +288,6 @@ class Uploader:
             else:
                 open_puts.append(future)
         self._futures = open_puts
-
-
-def _short(digest: str) -> int:
-    """What tells digests apart mostly, in a third of the memory."""
-    return int(digest[-14:], 16)
 
 
 def _read(source: Source, view: memoryview) -> None:
