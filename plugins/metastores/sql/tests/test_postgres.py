@@ -15,6 +15,7 @@ from windlass.models.run import ResourceUsage, Run, RunHandle, RunState, RunUpda
 from windlass.plugins.app import App
 from windlass.settings import Settings
 from windlass_metastore_sql import arrivals, endings, line
+from windlass_metastore_sql.claims import find_queue
 from windlass_metastore_sql.store import SqlStore
 from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items, take
 
@@ -133,12 +134,38 @@ def test_the_short_claim_leaves_what_needs_a_look(store: SqlStore) -> None:
     store.queues.enqueue([*items(REF, "a", "b"), *items(limited, "c", "d")])
     request = ClaimRequest(agent="a", queues=(REF, limited), lease_seconds=0.1)
     with store._db.single() as tx:
-        assert line.take(tx, request, limited, 1, store.now()) is None
-        assert ids_of(line.take(tx, request, REF, 1, store.now()) or []) == ["a"]
+        queues = [find_queue(tx, REF), find_queue(tx, limited)]
+        assert [line.is_plain(queue) for _, queue in queues] == [True, False]
+        assert ids_of(line.take(tx, request, queues, 0, 1, store.now())) == ["a"]
     time.sleep(0.2)
     with store._db.single() as tx:
-        assert line.take(tx, request, REF, 1, store.now()) is None, "a claim has ended: it goes first"
+        assert line.take(tx, request, queues, 0, 1, store.now()) == [], "a claim has ended: it goes first"
     assert ids_of(claim(store, limited, REF, agent="b", limit=9)) == ["a", "c", "b"]
+
+
+def test_a_claim_sees_that_its_queue_has_changed(store: SqlStore, other: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    store.queues.enqueue(items(REF, "a", "b", "c"))
+    assert ids_of(claim(store, REF)) == ["a"]
+    paused = other.queues.update(evolve(other.queues.get(REF), paused=True))
+    assert claim(store, REF) == []
+    other.queues.update(evolve(paused, paused=False, resource="docker"))
+    (told,) = claim(store, REF)
+    assert (told.run.id, told.queue.resource) == ("b", "docker")
+    store.runs.update("a", RunUpdate(state=RunState.FINISHED), fence=1)
+    store.runs.update("b", RunUpdate(state=RunState.FINISHED), fence=1)
+    other.queues.delete(REF, force=True)
+    with pytest.raises(NotFoundError):
+        claim(store, REF)
+
+
+def test_a_run_is_read_from_its_claim_as_from_its_row(store: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    odd = {"text": '"\\\n\u2028 ü {table} %s ?', "number": 12345678901234567890, "nothing": None, "list": [1.0, 2]}
+    store.queues.enqueue([NewItem(run_id="r", queue=REF, spec=SPEC, name='a\\ "ü"\n', config=odd)])
+    (told,) = store.queues.claim(ClaimRequest(agent="a", queues=(REF,)))
+    assert told.run == store.runs.get("r")
+    assert told.run.config == odd
 
 
 def test_a_rush_is_rung_for_to_its_end(store: SqlStore, other: SqlStore) -> None:

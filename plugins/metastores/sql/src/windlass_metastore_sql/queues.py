@@ -21,6 +21,7 @@ from windlass_metastore_sql.claims import find_queue
 from windlass_metastore_sql.database import Database, marks
 from windlass_metastore_sql.explaining import explain
 from windlass_metastore_sql.items import CLAIMED, rank
+from windlass_metastore_sql.known import KnownQueues
 from windlass_metastore_sql.leases import extend, give_back
 from windlass_metastore_sql.rows import assignments
 from windlass_metastore_sql.runs import change_run, get_run
@@ -35,7 +36,8 @@ class SqlQueues(QueueStore):
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._arrivals = Arrivals()
+        self._known = KnownQueues()
+        self._arrivals = Arrivals(self._known)
         self._was_something = False  # the last claim found something, so it is worth standing in line for the next
 
     def create(self, queue: Queue) -> Queue:
@@ -152,13 +154,14 @@ class SqlQueues(QueueStore):
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         """See `QueueStore.claim`."""
         self._db.bells.looking(request.queues)
-        if (self._db.one_writer and not self._was_something) or request.limit <= 0:
+        short = not (self._db.one_writer or request.capacity or request.run or request.limit <= 0)
+        if short and (taken := self._take(request)):
+            return taken
+        if short or not self._was_something or request.limit <= 0:
             with self._db.read() as tx:  # an idle agent shall not stand in line with the writers
-                queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
+                queues = [self._known.read(tx, ref) for ref in dict.fromkeys(request.queues)]
                 if request.limit <= 0 or not claims.anything(tx, [number for number, _ in queues], self._db.now()):
                     return ()
-        if not (self._db.one_writer or request.capacity or request.run) and (taken := self._take(request)) is not None:
-            return taken
         with self._db.write(durable=False) as tx:
             now = self._db.now()
             ahead = claims.look_ahead(tx, now)
@@ -169,15 +172,15 @@ class SqlQueues(QueueStore):
         self._was_something = bool(found)
         return found
 
-    def _take(self, request: ClaimRequest) -> tuple[Claim, ...] | None:
-        """What is first in the line of each queue; None when nothing was taken and that is not all there is to it."""
+    def _take(self, request: ClaimRequest) -> tuple[Claim, ...]:
+        """What is first in the line of each queue; nothing when that is not all there is to it."""
         found: list[Claim] = []
         with self._db.single() as tx:
-            for ref in dict.fromkeys(request.queues):
-                more = line.take(tx, request, ref, request.limit - len(found), self._db.now())
-                if more is None:
-                    return tuple(found) or None  # what was taken is ours already; the rest is for the next time
-                found += more
+            queues = [self._known.get(tx, ref) for ref in dict.fromkeys(request.queues)]
+            for place, (_, queue) in enumerate(queues):
+                if not line.is_plain(queue):
+                    break  # what was taken is ours already; the rest is for the next time
+                found += line.take(tx, request, queues, place, request.limit - len(found), self._db.now())
                 if len(found) >= request.limit:
                     break
         return tuple(found)
