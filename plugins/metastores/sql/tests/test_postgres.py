@@ -136,10 +136,11 @@ def test_the_short_claim_leaves_what_needs_a_look(store: SqlStore) -> None:
     with store._db.single() as tx:
         queues = [find_queue(tx, REF), find_queue(tx, limited)]
         assert [line.is_plain(queue) for _, queue in queues] == [True, False]
-        assert ids_of(line.take(tx, request, queues, 0, 1, store.now())) == ["a"]
+        assert ids_of(line.take(tx, request, *queues[0], 1, store.now())) == ["a"]
     time.sleep(0.2)
     with store._db.single() as tx:
-        assert line.take(tx, request, queues, 0, 1, store.now()) == [], "a claim has ended: it goes first"
+        assert line.due(tx, queues, store.now()), "a claim has ended: it goes first"
+        assert not line.due(tx, queues[1:], store.now())
     assert ids_of(claim(store, limited, REF, agent="b", limit=9)) == ["a", "c", "b"]
 
 

@@ -18,21 +18,31 @@ def is_plain(queue: Queue) -> bool:
     return not queue.fair_share and not queue.paused and queue.limits == QueueLimits()
 
 
-def take(
-    tx: Tx, request: ClaimRequest, queues: Sequence[tuple[int, Queue]], place: int, limit: int, now: float
-) -> list[Claim]:
-    """At most `limit` items of the plain queue ``queues[place]``, where `queues` are all of the request.
+def due(tx: Tx, queues: Sequence[tuple[int, Queue]], now: float) -> bool:
+    """Whether anything comes before the line of these queues.
 
-    None does not mean that there are none: nothing is taken either when the queue is not what it was, when somebody
-    has a budget, or when there is anything to be done before the line: claims that have ended in any queue of the
-    request, delays that are over, items that waited for too long, triggers. The statement itself finds that out.
+    Claims that have ended in one of them, delays that are over, items that waited for too long, triggers.
+    """
+    numbers = [number for number, _ in queues]
+    row = tx.row(
+        f"SELECT EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(len(numbers))}) "
+        f"AND lease_until <= ?) OR EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?) "
+        f"OR {SOMETHING_TO_TEND}",
+        *numbers, now, now, now, now,
+    )  # fmt: skip
+    return bool(row and row[0])
+
+
+def take(tx: Tx, request: ClaimRequest, number: int, queue: Queue, limit: int, now: float) -> list[Claim]:
+    """At most `limit` items of a plain queue.
+
+    An empty list does not mean that there are none: nothing is taken either when the queue is not what it was, or when
+    somebody has a budget. The statement itself finds that out. An item that has waited for too long is passed over.
     """
     until = now + request.lease_seconds
-    number, queue = queues[place]
     rows = tx.rows(
-        _statement(len(queues), limit),
-        number, number, queue.updated_at,
-        *(other for other, _ in queues), now, now, now, now,
+        _statement(limit),
+        number, now, number, queue.updated_at,
         request.agent, until, request.lease_seconds,
         request.agent, now, RunState.PENDING.value, RunPhase.PREPARING.value,
     )  # fmt: skip
@@ -42,15 +52,13 @@ def take(
 
 
 @lru_cache(maxsize=256)
-def _statement(queues: int, limit: int) -> str:
+def _statement(limit: int) -> str:
     # The limit is part of the text: the server plans a statement once, and must know that few rows are meant.
+    # Every table and index that a statement names costs it a lock and more; hence the look at what is due is no part.
     return (
         f"WITH head AS (SELECT run_id FROM items WHERE status = {WAITING} AND queue_id = ? "
-        f"AND EXISTS (SELECT 1 FROM queues WHERE {UNCHANGED}) "
-        f"AND NOT EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(queues)}) "
-        "AND lease_until <= ?) "
-        f"AND NOT EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?) "
-        f"AND NOT EXISTS (SELECT 1 FROM budgets) AND NOT ({SOMETHING_TO_TEND}) "
+        "AND (expires_at = 0 OR expires_at > ?) "
+        f"AND EXISTS (SELECT 1 FROM queues WHERE {UNCHANGED}) AND NOT EXISTS (SELECT 1 FROM budgets) "
         f"ORDER BY rank, pos LIMIT {int(limit)} {{skip}}), "
         f"took AS (UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, "
         "fence = items.fence + 1 FROM head WHERE items.run_id = head.run_id "

@@ -29,6 +29,9 @@ from windlass_metastore_sql.tables import QUEUES
 from windlass_metastore_sql.tending import tend
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LOOK_EVERY = 0.1
+"""Seconds for which a busy process takes what is first in line without a look at what time has brought."""
+_LOOKS = 1000
 
 
 class SqlQueues(QueueStore):
@@ -37,6 +40,7 @@ class SqlQueues(QueueStore):
     def __init__(self, database: Database) -> None:
         self._db = database
         self._known = KnownQueues()
+        self._looks: dict[tuple[QueueRef, ...], float] = {}
         self._arrivals = Arrivals(self._known)
         self._was_something = False  # the last claim found something, so it is worth standing in line for the next
 
@@ -176,11 +180,18 @@ class SqlQueues(QueueStore):
         """What is first in the line of each queue; nothing when that is not all there is to it."""
         found: list[Claim] = []
         with self._db.single() as tx:
+            now = self._db.now()
             queues = [self._known.get(tx, ref) for ref in dict.fromkeys(request.queues)]
-            for place, (_, queue) in enumerate(queues):
+            if now >= self._looks.get(request.queues, 0.0):
+                if line.due(tx, queues, now):
+                    return ()
+                if len(self._looks) >= _LOOKS:
+                    self._looks.clear()
+                self._looks[request.queues] = now + _LOOK_EVERY
+            for number, queue in queues:
                 if not line.is_plain(queue):
                     break  # what was taken is ours already; the rest is for the next time
-                found += line.take(tx, request, queues, place, request.limit - len(found), self._db.now())
+                found += line.take(tx, request, number, queue, request.limit - len(found), now)
                 if len(found) >= request.limit:
                     break
         return tuple(found)
@@ -193,6 +204,7 @@ class SqlQueues(QueueStore):
     def release(self, lease: Lease, delay: float, changes: RunUpdate, next_attempt: bool) -> Run:
         """See `QueueStore.release`."""
         with self._db.write() as tx:
+            self._looks.clear()  # what is given back comes before the line at once
             return give_back(tx, lease, delay, changes, next_attempt=next_attempt, now=self._db.now())
 
     def wait(self, queues: Sequence[QueueRef], timeout: float) -> bool:
