@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from windlass.errors import FencedError, NotFoundError
+from windlass.errors import FencedError, NotFoundError, UsageError
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import ClaimRequest, NewItem, Queue, QueueLimits, QueueRef
 from windlass.models.run import ResourceUsage, Run, RunHandle, RunState, RunUpdate
@@ -167,6 +167,27 @@ def test_a_run_is_read_from_its_claim_as_from_its_row(store: SqlStore) -> None:
     (told,) = store.queues.claim(ClaimRequest(agent="a", queues=(REF,)))
     assert told.run == store.runs.get("r")
     assert told.run.config == odd
+
+
+def test_the_short_way_survives_that_the_driver_forgets(store: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    for number in range(4):
+        store.queues.enqueue(items(REF, f"r{number}"))
+        assert ids_of(claim(store, REF)) == [f"r{number}"]
+        with pytest.raises(NotFoundError), store._db.write():  # rolled back: what was prepared is thrown away
+            store.runs.get("nothing")
+    with pytest.raises(UsageError, match="NUL"), store._db.single() as tx:
+        tx.row("SELECT ?::text", "a\0b")
+    with pytest.raises(UsageError, match="zero"), store._db.single() as tx:
+        tx.row("SELECT 1 / ?::int", 0)
+    with store._db.single() as tx:
+        assert tx.row("SELECT ?::float8, ?::bigint, ?::text, NULL, true", 0.1, -5, "ü\n") == (
+            0.1,
+            -5,
+            "ü\n",
+            None,
+            True,
+        )
 
 
 def test_a_rush_is_rung_for_to_its_end(store: SqlStore, other: SqlStore) -> None:

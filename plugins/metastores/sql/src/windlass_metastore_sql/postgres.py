@@ -16,6 +16,7 @@ from windlass_metastore_sql import schema
 from windlass_metastore_sql.config import SqlConfig
 from windlass_metastore_sql.database import Database, Tx
 from windlass_metastore_sql.postgres_bells import CHANNEL, NotifyBells
+from windlass_metastore_sql.postgres_link import Link
 from windlass_metastore_sql.postgres_pool import Connections
 
 _MIGRATION_LOCK = 7_446_201_553  # any number, the same in all versions
@@ -55,10 +56,11 @@ class PostgresDatabase(Database):
         return lease_clock() + self._offset
 
     def _connect(self) -> Any:
-        return psycopg.connect(
+        return Link.connect(
             self._url,
             autocommit=True,
             application_name="windlass",
+            client_encoding="utf8",
             connect_timeout=max(int(self._timeout), 2),
             prepare_threshold=1,
         )
@@ -72,7 +74,7 @@ class PostgresDatabase(Database):
                 yield connection
             finally:
                 self._connections.give_back(connection)
-        except psycopg.Error as error:
+        except (psycopg.Error, UnicodeEncodeError) as error:
             raise _translated(error) from error
 
     @contextmanager
@@ -84,7 +86,7 @@ class PostgresDatabase(Database):
                 yield _tx(connection)
             finally:
                 if not connection.closed:
-                    connection.execute("ROLLBACK")
+                    connection.execute("COMMIT")  # after a ROLLBACK the driver throws away what it has prepared
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Tx]:
@@ -106,7 +108,7 @@ class PostgresDatabase(Database):
     def single(self) -> Iterator[Tx]:
         """The connections commit by themselves, so that one statement needs no BEGIN and no COMMIT."""
         with self.connection() as connection:
-            tx = _tx(connection)
+            tx = Tx(connection.short, _no_many, locks=True)
             yield tx
             if tx.topics:
                 self.bells.ring(connection, tx.topics)
@@ -197,6 +199,10 @@ def _tx(connection: Any) -> Tx:
             return found
 
     return Tx(execute, many, each=each, locks=True)
+
+
+def _no_many(_sql: str, _rows: Any) -> None:
+    raise NotImplementedError("that is more than one statement")
 
 
 class _NoRows:

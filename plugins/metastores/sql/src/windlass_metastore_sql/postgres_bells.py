@@ -22,6 +22,8 @@ _STOP = "\x01stop"
 _BREATH = 0.005
 """Seconds between two rings of one process: whoever listens has woken, and finds what came meanwhile."""
 
+_RING = f"SELECT {RELAXED}, pg_notify('{CHANNEL}', ?)"
+
 
 class NotifyBells(Bells):
     """Bells over LISTEN and NOTIFY.
@@ -128,8 +130,6 @@ class NotifyBells(Bells):
 def _notify(connection: Any, topics: set[str]) -> None:
     payload = "\n".join(topics)
     try:
-        connection.execute(
-            f"SELECT {RELAXED}, pg_notify('{CHANNEL}', %s)", (payload if len(payload.encode()) < 7900 else ALL,)
-        )
+        connection.short(_RING, (payload if len(payload.encode()) < 7900 else ALL,))
     except psycopg.Error:
         _log.debug("could not ring", exc_info=True)
