@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from attrs import evolve
 
-from windlass.errors import FencedError, NotFoundError, UsageError
+from windlass.errors import FencedError, NotFoundError, StoreUnavailableError, UsageError
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import ClaimRequest, NewItem, Queue, QueueLimits, QueueRef
 from windlass.models.run import ResourceUsage, Run, RunHandle, RunState, RunUpdate
@@ -188,6 +189,24 @@ def test_the_short_way_survives_that_the_driver_forgets(store: SqlStore) -> None
             None,
             True,
         )
+
+
+def test_connections_are_few_and_those_that_broke_are_replaced(store: SqlStore) -> None:
+    with store._db.read() as tx:
+        first = tx.row("SELECT pg_backend_pid()")
+    with store._db.read() as tx, store._db.read() as beside:
+        assert tx.row("SELECT pg_backend_pid()") == first
+        beside.row("SELECT pg_terminate_backend(?)", first[0] if first else 0)
+        with pytest.raises(StoreUnavailableError), store._db.connection() as connection:
+            time.sleep(0.2)
+            connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        with pytest.raises(psycopg.OperationalError):
+            tx.row("SELECT 1")
+    with store._db.connection() as connection:
+        left = (connection.info.backend_pid,)
+        connection.execute("BEGIN")  # and is never ended
+    with store._db.read() as tx:
+        assert tx.row("SELECT pg_backend_pid()") not in (first, left)
 
 
 def test_a_rush_is_rung_for_to_its_end(store: SqlStore, other: SqlStore) -> None:

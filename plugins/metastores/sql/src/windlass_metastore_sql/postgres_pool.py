@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 _CHECK_AFTER = 1.0
 _PAUSE = 0.05, 1.0
@@ -51,7 +52,7 @@ class Connections:
 
     def give_back(self, connection: Any) -> None:
         """Keep a connection for whoever comes next."""
-        if connection.closed or self._closed:
+        if self._closed or connection.pgconn.transaction_status != TransactionStatus.IDLE:  # closed, or left halfway
             self._drop(connection)
             return
         self._idle.append((connection, time.monotonic()))
