@@ -25,7 +25,7 @@ OPTIONAL = {
 }  # fmt: skip
 """Packages whose objects core and the kit know when they are there. Imported inside functions only, never required."""
 
-COMES_WITH = {"botocore": "boto3", "requests": "docker", "anyio": "starlette", "psycopg-pool": "psycopg"}
+COMES_WITH = {"botocore": "boto3", "requests": "docker", "anyio": "starlette"}
 """Packages that are part of another's interface (its exceptions, its options) and are versioned by it."""
 
 ROOMS = {

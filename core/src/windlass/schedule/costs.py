@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -42,7 +43,12 @@ def _amount(name: str, *sources: Mapping[str, Any]) -> float:
 
 def month_of(time: float) -> str:
     """The calendar month in UTC: ``2026-01``."""
-    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m")
+    return _month_of_hour(int(time // 3600))
+
+
+@lru_cache(maxsize=16)
+def _month_of_hour(hour: int) -> str:
+    return dt.datetime.fromtimestamp(hour * 3600, dt.UTC).strftime("%Y-%m")
 
 
 def check_prices(prices: Mapping[str, float]) -> None:

@@ -5,16 +5,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from attrs import evolve
 
-from windlass.errors import FencedError, NotFoundError
+from windlass.errors import FencedError, NotFoundError, StoreUnavailableError, UsageError
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import ClaimRequest, NewItem, Queue, QueueLimits, QueueRef
 from windlass.models.run import ResourceUsage, Run, RunHandle, RunState, RunUpdate
 from windlass.plugins.app import App
 from windlass.settings import Settings
 from windlass_metastore_sql import arrivals, endings, line
+from windlass_metastore_sql.claims import find_queue
 from windlass_metastore_sql.store import SqlStore
 from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items, take
 
@@ -133,12 +135,78 @@ def test_the_short_claim_leaves_what_needs_a_look(store: SqlStore) -> None:
     store.queues.enqueue([*items(REF, "a", "b"), *items(limited, "c", "d")])
     request = ClaimRequest(agent="a", queues=(REF, limited), lease_seconds=0.1)
     with store._db.single() as tx:
-        assert line.take(tx, request, limited, 1, store.now()) is None
-        assert ids_of(line.take(tx, request, REF, 1, store.now()) or []) == ["a"]
+        queues = [find_queue(tx, REF), find_queue(tx, limited)]
+        assert [line.is_plain(queue) for _, queue in queues] == [True, False]
+        assert ids_of(line.take(tx, request, *queues[0], 1, store.now())) == ["a"]
     time.sleep(0.2)
     with store._db.single() as tx:
-        assert line.take(tx, request, REF, 1, store.now()) is None, "a claim has ended: it goes first"
+        assert line.due(tx, queues, store.now()), "a claim has ended: it goes first"
+        assert not line.due(tx, queues[1:], store.now())
     assert ids_of(claim(store, limited, REF, agent="b", limit=9)) == ["a", "c", "b"]
+
+
+def test_a_claim_sees_that_its_queue_has_changed(store: SqlStore, other: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    store.queues.enqueue(items(REF, "a", "b", "c"))
+    assert ids_of(claim(store, REF)) == ["a"]
+    paused = other.queues.update(evolve(other.queues.get(REF), paused=True))
+    assert claim(store, REF) == []
+    other.queues.update(evolve(paused, paused=False, resource="docker"))
+    (told,) = claim(store, REF)
+    assert (told.run.id, told.queue.resource) == ("b", "docker")
+    store.runs.update("a", RunUpdate(state=RunState.FINISHED), fence=1)
+    store.runs.update("b", RunUpdate(state=RunState.FINISHED), fence=1)
+    other.queues.delete(REF, force=True)
+    with pytest.raises(NotFoundError):
+        claim(store, REF)
+
+
+def test_a_run_is_read_from_its_claim_as_from_its_row(store: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    odd = {"text": '"\\\n\u2028 ü {table} %s ?', "number": 12345678901234567890, "nothing": None, "list": [1.0, 2]}
+    store.queues.enqueue([NewItem(run_id="r", queue=REF, spec=SPEC, name='a\\ "ü"\n', config=odd)])
+    (told,) = store.queues.claim(ClaimRequest(agent="a", queues=(REF,)))
+    assert told.run == store.runs.get("r")
+    assert told.run.config == odd
+
+
+def test_the_short_way_survives_that_the_driver_forgets(store: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    for number in range(4):
+        store.queues.enqueue(items(REF, f"r{number}"))
+        assert ids_of(claim(store, REF)) == [f"r{number}"]
+        with pytest.raises(NotFoundError), store._db.write():  # rolled back: what was prepared is thrown away
+            store.runs.get("nothing")
+    with pytest.raises(UsageError, match="NUL"), store._db.single() as tx:
+        tx.row("SELECT ?::text", "a\0b")
+    with pytest.raises(UsageError, match="zero"), store._db.single() as tx:
+        tx.row("SELECT 1 / ?::int", 0)
+    with store._db.single() as tx:
+        assert tx.row("SELECT ?::float8, ?::bigint, ?::text, NULL, true", 0.1, -5, "ü\n") == (
+            0.1,
+            -5,
+            "ü\n",
+            None,
+            True,
+        )
+
+
+def test_connections_are_few_and_those_that_broke_are_replaced(store: SqlStore) -> None:
+    with store._db.read() as tx:
+        first = tx.row("SELECT pg_backend_pid()")
+    with store._db.read() as tx, store._db.read() as beside:
+        assert tx.row("SELECT pg_backend_pid()") == first
+        beside.row("SELECT pg_terminate_backend(?)", first[0] if first else 0)
+        with pytest.raises(StoreUnavailableError), store._db.connection() as connection:
+            time.sleep(0.2)
+            connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        with pytest.raises(psycopg.OperationalError):
+            tx.row("SELECT 1")
+    with store._db.connection() as connection:
+        left = (connection.info.backend_pid,)
+        connection.execute("BEGIN")  # and is never ended
+    with store._db.read() as tx:
+        assert tx.row("SELECT pg_backend_pid()") not in (first, left)
 
 
 def test_a_rush_is_rung_for_to_its_end(store: SqlStore, other: SqlStore) -> None:

@@ -14,6 +14,7 @@ from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.claims import find_queue, load_queue
 from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.items import BLOCKED, WAITING, rank
+from windlass_metastore_sql.known import UNCHANGED, KnownQueues
 from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, get_run, insert_runs
 from windlass_metastore_sql.tables import QUEUES, RUNS
 
@@ -110,29 +111,23 @@ class Arrivals:
     what it was.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[QueueRef, tuple[int, Queue]] = {}
+    def __init__(self, known: KnownQueues) -> None:
+        self._known = known
 
     def add(self, tx: Tx, item: NewItem, now: float) -> Run | None:
         """The new run. None, with nothing changed, when `enqueue` must have a look: the run id is taken, say."""
-        known = self._known.get(item.queue)
-        if known is None:
-            if len(self._known) > _KNOWN:
-                self._known.clear()
-            known = self._known[item.queue] = find_queue(tx, item.queue)
-        queue_id, queue = known
+        queue_id, queue = self._known.get(tx, item.queue)
         run = item.queued(queue, now)
         shift = rank(0.0, item.priority, prioritized=queue.prioritized)
         columns = (RUNS.dump_field(name, getattr(run, name)) for name in _GIVEN)
         values = (queue_id, queue.updated_at, *columns, shift, *_row(item, queue, now))
         if not tx.run(_ADD, *values):
-            self._known.pop(item.queue, None)
+            self._known.forget(item.queue)
             return None
         tx.topics.add(topic(item.queue))
         return run
 
 
-_KNOWN = 1000
 _GIVEN = (
     *("id", "name", "entity", "project", "state", "queue", "job", "author", "priority", "resource"),
     *("config", "spec", "created_at", "queued_at"),
@@ -140,7 +135,7 @@ _GIVEN = (
 """What `NewItem.queued` gives; the other columns have their defaults."""
 _ADD = (
     # As in `_arrive`: those who submit do not wait for each other, and the server's clock tells who was first.
-    "WITH queue AS (SELECT id FROM queues WHERE id = ? AND updated_at = ? FOR KEY SHARE), "
+    f"WITH queue AS (SELECT id FROM queues WHERE {UNCHANGED} FOR KEY SHARE), "
     f"run AS (INSERT INTO runs ({', '.join(_GIVEN)}) SELECT {marks(len(_GIVEN))} FROM queue "
     "ON CONFLICT (id) DO NOTHING RETURNING seq) "
     f"INSERT INTO items (queue_id, rank, pos, {_COLUMNS}) "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from windlass.models.queue import QueueRef
+from windlass.models.queue import queue_of
 from windlass.models.run import Run, RunPhase, RunUpdate
 from windlass.schedule.costs import month_of
 from windlass_metastore_sql.bells import topic
@@ -47,10 +47,11 @@ def end(tx: Tx, run_id: str, changes: RunUpdate, fence: int, agent: str | None, 
     )
     if row is None:
         return None
-    *_, entity, name, limits = row
+    packed, limits = row
+    run = RUNS.unpack(packed)
     if limits:
-        tx.topics.add(topic(QueueRef(entity=entity, name=name)))  # a place under them may have become free
-    return RUNS.load(row)
+        tx.topics.add(topic(queue_of(run)))  # a place under them may have become free
+    return run
 
 
 @lru_cache(maxsize=256)
@@ -71,5 +72,5 @@ def _statement(columns: tuple[str, ...], timings: bool) -> str:
         "money = spending.money + excluded.money) "
         f"UPDATE runs SET cost = cost + hours * rate{changes} FROM account JOIN queues ON queues.id = account.queue_id "
         "WHERE runs.id = account.run_id AND runs.fence = ? "
-        f"RETURNING {RUNS.prefixed('runs')}, queues.entity, queues.name, queues.limits"
+        f"RETURNING {RUNS.packed('runs')}, queues.limits"
     )

@@ -2,62 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
-from windlass.models.queue import Claim, ClaimRequest, QueueRef
+from windlass.models.queue import Claim, ClaimRequest, Queue, QueueLimits
 from windlass.models.run import RunPhase, RunState
-from windlass_metastore_sql.claims import load_queue
-from windlass_metastore_sql.database import RELAXED, Tx
+from windlass_metastore_sql.database import RELAXED, Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, SOMETHING_TO_TEND, WAITING
-from windlass_metastore_sql.tables import QUEUES, RUNS
+from windlass_metastore_sql.known import UNCHANGED
+from windlass_metastore_sql.tables import RUNS
 
-_QUEUE, _RUN = len(QUEUES.names), len(RUNS.names)
+
+def is_plain(queue: Queue) -> bool:
+    """Whether the line is all that decides who is next."""
+    return not queue.fair_share and not queue.paused and queue.limits == QueueLimits()
 
 
-def take(tx: Tx, request: ClaimRequest, ref: QueueRef, limit: int, now: float) -> list[Claim] | None:
-    """At most `limit` items of a queue. None, with nothing changed, when `claims.claim` must have a look.
+def due(tx: Tx, queues: Sequence[tuple[int, Queue]], now: float) -> bool:
+    """Whether anything comes before the line of these queues.
 
-    That is when the queue has limits, takes turns or is paused, when somebody has a budget, or when there is anything
-    to be done before the line: claims that have ended in any queue of the request, delays that are over, items that
-    waited for too long, triggers. The statement itself finds that out.
+    Claims that have ended in one of them, delays that are over, items that waited for too long, triggers.
+    """
+    numbers = [number for number, _ in queues]
+    row = tx.row(
+        f"SELECT EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} AND queue_id IN ({marks(len(numbers))}) "
+        f"AND lease_until <= ?) OR EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?) "
+        f"OR {SOMETHING_TO_TEND}",
+        *numbers, now, now, now, now,
+    )  # fmt: skip
+    return bool(row and row[0])
+
+
+def take(tx: Tx, request: ClaimRequest, number: int, queue: Queue, limit: int, now: float) -> list[Claim]:
+    """At most `limit` items of a plain queue.
+
+    An empty list does not mean that there are none: nothing is taken either when the queue is not what it was, or when
+    somebody has a budget. The statement itself finds that out. An item that has waited for too long is passed over.
     """
     until = now + request.lease_seconds
     rows = tx.rows(
-        _statement(len(request.queues), limit),
-        *(part for other in request.queues for part in (other.entity, other.name)),
-        now, now, now, now, ref.entity, ref.name,
+        _statement(limit),
+        number, now, number, queue.updated_at,
         request.agent, until, request.lease_seconds,
         request.agent, now, RunState.PENDING.value, RunPhase.PREPARING.value,
     )  # fmt: skip
-    if not rows or not rows[0][_QUEUE]:
-        return None
-    queue = load_queue(rows[0][:_QUEUE])
-    return [
-        Claim(run=RUNS.load(row[_QUEUE + 1 :]), queue=queue, lease_until=until)
-        for row in rows
-        if row[_QUEUE + 1] is not None
-    ]
+    if len(rows) > 1:
+        rows.sort(key=lambda row: row[1:3])
+    return [Claim(run=RUNS.unpack(row[0]), queue=queue, lease_until=until) for row in rows]
 
 
 @lru_cache(maxsize=256)
-def _statement(queues: int, limit: int) -> str:
+def _statement(limit: int) -> str:
     # The limit is part of the text: the server plans a statement once, and must know that few rows are meant.
-    asked = " OR ".join("(entity = ? AND name = ?)" for _ in range(queues))
+    # Every table and index that a statement names costs it a lock and more; hence the look at what is due is no part.
     return (
-        "WITH queue AS MATERIALIZED ("
-        f"SELECT {QUEUES.columns}, id, fair_share = 0 AND paused = 0 AND limits = '' "
-        f"AND NOT EXISTS (SELECT 1 FROM items WHERE status = {CLAIMED} "
-        f"AND queue_id IN (SELECT id FROM queues WHERE {asked}) AND lease_until <= ?) "
-        f"AND NOT EXISTS (SELECT 1 FROM items WHERE status = {DELAYED} AND not_before <= ?) "
-        f"AND NOT EXISTS (SELECT 1 FROM budgets) AND NOT ({SOMETHING_TO_TEND}) AS plain "
-        "FROM queues WHERE entity = ? AND name = ?), "
-        f"head AS (SELECT run_id FROM items WHERE status = {WAITING} "
-        f"AND queue_id = (SELECT id FROM queue WHERE plain) ORDER BY rank, pos LIMIT {int(limit)} {{skip}}), "
+        f"WITH head AS (SELECT run_id FROM items WHERE status = {WAITING} AND queue_id = ? "
+        "AND (expires_at = 0 OR expires_at > ?) "
+        f"AND EXISTS (SELECT 1 FROM queues WHERE {UNCHANGED}) AND NOT EXISTS (SELECT 1 FROM budgets) "
+        f"ORDER BY rank, pos LIMIT {int(limit)} {{skip}}), "
         f"took AS (UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, "
         "fence = items.fence + 1 FROM head WHERE items.run_id = head.run_id "
-        "RETURNING items.run_id, items.fence, items.rank, items.pos), "
-        "moved AS (UPDATE runs SET fence = took.fence, agent = ?, claimed_at = ?, state = ?, phase = ?, not_before = 0 "
-        f"FROM took WHERE runs.id = took.run_id RETURNING {RUNS.prefixed('runs')}, took.rank, took.pos) "
-        f"SELECT {QUEUES.prefixed('queue')}, queue.plain, {RUNS.prefixed('moved')}, {RELAXED} "
-        "FROM queue LEFT JOIN moved ON true ORDER BY moved.rank, moved.pos"
+        "RETURNING items.run_id, items.fence, items.rank, items.pos) "
+        "UPDATE runs SET fence = took.fence, agent = ?, claimed_at = ?, state = ?, phase = ?, not_before = 0 "
+        f"FROM took WHERE runs.id = took.run_id RETURNING {RUNS.packed('runs')}, took.rank, took.pos, {RELAXED}"
     )

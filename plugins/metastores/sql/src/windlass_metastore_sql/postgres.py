@@ -1,39 +1,26 @@
-"""PostgreSQL: a pool of connections, row locks, and NOTIFY for the bells."""
+"""PostgreSQL: a pool of connections, row locks, and statements that commit by themselves."""
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary
+
+import psycopg
 
 from windlass.clock import lease_clock
 from windlass.errors import NoSpaceError, StoreError, StoreUnavailableError, UsageError, WindlassError
 from windlass_metastore_sql import schema
-from windlass_metastore_sql.bells import ALL, Bells
 from windlass_metastore_sql.config import SqlConfig
-from windlass_metastore_sql.database import RELAXED, Database, Tx
+from windlass_metastore_sql.database import Database, Tx
+from windlass_metastore_sql.postgres_bells import CHANNEL, NotifyBells
+from windlass_metastore_sql.postgres_link import Link
+from windlass_metastore_sql.postgres_pool import Connections
 
-try:
-    import psycopg
-    from psycopg_pool import ConnectionPool, PoolTimeout
-except ImportError as missing:
-    raise StoreError(
-        f"PostgreSQL needs psycopg: {missing}", hint='pip install "windlass-metastore-sql[postgresql]"'
-    ) from None
-
-_log = logging.getLogger(__name__)
-_CHANNEL = "windlass"
 _MIGRATION_LOCK = 7_446_201_553  # any number, the same in all versions
 _CLOCK_EVERY = 30.0
-_CHECK_AFTER = 1.0
-_STOP = "\x01stop"
-_BREATH = 0.005
-"""Seconds between two rings of one process: whoever listens has woken, and finds what came meanwhile."""
 
 
 class PostgresDatabase(Database):
@@ -50,19 +37,7 @@ class PostgresDatabase(Database):
         self.one_writer = False
         self._url = url
         self._timeout = config.timeout
-        self._used: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
-        self._pool: ConnectionPool[Any] = ConnectionPool(
-            url,
-            min_size=1,
-            max_size=config.pool_size,
-            timeout=config.timeout,
-            open=False,
-            kwargs={"autocommit": True, "application_name": "windlass", "connect_timeout": max(int(config.timeout), 2)},
-            check=self._check,
-            name="windlass",
-        )
-        self._pool_guard = threading.Lock()
-        self._opened = False
+        self._connections = Connections(self._connect, config.pool_size, config.timeout)
         self._offset = 0.0
         self._offset_at = float("-inf")
         self.bells: NotifyBells = NotifyBells(self)
@@ -80,39 +55,43 @@ class PostgresDatabase(Database):
             self._offset_at = time.monotonic()
         return lease_clock() + self._offset
 
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        with self._errors():
-            if not self._opened:
-                with self._pool_guard:
-                    if not self._opened:
-                        psycopg.connect(self._url, connect_timeout=max(int(self._timeout), 2)).close()  # fails at once
-                        self._pool.open()
-                        self._opened = True
-            with self._pool.connection() as connection:
-                yield connection
-                self._used[connection] = time.monotonic()
+    def _connect(self) -> Any:
+        return Link.connect(
+            self._url,
+            autocommit=True,
+            application_name="windlass",
+            client_encoding="utf8",
+            connect_timeout=max(int(self._timeout), 2),
+            prepare_threshold=1,
+        )
 
-    def _check(self, connection: Any) -> None:
-        """Find out whether a connection that was idle for a while still leads anywhere."""
-        if time.monotonic() - self._used.get(connection, 0.0) > _CHECK_AFTER:
-            ConnectionPool.check_connection(connection)
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """A connection, with the driver's errors as ours."""
+        try:
+            connection = self._connections.take()
+            try:
+                yield connection
+            finally:
+                self._connections.give_back(connection)
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            raise _translated(error) from error
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A transaction that sees one snapshot."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 yield _tx(connection)
             finally:
                 if not connection.closed:
-                    connection.execute("ROLLBACK")
+                    connection.execute("COMMIT")  # after a ROLLBACK the driver throws away what it has prepared
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Tx]:
         """A read-committed transaction; rows are locked where a decision depends on them."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute("BEGIN" if durable else "BEGIN; SET LOCAL synchronous_commit = off")
             tx = _tx(connection)
             try:
@@ -128,18 +107,11 @@ class PostgresDatabase(Database):
     @contextmanager
     def single(self) -> Iterator[Tx]:
         """The connections commit by themselves, so that one statement needs no BEGIN and no COMMIT."""
-        with self._connection() as connection:
-            tx = _tx(connection)
+        with self.connection() as connection:
+            tx = Tx(connection.short, _no_many, locks=True)
             yield tx
             if tx.topics:
                 self.bells.ring(connection, tx.topics)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (psycopg.Error, PoolTimeout) as error:
-            raise _translated(error) from error
 
     def _version(self, tx: Tx) -> int:
         row = tx.row("SELECT to_regclass('alembic_version') IS NOT NULL")
@@ -196,129 +168,17 @@ class PostgresDatabase(Database):
 
     def listen(self) -> Any:
         """A connection of its own for the bells: waiting and working on the same one loses wake-ups."""
-        connection = psycopg.connect(self._url, autocommit=True, application_name="windlass-bells")
-        connection.execute(f"LISTEN {_CHANNEL}")
+        try:
+            connection = psycopg.connect(self._url, autocommit=True, application_name="windlass-bells")
+            connection.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error as error:
+            raise _translated(error) from error
         return connection
 
     def close(self) -> None:
-        """Close the pool and the bells. May be repeated."""
+        """Close the connections and the bells. May be repeated."""
         self.bells.close()
-        if self._opened:
-            self._pool.close()
-            self._opened = False
-
-
-class NotifyBells(Bells):
-    """Bells over LISTEN and NOTIFY.
-
-    Args:
-        database: Gives the listening connection.
-    """
-
-    def __init__(self, database: PostgresDatabase) -> None:
-        super().__init__()
-        self._database = database
-        self._thread: threading.Thread | None = None
-        self._ringer: threading.Thread | None = None
-        self._rung_at = float("-inf")
-        self._late: set[str] = set()
-        self._due = threading.Event()
-        self._ringing = threading.Lock()
-
-    def listen(self) -> None:
-        """Listen in a thread."""
-        with self._database._errors():
-            connection = self._database.listen()
-        self._thread = threading.Thread(target=self._receive, args=(connection,), name="windlass-bells", daemon=True)
-        self._thread.start()
-
-    def _receive(self, connection: Any) -> None:
-        while not self._closed:
-            try:
-                for note in connection.notifies(timeout=2.0):
-                    self.rang(note.payload.split("\n"))
-                    if self._closed:
-                        break
-            except psycopg.Error:
-                if self._closed:
-                    break
-                _log.warning("lost the connection that listens for work; connecting again")
-                connection = self._again()
-        if connection is not None:
-            connection.close()
-
-    def _again(self) -> Any:
-        while not self._closed:
-            time.sleep(1.0)
-            try:
-                connection = self._database.listen()
-            except psycopg.Error:
-                continue
-            self.rang((ALL,))  # whatever rang meanwhile is lost
-            return connection
-        return None
-
-    def ring(self, connection: Any, topics: set[str]) -> None:
-        """Ring over a connection that has just committed; in a rush, with what follows within `_BREATH`.
-
-        Not in the transaction: NOTIFY takes one lock of the whole server until the commit is on the disk, so that
-        all who submit would stand in one line. A ring that is lost with its process is made up for by the waiters'
-        look once a second.
-        """
-        with self._ringing:
-            now = time.monotonic()
-            if self._late or now - self._rung_at < _BREATH:
-                self._late |= topics
-                if self._ringer is None:
-                    self._ringer = threading.Thread(target=self._ring_late, name="windlass-ringer", daemon=True)
-                    self._ringer.start()
-                self._due.set()
-                return
-            self._rung_at = now
-        _notify(connection, topics)
-
-    def _ring_late(self) -> None:
-        while not self._closed:
-            self._due.wait()
-            time.sleep(_BREATH)
-            self._ring_what_is_late()
-
-    def _ring_what_is_late(self) -> None:
-        with self._ringing:
-            topics, self._late = self._late, set()
-            self._due.clear()
-            self._rung_at = time.monotonic()
-        if topics:
-            self.send(topics)
-
-    def send(self, topics: set[str]) -> None:
-        """Ring now."""
-        try:
-            with self._database._connection() as connection:
-                _notify(connection, topics)
-        except WindlassError:
-            _log.debug("could not ring", exc_info=True)
-
-    def close(self) -> None:
-        """Stop the threads, after the last ring. May be repeated."""
-        if self._ringer is not None and not self._closed:
-            self._ring_what_is_late()
-        if self._thread is not None and not self._closed:
-            super().close()
-            self.send({_STOP})
-            self._thread.join(5.0)
-        super().close()
-        self._due.set()
-
-
-def _notify(connection: Any, topics: set[str]) -> None:
-    payload = "\n".join(topics)
-    try:
-        connection.execute(
-            f"SELECT {RELAXED}, pg_notify('{_CHANNEL}', %s)", (payload if len(payload.encode()) < 7900 else ALL,)
-        )
-    except psycopg.Error:
-        _log.debug("could not ring", exc_info=True)
+        self._connections.close()
 
 
 def _tx(connection: Any) -> Tx:
@@ -339,6 +199,10 @@ def _tx(connection: Any) -> Tx:
             return found
 
     return Tx(execute, many, each=each, locks=True)
+
+
+def _no_many(_sql: str, _rows: Any) -> None:
+    raise NotImplementedError("that is more than one statement")
 
 
 class _NoRows:
@@ -363,7 +227,7 @@ def _translated(error: Exception) -> WindlassError:
         )
     if isinstance(error, psycopg.errors.InvalidPassword | psycopg.errors.InvalidAuthorizationSpecification):
         return StoreError(f"PostgreSQL refused us: {text}", where="WINDLASS_BASE_URL", hint="Check user and password.")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | PoolTimeout):
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreUnavailableError(f"PostgreSQL is out of reach: {text}", hint="Is it running? Try again.")
     if isinstance(error, psycopg.DataError | UnicodeEncodeError):
         return UsageError(f"the database cannot store this: {text}", hint="Texts may hold no NUL character.")

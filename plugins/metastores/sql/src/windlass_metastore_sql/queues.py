@@ -21,6 +21,7 @@ from windlass_metastore_sql.claims import find_queue
 from windlass_metastore_sql.database import Database, marks
 from windlass_metastore_sql.explaining import explain
 from windlass_metastore_sql.items import CLAIMED, rank
+from windlass_metastore_sql.known import KnownQueues
 from windlass_metastore_sql.leases import extend, give_back
 from windlass_metastore_sql.rows import assignments
 from windlass_metastore_sql.runs import change_run, get_run
@@ -28,6 +29,9 @@ from windlass_metastore_sql.tables import QUEUES
 from windlass_metastore_sql.tending import tend
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LOOK_EVERY = 0.1
+"""Seconds for which a busy process takes what is first in line without a look at what time has brought."""
+_LOOKS = 1000
 
 
 class SqlQueues(QueueStore):
@@ -35,7 +39,9 @@ class SqlQueues(QueueStore):
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._arrivals = Arrivals()
+        self._known = KnownQueues()
+        self._looks: dict[tuple[QueueRef, ...], float] = {}
+        self._arrivals = Arrivals(self._known)
         self._was_something = False  # the last claim found something, so it is worth standing in line for the next
 
     def create(self, queue: Queue) -> Queue:
@@ -152,13 +158,14 @@ class SqlQueues(QueueStore):
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         """See `QueueStore.claim`."""
         self._db.bells.looking(request.queues)
-        if (self._db.one_writer and not self._was_something) or request.limit <= 0:
+        short = not (self._db.one_writer or request.capacity or request.run or request.limit <= 0)
+        if short and (taken := self._take(request)):
+            return taken
+        if short or not self._was_something or request.limit <= 0:
             with self._db.read() as tx:  # an idle agent shall not stand in line with the writers
-                queues = [find_queue(tx, ref) for ref in dict.fromkeys(request.queues)]
+                queues = [self._known.read(tx, ref) for ref in dict.fromkeys(request.queues)]
                 if request.limit <= 0 or not claims.anything(tx, [number for number, _ in queues], self._db.now()):
                     return ()
-        if not (self._db.one_writer or request.capacity or request.run) and (taken := self._take(request)) is not None:
-            return taken
         with self._db.write(durable=False) as tx:
             now = self._db.now()
             ahead = claims.look_ahead(tx, now)
@@ -169,15 +176,22 @@ class SqlQueues(QueueStore):
         self._was_something = bool(found)
         return found
 
-    def _take(self, request: ClaimRequest) -> tuple[Claim, ...] | None:
-        """What is first in the line of each queue; None when nothing was taken and that is not all there is to it."""
+    def _take(self, request: ClaimRequest) -> tuple[Claim, ...]:
+        """What is first in the line of each queue; nothing when that is not all there is to it."""
         found: list[Claim] = []
         with self._db.single() as tx:
-            for ref in dict.fromkeys(request.queues):
-                more = line.take(tx, request, ref, request.limit - len(found), self._db.now())
-                if more is None:
-                    return tuple(found) or None  # what was taken is ours already; the rest is for the next time
-                found += more
+            now = self._db.now()
+            queues = [self._known.get(tx, ref) for ref in dict.fromkeys(request.queues)]
+            if now >= self._looks.get(request.queues, 0.0):
+                if line.due(tx, queues, now):
+                    return ()
+                if len(self._looks) >= _LOOKS:
+                    self._looks.clear()
+                self._looks[request.queues] = now + _LOOK_EVERY
+            for number, queue in queues:
+                if not line.is_plain(queue):
+                    break  # what was taken is ours already; the rest is for the next time
+                found += line.take(tx, request, number, queue, request.limit - len(found), now)
                 if len(found) >= request.limit:
                     break
         return tuple(found)
@@ -190,6 +204,7 @@ class SqlQueues(QueueStore):
     def release(self, lease: Lease, delay: float, changes: RunUpdate, next_attempt: bool) -> Run:
         """See `QueueStore.release`."""
         with self._db.write() as tx:
+            self._looks.clear()  # what is given back comes before the line at once
             return give_back(tx, lease, delay, changes, next_attempt=next_attempt, now=self._db.now())
 
     def wait(self, queues: Sequence[QueueRef], timeout: float) -> bool:

@@ -184,7 +184,11 @@ def open_store(config: SqlConfig, context: Context) -> SqlStore:
     url, _, blobs = config.url.partition(_BLOBS)
     scheme, _, rest = url.partition("://")
     if scheme in ("postgresql", "postgres"):
-        from windlass_metastore_sql.postgres import PostgresDatabase
+        try:
+            from windlass_metastore_sql.postgres import PostgresDatabase
+        except ImportError as missing:
+            hint = 'pip install "windlass-metastore-sql[postgresql]"'
+            raise StoreError(f"PostgreSQL needs psycopg: {missing}", hint=hint) from None
 
         database: Database = PostgresDatabase(url, config)
         default = (context.settings.home / "blobs").as_uri()
