@@ -246,7 +246,7 @@ from windlass_storage_file.storage import FileStorage
 with tempfile.TemporaryDirectory() as folder:
     blobs = StorageBlobStore(FileStorage(), f"file://{{folder}}")
     made = (
-        (f"data/{{i // 1000:04}}/{{i:07}}.bin", i.to_bytes(32), i, (), "", "", None) for i in range({entries})
+        (f"data/{{i // 1000:04}}/{{i:07}}.bin", i.to_bytes(32), i, [], "", "", None) for i in range({entries})
     )
     digest = write_manifest(made, blobs.put).digest
     began = time.perf_counter(); Manifest(blobs, digest)["data/0077/0077777.bin"]; one = time.perf_counter() - began

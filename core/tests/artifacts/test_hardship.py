@@ -142,7 +142,7 @@ def test_a_hostile_manifest(engine: ArtifactEngine, tmp_path: Path, name: str) -
     """Whoever writes manifests by hand writes nothing outside the folder of a download."""
     logged = engine.log(add("data", noise_file(tmp_path / "f", 10)))
     entry = logged.manifest["f"]
-    row = (name, bytes.fromhex(entry.digest[7:]), entry.size, (), "", "", None)
+    row = (name, bytes.fromhex(entry.digest[7:]), entry.size, [], "", "", None)
     manifest = write_manifest([row], engine.blobs.put).digest
     new = NewVersion(entity="team", project="demo", name="evil", type="t", digest=f"blake3:{0:064}", manifest=manifest)
     evil = engine.wrap(engine.store.artifacts.commit(new).version)

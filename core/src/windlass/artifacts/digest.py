@@ -15,6 +15,7 @@ from windlass.errors import IntegrityError, UsageError
 
 __all__ = [
     "ALGORITHMS",
+    "ArtifactHasher",
     "artifact_digest",
     "digest_of",
     "hash_file",
@@ -112,10 +113,47 @@ def hash_open(handle: int, algorithm: str, size: int) -> str:
         return hash_stream(stream, algorithm)[0]
 
 
-def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3") -> str:
-    r"""Digest of an artifact: of its paths and entry digests only, in the order of their paths.
+class ArtifactHasher:
+    r"""Makes the digest of an artifact: of its paths and entry digests only, in the order of their paths.
 
     The bytes that are hashed are ``windlass-artifact-v1\n`` and for each entry ``<path>\0<digest>\n``.
+
+    Args:
+        algorithm: ``blake3`` or ``sha256``.
+    """
+
+    def __init__(self, algorithm: str = "blake3") -> None:
+        self._algorithm = algorithm
+        self._made = hasher(algorithm)
+        self._made.update(b"windlass-artifact-v1\n")
+        self._last = ""
+
+    def update(self, paths: list[str], digests: list[str], mark: str = "") -> None:
+        """Add entries.
+
+        Args:
+            paths: Their paths.
+            digests: Their digests.
+            mark: What is missing at the beginning of each digest.
+
+        Raises:
+            ValueError: They come in another order than that of their paths.
+        """
+        if not paths:
+            return
+        if paths[0] < self._last or sorted(paths) != paths:
+            raise ValueError("the entries are not in the order of their paths")
+        self._last = paths[-1]
+        lines = [f"{path}\0{mark}{digest}\n" for path, digest in zip(paths, digests, strict=True)]
+        self._made.update("".join(lines).encode())
+
+    def digest(self) -> str:
+        """The digest of all that was added."""
+        return f"{self._algorithm}:{self._made.hexdigest()}"
+
+
+def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3") -> str:
+    """Digest of an artifact, see `ArtifactHasher`.
 
     Args:
         entries: Pairs of path and entry digest, in the order of their paths.
@@ -124,15 +162,10 @@ def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3
     Raises:
         ValueError: They come in another order.
     """
-    made = hasher(algorithm)
-    made.update(b"windlass-artifact-v1\n")
-    left, last = iter(entries), ""
+    made, left = ArtifactHasher(algorithm), iter(entries)
     while block := list(islice(left, _LINES)):
-        if block[0][0] < last or sorted(block) != block:
-            raise ValueError("the entries are not in the order of their paths")
-        last = block[-1][0]
-        made.update("".join([f"{path}\0{digest}\n" for path, digest in block]).encode())
-    return f"{algorithm}:{made.hexdigest()}"
+        made.update([path for path, _ in block], [digest for _, digest in block])
+    return made.digest()
 
 
 def interchange_digest(entries: Iterable[tuple[str, str]]) -> str:

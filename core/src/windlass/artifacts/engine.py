@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from windlass.artifacts.digest import artifact_digest, short_form
+from windlass.artifacts.digest import short_form
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry, Manifest, Part, Row, blobs_of, write_manifest
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
@@ -271,7 +271,7 @@ class ArtifactEngine(ArtifactReading):
         ordered = [draft.items[path] for path in sorted(draft.items)]
         unread, blobs = cache.look_up(ordered)
         if not unread:
-            digest = artifact_digest(cache.digests(ordered), self.algorithm)
+            digest = cache.artifact_digest(ordered)
             same = self._version_with(ref, digest)
             if same is not None:
                 cache.remember_listing(items, digest)
@@ -283,7 +283,7 @@ class ArtifactEngine(ArtifactReading):
 
             unread.sort(key=lambda source: source.path)
             Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref)).store(unread, done)
-        digest = artifact_digest(cache.digests(ordered), self.algorithm)
+        digest = cache.artifact_digest(ordered)
         cache.remember_listing(items, digest)
         return cache.rows(ordered), digest, self._version_with(ref, digest)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -59,15 +59,15 @@ def blobs_of(entry: Entry) -> tuple[str, ...]:
     return tuple(part[0] for part in entry.parts) if entry.parts else (entry.digest,)
 
 
-Row = tuple[str, bytes, int, tuple[Any, ...], str, str, dict[str, Any] | None]
+Row = tuple[str, bytes, int, list[Any], str, str, dict[str, Any] | None]
 """An entry as it is written: path, digest in the manifest's algorithm, size, parts (blob, offset and length of each,
-one behind the other), a digest of another kind, URI of a reference, extra."""
+one behind the other), a digest of another kind, URI of a reference, extra. Used once: the list is written into."""
 
 
 def row_of(entry: Entry, algorithm: str) -> Row:
     """The row for an entry in a manifest of that algorithm."""
     value = _value(entry.digest, algorithm)
-    parts = tuple(chain.from_iterable(entry.parts))
+    parts = list(chain.from_iterable(entry.parts))
     return entry.path, value, entry.size, parts, "" if value else entry.digest, entry.ref, entry.extra
 
 
@@ -123,25 +123,21 @@ def write_manifest(rows: Iterable[Row], put: Callable[[str, bytes], None], algor
     """
     leaves: list[_LeafRef] = []
     count = size = 0
-    pending: list[Row] = []
     leaf = b""
-
-    def flush() -> None:
-        nonlocal leaf, count, size
+    left = iter(rows)
+    pending: list[Row] = []
+    while True:
+        pending += islice(left, _LEAF_MAX - len(pending))
+        if not pending:
+            break
+        end = _end_of_leaf(pending)
         if leaves:  # the first leaf waits: alone it goes into the root
             put(leaves[-1].digest, leaf)
-        leaf = _encode_leaf(pending)
-        leaves.append(_LeafRef(pending[0][0], digest_of(leaf, algorithm), len(pending)))
-        count += len(pending)
-        size += sum([row[2] for row in pending if row[2] > 0])
-        pending.clear()
-
-    for row in rows:
-        pending.append(row)
-        if len(pending) >= _LEAF_MIN and (zlib.crc32(row[0].encode()) & _LEAF_MASK == 0 or len(pending) >= _LEAF_MAX):
-            flush()
-    if pending:
-        flush()
+        count += end
+        size += sum([row[2] for row in pending[:end] if row[2] > 0])
+        leaf = _encode_leaf(pending[:end])
+        leaves.append(_LeafRef(pending[0][0], digest_of(leaf, algorithm), end))
+        del pending[:end]
     if len(leaves) > 1:
         put(leaves[-1].digest, leaf)
         root = _Root(FORMAT, algorithm, count, size, leaves)
@@ -153,16 +149,24 @@ def write_manifest(rows: Iterable[Row], put: Callable[[str, bytes], None], algor
     return Written(digest, size)
 
 
+def _end_of_leaf(rows: list[Row]) -> int:
+    for index in range(_LEAF_MIN - 1, len(rows)):
+        if zlib.crc32(rows[index][0].encode()) & _LEAF_MASK == 0:
+            return index + 1
+    return len(rows)
+
+
 def _encode_leaf(rows: list[Row]) -> bytes:
     blobs: dict[str, int] = {}
     index = blobs.setdefault
-    written = []
-    for path, digest, size, parts, named, ref, extra in rows:
-        flat = [*parts]
-        for at in range(0, len(flat), 3):
-            flat[at] = index(flat[at], len(blobs))
-        written.append((path, digest, size, flat, named, ref, extra))
-    return _encode((list(blobs), written))
+    for row in rows:
+        parts = row[3]
+        if len(parts) == 3:  # as most have
+            parts[0] = index(parts[0], len(blobs))
+        else:
+            for at in range(0, len(parts), 3):
+                parts[at] = index(parts[at], len(blobs))
+    return _encode((list(blobs), rows))
 
 
 def _value(digest: str, algorithm: str) -> bytes:

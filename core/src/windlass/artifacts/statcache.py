@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from windlass.artifacts.columns import CHUNK, MANY, WHOLE, Columns
-from windlass.artifacts.digest import digest_of, hasher
+from windlass.artifacts.digest import ArtifactHasher, digest_of, hasher
 from windlass.artifacts.files import SIGNATURE, Signature, Source, times_in
 from windlass.artifacts.manifest import Entry, Part, Row, blobs_of, row_of
 
@@ -104,7 +104,7 @@ class StatCache:
                     source.path,
                     value,
                     size,
-                    (blobs[blob], offset, size) if blob >= 0 else tuple(chain.from_iterable(parts(row, size))),
+                    [blobs[blob], offset, size] if blob >= 0 else list(chain.from_iterable(parts(row, size))),
                     "",
                     "",
                     source.extra,
@@ -112,14 +112,16 @@ class StatCache:
                 for source, (value,), size, blob, offset, row in columns
             ]
 
-    def digests(self, items: Iterable[Source | Entry]) -> Iterator[tuple[str, str]]:
-        """Path and digest of each of the `rows`, for less."""
+    def artifact_digest(self, items: Iterable[Source | Entry]) -> str:
+        """Digest of an artifact of the `rows` of these, which come in the order of their paths."""
+        made = ArtifactHasher(self.algorithm)
         for files, chunk, at in self._chunks(items):
+            paths = [item.path for item in chunk]
             if files is None:
-                yield from [(entry.path, entry.digest) for entry in chunk]
+                made.update(paths, [entry.digest for entry in chunk])
             else:
-                digests = map(self._mark.__add__, files.hexes(at))
-                yield from zip([source.path for source in chunk], digests, strict=True)
+                made.update(paths, files.hexes(at), self._mark)
+        return made.digest()
 
     def known(self, source: Source) -> tuple[str, int, tuple[Part, ...]]:
         """Digest, size and place of a file that this process has looked up and found, or remembered."""
