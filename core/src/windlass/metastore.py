@@ -378,11 +378,13 @@ class AccessStore(ABC):
         """All users by name."""
 
     @abstractmethod
-    def create_key(self, user: str, description: str = "", expires_in: float | None = None) -> NewApiKey:
+    def create_key(
+        self, user: str, description: str = "", expires_in: float | None = None, not_after: float = 0.0
+    ) -> NewApiKey:
         """Make an API key. The secret is shown here once and kept only as a hash.
 
-        With `expires_in` it is refused so many seconds later, by the store's clock. Raises `UsageError` unless that is
-        a positive number.
+        With `expires_in` it is refused so many seconds later, by the store's clock; with `not_after` from that time
+        on, if that is earlier. Raises `UsageError` unless `expires_in` is a positive number.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from windlass.errors import AccessError, NotFoundError
 from windlass.metastore import MetadataStore
-from windlass.models.access import Principal, Role
+from windlass.models.access import Principal, Role, outliving_key
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import QueueRef, queue_of
 from windlass_server import run_tokens
@@ -180,6 +180,8 @@ RULES: dict[str, Rule] = {
 def check(store: MetadataStore, principal: Principal, key: str, arguments: Arguments) -> None:
     """Raise `AccessError` unless the principal may make this call; may fill in arguments that are fixed for it."""
     rule = RULES[key]
+    if key == "access.create_key":
+        _outlives_nothing(store, principal, arguments)
     if principal.admin:
         return
     if principal.kind == "run":
@@ -224,6 +226,16 @@ def require(store: MetadataStore, principal: Principal, entity: str, role: Role)
 def _themselves(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     if arguments["user"] != principal.name:
         raise AccessError("keys of others are for administrators")
+
+
+def _outlives_nothing(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
+    """A key that ends makes no key that lasts, for nobody: else its end would bind only the honest."""
+    if not principal.expires_at:
+        return
+    wanted = arguments["expires_in"]
+    if wanted is not None and store.now() + wanted > principal.expires_at:
+        raise outliving_key(principal.expires_at)
+    arguments["not_after"] = min(arguments["not_after"] or principal.expires_at, principal.expires_at)
 
 
 def _own_key(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
