@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,38 @@ def test_without_checksum(engine: ArtifactEngine, mount: Path, tmp_path: Path) -
     (mount / "sub" / "x").write_text("changed")
     artifact.download(tmp_path / "out")
     assert (tmp_path / "out" / "sub" / "x").read_text() == "changed"
+
+
+def test_links_below_a_folder_are_refused_followed_or_skipped_as_asked(
+    engine: ArtifactEngine, mount: Path, tmp_path: Path
+) -> None:
+    (mount / "link").symlink_to("sub/x")
+    (mount / "out").symlink_to("../mnist-other")
+
+    def logged(**options: Any) -> Artifact:
+        artifact = Artifact("mnist", "dataset")
+        artifact.add_reference(f"file://{mount}", **options)
+        return engine.log(artifact)
+
+    for checksum in (True, False):
+        with pytest.raises(UsageError, match="it is a symbolic link to") as caught:
+            logged(checksum=checksum)
+        assert "symlinks='follow'" in str(caught.value)
+        plain = ["a b#1.txt", "empty", "sub/x"]
+        assert [entry.path for entry in logged(symlinks="skip", checksum=checksum).entries()] == plain
+        followed = logged(symlinks="follow", checksum=checksum)
+        assert [entry.path for entry in followed.entries()] == [*plain[:2], "link", "out/no", "sub/x"]
+        out = Path(followed.download(tmp_path / f"out-{checksum}"))
+        assert ((out / "link").read_text(), (out / "out" / "no").read_text()) == ("x" * 1000, "no")
+    (mount / "gone").symlink_to("nowhere")
+    assert len(logged(symlinks="skip")) == 3
+    with pytest.raises(UsageError, match="leads nowhere: nowhere"):
+        logged(symlinks="follow")
+    (tmp_path / "top").symlink_to(mount)  # who names a link means what it leads to
+    assert Artifact("a", "t").add_reference(f"file://{tmp_path}/top", symlinks="skip")[0].path == "a b#1.txt"
+    assert Artifact("a", "t").add_reference(f"file://{mount}/link")[0].path == "link"
+    with pytest.raises(UsageError, match="no rule for symbolic links"):
+        logged(symlinks="maybe")
 
 
 def test_too_many(mount: Path) -> None:
