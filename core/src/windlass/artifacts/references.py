@@ -63,7 +63,7 @@ def reference_entries(
         raise UsageError(
             f"there are more than {max_objects} objects",
             where=uri,
-            hint=f"Pass max_objects={10 * max_objects} (or what you expect) to add_reference, or a narrower prefix.",
+            hint=f"Pass max_objects={10 * max_objects} (--max-objects; or what you expect), or a narrower prefix.",
         )
     if not pairs:
         raise ObjectNotFoundError(

@@ -72,6 +72,39 @@ class RunArtifacts(RunIdentity):
             tags=_words(tags),
         )
 
+    def link_artifact(self, artifact: Artifact, target_path: str, aliases: str | Sequence[str] = ()) -> Artifact:
+        """Make a version a version of another collection, too, such as that of the models in production.
+
+        No byte is copied. The new version has a number, aliases and labels of its own, and stays when the one it came
+        from is deleted; to unlink, delete it. Signatures are for the name that was signed: sign it anew.
+
+        Args:
+            artifact: A version; one that is not logged yet is logged by this run first.
+            target_path: The other collection, ``[[entity/]project/]name``; it is made when there is none.
+            aliases: Its aliases there beside ``latest``; one or several.
+
+        Returns:
+            The version in the other collection.
+
+        Raises:
+            UsageError: `target_path` is no collection, or one of another type.
+            AccessError: You may not write there; the token of a launched run is good for its own project only.
+        """
+        if not self._usable("link_artifact") or self._session is None:
+            return artifact
+        from windlass.artifacts.linking import link
+
+        return link(
+            self._session.engine,
+            artifact if artifact.logged else self.log_artifact(artifact),
+            target_path,
+            entity=self.entity,
+            project=self.project,
+            run=self.id,
+            attempt=self._attempt,
+            aliases=_words(aliases),
+        )
+
     def upsert_artifact(
         self, artifact_or_path: Any, name: str = "", type: str = "", *, distributed_id: str = ""
     ) -> Artifact:
