@@ -8,7 +8,7 @@ import click
 
 from windlass_cli import shapes, waiting
 from windlass_cli.options import MOST, entity_option, json_option
-from windlass_cli.output import ago, facts, note, print_json, table
+from windlass_cli.output import ago, facts, note, print_json, table, yaml_text
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
 
@@ -178,8 +178,6 @@ def _state(queue: Queue) -> str:
 @pass_state
 def show(state: State, name: str, entity: str, as_json: bool) -> None:
     """Show the queue NAME and how full it is."""
-    import yaml
-
     from windlass.models.queue import QueueRef
 
     found = _get(state, name, entity)
@@ -199,7 +197,7 @@ def show(state: State, name: str, entity: str, as_json: bool) -> None:
     shape["templates"] = {name: _set(variable) for name, variable in shape["templates"].items()}
     for key in ("config", "prices", "templates", "policy", "policy_max", "limits"):
         values = {k: v for k, v in (shape[key] or {}).items() if v is not None}
-        shape[key] = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip() if values else ""
+        shape[key] = yaml_text(values)
     shape["open_fields"] = ", ".join(shape["open_fields"])
     shape["prioritized"] = "yes" if shape["prioritized"] else ""
     shape["fair_share"] = "yes" if shape["fair_share"] else ""
