@@ -73,12 +73,12 @@ def launch(
         raise UsageError(
             "without a queue the run is executed here, by this command", where="--no-wait", hint="Give --queue."
         )
-    said = ""
+    said, chosen = "", not queue and not request.resource
     if not queue:
-        asked, request = request.resource, _with_resource(state, request)
-        said = "" if asked else f"No queue is given: running here, with the {request.resource} runner."
+        request = _with_resource(state, request)
+        said = f"No queue is given: running here, with the {request.resource} runner." if chosen else ""
     if dry_run:
-        return _show_plan(state, request, as_json=as_json)
+        return _show_plan(state, request, {"resource": "default"} if chosen else {}, as_json=as_json)
     if not queue:
         from windlass_cli.here import run_here
 
@@ -148,7 +148,7 @@ def _engine_answers(state: State) -> bool:
     return True
 
 
-def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
+def _show_plan(state: State, request: LaunchRequest, origins: dict[str, str], *, as_json: bool) -> int:
     from windlass import wire
     from windlass.launch.submit import resolve
     from windlass.models.launch import Priority
@@ -170,7 +170,7 @@ def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
         "cost_per_hour": rate,
         "expected": None if found.private else _expected(state, found, rate),
         "used_up": [] if found.private else _used_up(state, found),
-        "origins": found.origins,
+        "origins": found.origins | origins,
     }
     if as_json:
         print_json(shape)
