@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
-from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError, UsageError
+from windlass.artifacts.references import reference_entries
+from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError, UnsupportedError, UsageError
+from windlass.storage import ObjectInfo, ObjectRef, Storage
 
 
 @pytest.fixture
@@ -139,6 +142,23 @@ def test_no_scheme(uri: str) -> None:
 def test_nothing_there(mount: Path) -> None:
     with pytest.raises(ObjectNotFoundError):
         Artifact("a", "t").add_reference(f"file://{mount}/none")
+
+
+def test_nothing_there_where_nothing_is_listed() -> None:
+    class Web(Storage):
+        def stat(self, uri: str) -> ObjectInfo:
+            raise ObjectNotFoundError("404 Not Found", where=uri)
+
+        def list(self, prefix: str) -> Iterator[ObjectInfo]:
+            raise UnsupportedError("there is no listing", where=prefix)
+
+        def open(self, ref: ObjectRef, start: int = 0, length: int = -1) -> BinaryIO:
+            raise AssertionError("nothing to open")
+
+    with pytest.raises(ObjectNotFoundError, match="404"):
+        reference_entries("web://host/none", None, lambda _: Web())
+    with pytest.raises(UnsupportedError, match="no listing"):
+        reference_entries("web://host/folder/", None, lambda _: Web())
 
 
 def test_any_fsspec_protocol(engine: ArtifactEngine, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import click
 
 from windlass_cli import shapes
 from windlass_cli.options import UNITS, json_option, limit_option
-from windlass_cli.output import ago, facts, note, print_json, size, table
+from windlass_cli.output import ago, facts, note, print_json, size, table, yaml_text
 from windlass_cli.progress import Progress
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
@@ -221,7 +221,7 @@ def show(state: State, path: str, as_json: bool) -> None:
     for key in ("name", "version", "entity", "project", "id"):
         shape.pop(key)
     shape["aliases"], shape["tags"] = ", ".join(shape["aliases"]), ", ".join(shape["tags"])
-    shape["size"] = size(shape["size"])
+    shape["size"], shape["metadata"] = size(shape["size"]), yaml_text(shape["metadata"])
     shape["signed by"] = ", ".join(str(s.get("key", "?")) for s in found.info.signatures if isinstance(s, dict))
     facts(shape)
     click.echo()

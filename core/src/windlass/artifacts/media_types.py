@@ -280,6 +280,9 @@ class Plotly(Media):
             val = val.to_json()
         self.spec: dict[str, Any] = json.loads(val) if isinstance(val, (str, bytes)) else clean_metadata(val)
 
+    def __repr__(self) -> str:
+        return f"<Plotly of {len(self.spec.get('data', ()))} traces>"
+
     @property
     def figure(self) -> Any:
         """The figure (Plotly must be installed)."""
@@ -323,6 +326,9 @@ class Graph(Media):
     def add_node(self, id: Any, **facts: Any) -> None:
         """Add a node."""
         self.nodes.append(clean_metadata({"id": id, **facts}))
+
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self.nodes)} nodes and {len(self.edges)} edges>"
 
     def add_edge(self, source: Any, target: Any) -> None:
         """Add an edge between two nodes."""

@@ -15,7 +15,7 @@ from windlass.artifacts.digest import ALGORITHMS, hash_stream
 from windlass.artifacts.files import walk
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import MAX_OBJECTS, check_entry_path
-from windlass.errors import ConflictError, ObjectNotFoundError, UsageError
+from windlass.errors import ConflictError, ObjectNotFoundError, UnsupportedError, UsageError
 from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
 
 __all__ = ["reference_entries"]
@@ -58,7 +58,12 @@ def reference_entries(
     if one is not None:
         return [_entry(one, check_entry_path(name or _base_name(uri)), storage, checksum, algorithm)]
     prefix = check_entry_path(name.rstrip("/")) + "/" if name else ""
-    pairs = list(itertools.islice(_found_below(uri, prefix, storage, symlinks), max_objects + 1))
+    try:
+        pairs = list(itertools.islice(_found_below(uri, prefix, storage, symlinks), max_objects + 1))
+    except UnsupportedError:
+        if not uri.endswith("/"):
+            storage.stat(uri)  # where nothing is listed an address is that of an object; it says why there is none
+        raise
     if len(pairs) > max_objects:
         raise UsageError(
             f"there are more than {max_objects} objects",
