@@ -119,8 +119,10 @@ def test_a_key_signs_in_over_http(
         call("access", "user", "list", code=1)
         call("budget", "set", "1", code=1)
         call("launch", "-u", ".", "-E", "python t.py", "-q", "q")
-        (run,) = call("run", "list", "-p", "uncategorized", "-e", "team", "--json")
+        (run,) = call("run", "list", "-p", "uncategorized", "--json")
         assert run["author"] == "ada"
+        assert call("agent", "list", "--all", "--json") == []
+        assert "Say whose" not in call("run", "list", "-e", "others", code=1)
         made = call("access", "key", "create", "--expires", "1s", "--json")
         monkeypatch.setenv("WINDLASS_BASE_URL", url)
         monkeypatch.setenv("WINDLASS_API_KEY", made["key"])
