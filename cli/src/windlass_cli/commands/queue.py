@@ -65,10 +65,10 @@ def create(state: State, /, name: str, resource: str, entity: str, parse: bool, 
     from windlass.models.queue import Queue
     from windlass_cli.definition import define
 
-    made, document = define(Queue(entity=entity or state.settings.entity, name=name, resource=resource), given)
+    made, sources = define(Queue(entity=entity or state.settings.entity, name=name, resource=resource), given)
     if parse:
         _list_fields(made, as_json=as_json)
-    _check(state, made, document)
+    _check(state, made, sources)
     stored = state.store.queues.create(made)
     if as_json and not parse:
         print_json(shapes.queue(stored))
@@ -92,12 +92,12 @@ def update(state: State, /, name: str, entity: str, parse: bool, as_json: bool, 
     from windlass_cli.definition import define
 
     old = _get(state, name, entity)
-    changed, document = define(old, given)
+    changed, sources = define(old, given)
     if parse:
         _list_fields(changed, as_json=as_json)
         if changed == old:
             return
-    _check(state, changed, document)
+    _check(state, changed, sources)
     stored = state.store.queues.update(changed)
     if as_json and not parse:
         print_json(shapes.queue(stored))
@@ -105,10 +105,10 @@ def update(state: State, /, name: str, entity: str, parse: bool, as_json: bool, 
         click.echo(f"Updated queue {stored.name}.", err=parse)
 
 
-def _check(state: State, queue: Queue, document: Document) -> None:
+def _check(state: State, queue: Queue, sources: dict[str, Document]) -> None:
     from windlass.launch.definition import check_queue, definition_warnings
 
-    check_queue(queue, state.app, document)
+    check_queue(queue, state.app, sources)
     for warning in definition_warnings(queue):
         note(f"warning: {warning}")
 
