@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from windlass.errors import UsageError
 from windlass.sdk.identity import RunIdentity
+from windlass.sdk.values import words
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
@@ -68,8 +69,8 @@ class RunArtifacts(RunIdentity):
             project=self.project,
             run=self.id,
             attempt=self._attempt,
-            aliases=_words(aliases),
-            tags=_words(tags),
+            aliases=words(aliases),
+            tags=words(tags),
         )
 
     def link_artifact(self, artifact: Artifact, target_path: str, aliases: str | Sequence[str] = ()) -> Artifact:
@@ -102,7 +103,7 @@ class RunArtifacts(RunIdentity):
             project=self.project,
             run=self.id,
             attempt=self._attempt,
-            aliases=_words(aliases),
+            aliases=words(aliases),
         )
 
     def upsert_artifact(
@@ -157,7 +158,7 @@ class RunArtifacts(RunIdentity):
             project=self.project,
             run=self.id,
             attempt=self._attempt,
-            aliases=_words(aliases),
+            aliases=words(aliases),
         )
 
     def use_artifact(
@@ -188,7 +189,7 @@ class RunArtifacts(RunIdentity):
             if type and found.type != type:
                 raise UsageError(f"'{found.name}' has the type '{found.type}', not '{type}'", where="use_artifact()")
             if not found.logged:
-                found = engine.log(found, entity=self.entity, project=self.project, aliases=_words(aliases))
+                found = engine.log(found, entity=self.entity, project=self.project, aliases=words(aliases))
         else:
             raise UsageError(
                 f"an artifact is used by its name or as an Artifact, not as {artifact_or_name.__class__.__name__}",
@@ -243,8 +244,3 @@ class RunArtifacts(RunIdentity):
                 hint="Pass distributed_id=…, the same in all runs, or give them a group: windlass.init(group=…).",
             )
         return distributed_id or self.group
-
-
-def _words(given: str | Sequence[str]) -> tuple[str, ...]:
-    """One or several words as several."""
-    return (given,) if isinstance(given, str) else tuple(given)
