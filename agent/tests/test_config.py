@@ -177,6 +177,40 @@ def test_storages_get_their_settings_and_the_environments_credentials(tmp_path: 
             Backends(load(write(tmp_path, "storage: {toi: {}}\n"), env={}), app).verify()
 
 
+def test_what_is_wrong_with_backends_is_said_at_once_with_its_lines(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """\
+builder:
+  type: docker
+  destinaton: x
+registry: {type: ecrr}
+environment:
+  type: cloud
+  regoin: x
+runners:
+  process: {nope: 1}
+  nonesuch: {}
+""",
+    )
+    environment = EnvironmentPlugin(name="cloud", summary="For this test", config=_Nothing, create=lambda *_: _Cloud())
+    with closing(App(Settings.from_env({"WINDLASS_HOME": str(tmp_path / "home")}))) as app:
+        app.register(environment)
+        with pytest.raises(ConfigError, match="5 problems") as caught:
+            Backends(load(path, env={}), app).verify()
+    said = {problem.where.rpartition("/")[2].partition(":")[2]: problem for problem in caught.value.problems}
+    assert set(said) == {
+        "3 ($.builder.destinaton)", "4 ($.registry.type)", "7 ($.environment.regoin)", "9 ($.runners.process.nope)",
+        "10 ($.runners.nonesuch)",
+    }  # fmt: skip
+    assert "pip install windlass-registry-ecrr" in said["4 ($.registry.type)"].hint
+    with closing(App(Settings.from_env({"WINDLASS_HOME": str(tmp_path / "home")}))) as app:
+        app.register(environment)
+        builder = Backends(load(path, env={}), app).builder
+        with pytest.raises(ConfigError, match="destinaton"):  # and not what is wrong with the environment
+            builder()
+
+
 KEYS = st.sampled_from([*(f.name for f in attrs.fields(AgentConfig)), "queue", "max-jobs", "on-stop", "type", "token"])
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.sampled_from(["env/X", "8GiB"]),

@@ -208,6 +208,19 @@ def test_labels(windlass: Call) -> None:
     assert "version number" in windlass("label", "demo/data", "--alias", "v7")[2]
 
 
+def test_a_version_of_another_collection_too(windlass: Call) -> None:
+    windlass("put", "data", "--name", "demo/data")
+    code, out, _ = windlass("link", "demo/data", "registry/production", "--alias", "stable")
+    assert (code, out) == (0, "ann/registry/production:v0  aliases: latest, stable\n")
+    assert windlass("rm", "demo/data", "--force")[0] == 0
+    assert windlass("gc", "--undelete", "0", "--grace", "0")[0] == 0
+    assert "all as recorded" in windlass("verify", "registry/production:stable")[1]
+    code, out, _ = windlass("link", "registry/production", "ann/other/name", "--json")
+    assert (json.loads(out)["version"], json.loads(out)["aliases"]) == ("v0", ["latest"])
+    code, out, err = windlass("link", "registry/production", "other:v3")
+    assert (code, "names a version" in err, "Write 'other'" in err) == (2, True, True)
+
+
 def test_protected_aliases(windlass: Call) -> None:
     windlass("put", "data", "-n", "demo/data", "-a", "production")
     assert parsed(windlass("protect", "demo/data", "production", "gold", "--json")) == {

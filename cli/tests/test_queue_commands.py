@@ -84,6 +84,27 @@ def test_dry_run_tells_where_everything_comes_from(call: Any) -> None:
     assert call("run", "list", "--json") == []
 
 
+def test_all_that_is_wrong_with_a_queue_has_its_line(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text("env:\n  - A=${nope}\n  - B={{b}}\n")
+    Path("t.yaml").write_text("b: {type: integer,\n    default: x}\nd: {type: nope}\n")
+    Path("p.yaml").write_text("queue_timeout: 3\nretries:\n  infrastructur: 3\n")
+    Path("m.yaml").write_text("deadline: -1\n")
+    said = call("queue", "create", "w", "-r", "process", "-c", "c.yaml", "--templates", "t.yaml", "--policy", "p.yaml",
+                "--policy-max", "m.yaml", code=2)  # fmt: skip
+    for place in ("c.yaml:2 ($.env[0])", "t.yaml:2 ($.b.default)", "t.yaml:3 ($.d)", "p.yaml:3 ($.retries.infra",
+                  "m.yaml:1 ($.deadline)"):  # fmt: skip
+        assert place in said
+
+
+def test_where_a_run_without_a_queue_would_be_executed(call: Any) -> None:
+    for words, origin in (((), "default"), (("-r", "process"), "flag")):
+        shown = call("launch", "-u", ".", "-E", "python t.py", *words, "--dry-run", "--json")
+        assert (shown["plan"]["resource"], shown["origins"]["resource"]) == ("process", origin)
+
+
 def test_dead_letters_are_launched_again_once(call: Any) -> None:
     for name in ("a", "b", "c"):
         call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--name", name)
@@ -105,6 +126,10 @@ def test_dead_letters_are_launched_again_once(call: Any) -> None:
         named = call("run", "retry", dead.id, "--json")
         assert (named["name"], named["state"]) == ("b", "queued")
         assert api.retry(dead.id).id not in (named["id"], dead.id), "a named one is launched each time"
+        nameless = call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--json")
+        call("run", "stop", nameless["id"])
+        retried = call("run", "retry", nameless["id"], "--json")
+        assert retried["name"] == retried["id"] != nameless["id"]
         told = call("run", "retry", "nothing", dead.id, code=1)
         assert "there is no run 'nothing'" in told
         assert "Launched run" in told

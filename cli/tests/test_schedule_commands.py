@@ -10,7 +10,7 @@ import pytest
 
 def test_a_trigger_starts_a_run_that_says_why_it_waits(call: Any) -> None:
     made = call("trigger", "create", "onv", "--on-version", "--type", "dataset", "-q", "q", "-u", ".", "-E",
-                "python t.py", "--set", "data='{{artifact}}'", "--json")  # fmt: skip
+                "python t.py", "--set", "data={{artifact}}", "--json")  # fmt: skip
     assert (made["event"], made["queue"], made["fired"]) == ("version", "team/q", 0)
     call("artifact", "put", "t.py", "-n", "data", "--type", "dataset")
     (run,) = call("run", "list", "--json")
@@ -21,6 +21,7 @@ def test_a_trigger_starts_a_run_that_says_why_it_waits(call: Any) -> None:
     assert "no agent takes items" in call("run", "show", run["id"])
     assert [item["id"] for item in call("queue", "show", "q", "--json")["waiting"]] == [run["id"]]
     assert call("trigger", "show", "onv", "--json")["last_run"] == run["id"]
+    assert "  data: '{{artifact}}'\n" in call("trigger", "show", "onv")
     call("trigger", "pause", "onv")
     call("trigger", "resume", "onv")
     call("trigger", "delete", "onv")
@@ -81,7 +82,11 @@ def test_a_store_is_copied(call: Any, tmp_path: Path) -> None:
 def test_a_dry_run_tells_the_price(call: Any) -> None:
     call("budget", "prices", "q", "hour=1.5")
     plan = call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--dry-run", "--json")
-    assert plan["cost_per_hour"] == 1.5
+    assert (plan["cost_per_hour"], plan["used_up"]) == (1.5, [])
+    call("budget", "set", "0", "--unit", "money")
+    call("budget", "set", "0", "--user", "somebody-else")
+    plan = call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--dry-run", "--json")
+    assert plan["used_up"] == ["the budget of 'team' is used up: 0.00 of 0 money this month"]
 
 
 def test_a_key_signs_in_over_http(
@@ -114,8 +119,10 @@ def test_a_key_signs_in_over_http(
         call("access", "user", "list", code=1)
         call("budget", "set", "1", code=1)
         call("launch", "-u", ".", "-E", "python t.py", "-q", "q")
-        (run,) = call("run", "list", "-p", "uncategorized", "-e", "team", "--json")
+        (run,) = call("run", "list", "-p", "uncategorized", "--json")
         assert run["author"] == "ada"
+        assert call("agent", "list", "--all", "--json") == []
+        assert "Say whose" not in call("run", "list", "-e", "others", code=1)
         made = call("access", "key", "create", "--expires", "1s", "--json")
         monkeypatch.setenv("WINDLASS_BASE_URL", url)
         monkeypatch.setenv("WINDLASS_API_KEY", made["key"])

@@ -355,6 +355,44 @@ def test_protected_aliases_are_for_owners(
     assert "prod" in connect(url, world["keys"]["owner"]).artifacts.update(world["version"], move).aliases
 
 
+@pytest.mark.parametrize("who", ["viewer", "owner", "admin"])
+def test_a_key_that_ends_makes_no_key_that_outlives_it(
+    who: str,
+    world: dict[str, Any],
+    store: MetadataStore,
+    serve: Callable[..., str],
+    connect: Callable[..., MetadataStore],
+) -> None:
+    key = store.access.create_key(who, expires_in=600)
+    client = connect(serve(), key.secret)
+    assert client.whoami().expires_at == key.key.expires_at
+    for wanted in (601.0, 10.0**9):
+        with pytest.raises(AccessError, match="none that outlives it"):
+            client.access.create_key(who, expires_in=wanted)
+    child = client.access.create_key(who)
+    grandchild = connect(serve(), child.secret).access.create_key(who, not_after=key.key.expires_at + 600)
+    assert child.key.expires_at == grandchild.key.expires_at == key.key.expires_at
+    assert client.access.create_key(who, expires_in=60).key.expires_at < key.key.expires_at
+    assert connect(serve(), world["keys"][who]).access.create_key(who).key.expires_at == 0.0
+
+
+def test_an_administrators_key_that_ends_makes_none_that_lasts_for_others(
+    store: MetadataStore, world: dict[str, Any], serve: Callable[..., str], connect: Callable[..., MetadataStore]
+) -> None:
+    key = store.access.create_key("admin", expires_in=600)
+    client = connect(serve(), key.secret)
+    client.access.create_user(User(name="accomplice", admin=True))
+    assert client.access.create_key("accomplice").key.expires_at == key.key.expires_at
+
+
+def test_the_token_of_a_run_makes_no_key(inside: MetadataStore, store: MetadataStore) -> None:
+    for user in ("mine", "owner", TEAM, ""):
+        with pytest.raises(AccessError):
+            inside.access.create_key(user, expires_in=1.0)
+    with pytest.raises(AccessError):
+        inside.access.issue_run_token("mine", 1, 10**6)
+
+
 def test_the_author_is_who_signs_in(
     world: dict[str, Any], serve: Callable[..., str], connect: Callable[..., MetadataStore]
 ) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from windlass.errors import ConfigError, PluginError, WindlassError
+from windlass.errors import ConfigError, PluginError, Problem, WindlassError
 from windlass.launch.images import parse_image
-from windlass_agent.config import AgentConfig
+from windlass_agent.config import AgentConfig, failure
 
 if TYPE_CHECKING:
     from windlass.builders import Builder, BuilderCapabilities
@@ -40,10 +40,9 @@ class Backends:
         """Make sure that everything the configuration names exists and fits, before the first job is taken.
 
         Raises:
-            ConfigError, PluginError: With the place in the file.
+            ConfigError, PluginError: All problems of the file, with their places in it.
         """
-        for name in self._config.runners:
-            self._app.runners.get(name)
+        self._check_settings()
         environment = self.environment()
         if self._config.storage or environment is not None:
             self._app.configure_storage(self._config.storage, environment=environment)
@@ -54,12 +53,35 @@ class Backends:
         if self._config.registry:
             self.registry("")
 
+    def _check_settings(self) -> None:
+        """Raise for all that does not fit, before the first backend is made and says what is wrong with itself only."""
+        config = self._config
+        parts = [(f"$.runners.{name}", "runner", name, settings) for name, settings in config.runners.items()]
+        sections = {"environment": config.environment, "builder": config.builder, "registry": config.registry}
+        parts += [(f"$.{kind}", kind, *_split(section)) for kind, section in sections.items() if section]
+        problems: list[Problem] = []
+        for where, kind, name, settings in parts:
+            try:
+                self._app.read_settings(kind, name, settings, where=where, document=config.document)
+            except ConfigError as error:
+                problems += error.problems or [Problem(error.message, where=error.where, hint=error.hint)]
+            except PluginError as error:
+                place = config.place(where if kind == "runner" else f"{where}.type")
+                problems.append(Problem(error.message, where=place, hint=error.hint))
+        if problems:
+            raise failure(config.document, problems)
+
+    def _create(self, kind: str, name: str, settings: Mapping[str, Any], where: str) -> Any:
+        place: dict[str, Any] = {"where": where, "document": self._config.document}
+        self._app.read_settings(kind, name, settings, **place)  # its own mistakes, before those of the environment
+        return self._app.create(kind, name, settings, environment=self.environment(), **place)
+
     def runner(self, name: str) -> Runner:
         """The runner of a resource type. Raises as `App.create`."""
         with self._lock:
             if name not in self._runners:
-                self._runners[name] = self._app.create_runner(
-                    name, self._config.runners.get(name), environment=self.environment(), where=f"$.runners.{name}"
+                self._runners[name] = self._create(
+                    "runner", name, self._config.runners.get(name) or {}, f"$.runners.{name}"
                 )
             return self._runners[name]
 
@@ -72,7 +94,9 @@ class Backends:
         with self._lock:
             if self._environment is None and self._config.environment:
                 name, config = _split(self._config.environment)
-                self._environment = self._app.create_environment(name, config, where="$.environment")
+                self._environment = self._app.create_environment(
+                    name, config, where="$.environment", document=self._config.document
+                )
             return self._environment
 
     def builder(self) -> Builder:
@@ -91,7 +115,7 @@ class Backends:
     def _make_builder(self) -> tuple[str, Builder]:
         if self._config.builder:
             name, config = _split(self._config.builder)
-            return name, self._app.create_builder(name, config, environment=self.environment(), where="$.builder")
+            return name, self._create("builder", name, config, "$.builder")
         try:
             builder = self._app.create_builder("docker", environment=self.environment())
             builder.check()
@@ -120,9 +144,7 @@ class Backends:
         name = name or self._registry_for(parse_image(repository).host)
         with self._lock:
             if name not in self._registries:
-                self._registries[name] = self._app.create_registry(
-                    name, config, environment=self.environment(), where="$.registry"
-                )
+                self._registries[name] = self._create("registry", name, config, "$.registry")
             return self._registries[name]
 
     def _registry_for(self, host: str) -> str:

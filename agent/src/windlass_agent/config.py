@@ -121,13 +121,13 @@ def load(
     try:
         config = structure(data, AgentConfig, document=document)
     except ConfigError as error:
-        raise _failure(document, [*error.problems, *_problems_of_rest(data, error, document)]) from None
+        raise failure(document, [*error.problems, *_problems_of_rest(data, error, document)]) from None
     given = {**_from_env(env), **_given(flags or {})}
     config = evolve(config, **given)
     if config.slots and "max_jobs" not in given and not _says(data, "max_jobs"):
         config = evolve(config, max_jobs=-1)
     if problems := _problems(config, document):
-        raise _failure(document, problems)
+        raise failure(document, problems)
     object.__setattr__(config, "document", document)
     return config
 
@@ -136,9 +136,10 @@ def _says(data: Any, key: str) -> bool:
     return isinstance(data, dict) and (key in data or key.replace("_", "-") in data)
 
 
-def _failure(document: Document, problems: list[Problem]) -> ConfigError:
+def failure(document: Document | None, problems: list[Problem]) -> ConfigError:
+    """The error of a file in which several things are wrong."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return ConfigError(f"{count} in the configuration", where=document.source, problems=problems)
+    return ConfigError(f"{count} in the configuration", where=document.source if document else "", problems=problems)
 
 
 def _problems_of_rest(data: Any, error: ConfigError, document: Document) -> list[Problem]:

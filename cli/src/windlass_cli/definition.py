@@ -15,27 +15,25 @@ from windlass.models.queue import Queue, QueueLimits, TemplateVariable
 __all__ = ["define"]
 
 
-def define(queue: Queue, given: dict[str, Any]) -> tuple[Queue, Document]:
-    """The queue with the given options, and the config's document for messages. Raises `ConfigError`."""
+def define(queue: Queue, given: dict[str, Any]) -> tuple[Queue, dict[str, Document]]:
+    """The queue with the given options, and the files they were read from by field. Raises `ConfigError`."""
     changes: dict[str, Any] = {
         key: given[key] for key in ("prioritized", "fair_share", "description") if given.get(key) is not None
     }
-    document = Document(data=queue.config)
-    if given.get("config"):
-        document = _mapping(given["config"])
-        changes["config"] = document.data
-    if given.get("templates"):
-        changes["templates"] = _templates(_mapping(given["templates"]))
-    for key in ("policy", "policy_max"):
-        if given.get(key):
-            source = _mapping(given[key])
+    sources = {key: _mapping(given[key]) for key in ("config", "templates", "policy", "policy_max") if given.get(key)}
+    for key, source in sources.items():
+        if key == "config":
+            changes[key] = source.data
+        elif key == "templates":
+            changes[key] = _templates(source)
+        else:
             changes[key] = structure(source.data, LaunchPolicy, document=source)
     if given.get("open_fields"):
         changes["open_fields"] = tuple(given["open_fields"])
     limits = {field: given[field] or None for field in ("concurrency", "per_user") if given.get(field) is not None}
     if limits:
         changes["limits"] = evolve(queue.limits or QueueLimits(), **limits)
-    return evolve(queue, **changes), document
+    return evolve(queue, **changes), sources
 
 
 def _mapping(path: str) -> Document:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-__all__ = ["ago", "facts", "iso", "note", "print_json", "seconds", "size", "table"]
+__all__ = ["ago", "facts", "iso", "note", "print_json", "seconds", "size", "table", "yaml_text"]
 
 _COLORS = {
     "finished": "green", "running": "cyan", "pending": "yellow", "queued": "blue", "failed": "red", "crashed": "red",
@@ -24,6 +24,13 @@ def print_json(value: Any) -> None:
     """Print a JSON document: indented on a terminal, compact in a pipe."""
     indent = 2 if sys.stdout.isatty() else None
     click.echo(json.dumps(value, ensure_ascii=False, indent=indent, default=str))
+
+
+def yaml_text(value: Any) -> str:
+    """A value as YAML; empty for nothing."""
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip() if value else ""
 
 
 def iso(timestamp: float) -> str | None:

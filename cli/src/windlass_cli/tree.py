@@ -63,6 +63,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "diff": (f"{_C}.artifact_check:diff", "Compare two versions."),
         "verify": (f"{_C}.artifact_check:verify", "Read every byte of a version and check it."),
         "label": (f"{_C}.artifact_labels:label", "Change aliases, tags and description of a version."),
+        "link": (f"{_C}.artifact_labels:link", "Make a version one of another collection, too."),
         "protect": (f"{_C}.artifact_labels:protect", "Protect aliases from being moved, their versions from deletion."),
         "rm": (f"{_C}.artifact_care:rm", "Delete versions."),
         "restore": (f"{_C}.artifact_care:restore", "Undo the deletion of a version."),

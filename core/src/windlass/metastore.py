@@ -333,12 +333,18 @@ class ArtifactStore(ABC):
         """When the oldest live upload session began; infinity when there is none."""
 
     @abstractmethod
-    def roots(self, after: str = "", limit: int = 10000) -> tuple[ManifestRoot, ...]:
-        """Manifests that keep blobs alive, by manifest digest greater than `after`."""
+    def roots(self, after: str = "", limit: int = 10000, without: float = 0.0) -> tuple[ManifestRoot, ...]:
+        """Manifests that keep blobs alive, by manifest digest greater than `after`.
+
+        Those that only versions hold which `purge` of the time `without` would forget are left out.
+        """
 
     @abstractmethod
-    def purge(self, deleted_before: float) -> tuple[str, ...]:
-        """Forget versions deleted (or out of their life time) before that time; returns their ids."""
+    def purge(self, deleted_before: float, dry_run: bool = False) -> tuple[str, ...]:
+        """Forget versions deleted (or out of their life time) before that time; returns their ids.
+
+        A version with a protected alias outlives its life time. With `dry_run` nothing is forgotten.
+        """
 
     @abstractmethod
     def add_part(self, part: DistributedPart) -> None:
@@ -378,11 +384,13 @@ class AccessStore(ABC):
         """All users by name."""
 
     @abstractmethod
-    def create_key(self, user: str, description: str = "", expires_in: float | None = None) -> NewApiKey:
+    def create_key(
+        self, user: str, description: str = "", expires_in: float | None = None, not_after: float = 0.0
+    ) -> NewApiKey:
         """Make an API key. The secret is shown here once and kept only as a hash.
 
-        With `expires_in` it is refused so many seconds later, by the store's clock. Raises `UsageError` unless that is
-        a positive number.
+        With `expires_in` it is refused so many seconds later, by the store's clock; with `not_after` from that time
+        on, if that is earlier. Raises `UsageError` unless `expires_in` is a positive number.
         """
 
     @abstractmethod

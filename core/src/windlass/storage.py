@@ -11,7 +11,16 @@ from attrs import frozen
 
 from windlass.errors import ObjectNotFoundError, UnsupportedError
 
-__all__ = ["ObjectInfo", "ObjectRef", "SignedPut", "Storage", "StorageCapabilities"]
+__all__ = ["ObjectInfo", "ObjectRef", "SignedPut", "Storage", "StorageCapabilities", "file_uri"]
+
+_PLAIN = "/!$&'()*+,;=:@~-._"  # what need not be escaped in the path of a URI (RFC 3986)
+
+
+def file_uri(path: str) -> str:
+    """The ``file://`` URI of an absolute path."""
+    from urllib.parse import quote
+
+    return "file://" + quote(path, safe=_PLAIN, errors="surrogateescape")
 
 
 @frozen(kw_only=True)

@@ -397,6 +397,20 @@ def test_what_a_killed_download_leaves(logged: Artifact, tmp_path: Path, monkeyp
     assert not left.exists()
 
 
+def test_folders_that_were_just_made_are_not_searched(
+    logged: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[str] = []
+    monkeypatch.setattr("windlass.artifacts.download.sweep", searched.append)
+    root = tmp_path / "out"
+    logged.download(root)
+    assert not searched
+    (root / "sub" / "000.bin").unlink()
+    (root / "twin").unlink()
+    logged.download(root)
+    assert sorted(searched) == [str(root), str(root / "sub")]
+
+
 def test_what_is_in_the_way_of_a_download(logged: Artifact, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="there is a file of that name") as caught:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_deleted_versions_go_after_the_window(engine: ArtifactEngine) -> None:
     keep, drop = put(engine, "keep", b"k" * 1000), put(engine, "drop", b"d" * 1000)
     drop.delete()
     dry = collect_garbage(engine.store, dry_run=True, grace=-1, undelete=-1)
-    assert (dry.dry_run, dry.freed_blobs) == (True, 2)
+    assert (dry.dry_run, dry.versions_purged, dry.freed_blobs) == (True, 1, 2)
     assert collect(engine, undelete=3600).freed_blobs == 0
     engine.store.artifacts.restore(drop.id)
     assert collect(engine).freed_blobs == 0
@@ -46,6 +47,19 @@ def test_deleted_versions_go_after_the_window(engine: ArtifactEngine) -> None:
     assert (report.versions_purged, report.freed_blobs) == (1, 2)
     assert report.freed_bytes >= 1000
     assert keep.get_entry("f").read_bytes() == b"k" * 1000
+
+
+def test_a_dry_run_counts_versions_out_of_their_life_time(engine: ArtifactEngine) -> None:
+    short, shared = put(engine, "short", b"s" * 1000), put(engine, "shared", b"x" * 1000)
+    put(engine, "again", b"x" * 1000)
+    for version in (short, shared):
+        version.ttl_seconds = 0.01
+        version.save()
+    time.sleep(0.05)
+    dry = collect_garbage(engine.store, dry_run=True, grace=-1, undelete=0)
+    real = collect_garbage(engine.store, grace=-1, undelete=0)
+    assert (dry.versions_purged, dry.freed_blobs) == (real.versions_purged, real.freed_blobs) == (2, 2)
+    assert dry.freed_bytes == real.freed_bytes
 
 
 def test_young_blobs_are_spared(engine: ArtifactEngine) -> None:

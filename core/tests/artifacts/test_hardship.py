@@ -215,8 +215,9 @@ def test_a_bit_flips_in_transfer(
             "open",
             lambda *args, at=at: io.BufferedReader(Flipping(straight(*args), at)),
         )
-        with pytest.raises(IntegrityError, match=f"'{path}'"):
+        with pytest.raises(IntegrityError, match=f"'{path}'") as caught:
             engine.download(logged.manifest, str(tmp_path / "out"), prefix=path)
+        assert "artifact verify" in caught.value.hint
         assert not (tmp_path / "out" / path).exists()
         with pytest.raises(IntegrityError):
             logged.get_entry(path).read_bytes()

@@ -4,6 +4,7 @@ import datetime as dt
 import importlib
 import io
 import pickle
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,63 @@ def test_media_come_back_as_what_they_were(engine: ArtifactEngine, media: Any) -
     found = there_and_back(engine, media)
     assert type(found) is type(media)
     assert found == media
+
+
+def frames(height: int = 6, width: int = 9) -> Any:
+    """Three frames, each of one colour: red, green, blue."""
+    np = pytest.importorskip("numpy")
+    made = np.zeros((3, 3, height, width), np.uint8)
+    for index in range(3):
+        made[index, index] = 250
+    return made
+
+
+def test_films_of_frames_as_gif(engine: ArtifactEngine) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    film = Video(frames(), caption="colours", fps=10)
+    assert (film.extension, film.fps, film.data) == (".gif", 10, Video(frames() / 255, fps=10, format="gif").data)
+    found = there_and_back(engine, film)
+    assert found == film
+    picture = pillow.open(io.BytesIO(found.data))
+    assert (picture.n_frames, picture.size, picture.info["duration"]) == (3, (9, 6), 100)
+    for index in range(3):
+        picture.seek(index)
+        assert [value > 200 for value in picture.convert("RGB").getpixel((0, 0))] == [i == index for i in range(3)]
+    gray = Video(frames()[:, 0])
+    assert (gray.fps, pillow.open(io.BytesIO(gray.data)).size) == (4, (9, 6))
+
+
+@pytest.mark.parametrize("format", ["mp4", "webm"])
+def test_films_of_frames(engine: ArtifactEngine, format: str) -> None:
+    av = pytest.importorskip("av")
+    film = Video(frames(33, 48), fps=12.5, format=format)
+    assert film.data == Video(frames(33, 48).transpose(0, 2, 3, 1), fps=12.5, format=format).data
+    found = there_and_back(engine, film)
+    assert (found == film, found.extension, found.fps) == (True, f".{format}", 12.5)
+    with av.open(io.BytesIO(found.data)) as container:
+        seen = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert float(container.streams.video[0].average_rate) == 12.5
+    assert [frame.shape for frame in seen] == [(34, 48, 3)] * 3
+    for index, frame in enumerate(seen):
+        assert [value > 128 for value in frame[10, 10]] == [i == index for i in range(3)]
+
+
+def test_what_is_no_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    np = pytest.importorskip("numpy")
+    for shape, said in (((2, 2), "is no film"), ((1, 2, 3, 4, 5), "several films"), ((0, 3, 2, 2), "is no film")):
+        with pytest.raises(UsageError, match=said):
+            Video(np.zeros(shape))
+    with pytest.raises(UsageError, match="cannot be encoded as 'ogg'"):
+        Video(frames(), format="ogg")
+    with pytest.raises(UsageError, match="frames per second"):
+        Video(frames(), fps=-1)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UsageError, match="need PyAV") as caught:
+        Video(frames(), format="mp4")
+    assert "pip install av" in caught.value.hint
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(UsageError, match="need Pillow"):
+        Video(frames())
 
 
 def test_the_same_media_is_no_new_version(engine: ArtifactEngine) -> None:

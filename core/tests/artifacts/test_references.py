@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
-from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError, UsageError
+from windlass.artifacts.references import reference_entries
+from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError, UnsupportedError, UsageError
+from windlass.storage import ObjectInfo, ObjectRef, Storage
 
 
 @pytest.fixture
@@ -79,6 +83,38 @@ def test_without_checksum(engine: ArtifactEngine, mount: Path, tmp_path: Path) -
     assert (tmp_path / "out" / "sub" / "x").read_text() == "changed"
 
 
+def test_links_below_a_folder_are_refused_followed_or_skipped_as_asked(
+    engine: ArtifactEngine, mount: Path, tmp_path: Path
+) -> None:
+    (mount / "link").symlink_to("sub/x")
+    (mount / "out").symlink_to("../mnist-other")
+
+    def logged(**options: Any) -> Artifact:
+        artifact = Artifact("mnist", "dataset")
+        artifact.add_reference(f"file://{mount}", **options)
+        return engine.log(artifact)
+
+    for checksum in (True, False):
+        with pytest.raises(UsageError, match="it is a symbolic link to") as caught:
+            logged(checksum=checksum)
+        assert "symlinks='follow'" in str(caught.value)
+        plain = ["a b#1.txt", "empty", "sub/x"]
+        assert [entry.path for entry in logged(symlinks="skip", checksum=checksum).entries()] == plain
+        followed = logged(symlinks="follow", checksum=checksum)
+        assert [entry.path for entry in followed.entries()] == [*plain[:2], "link", "out/no", "sub/x"]
+        out = Path(followed.download(tmp_path / f"out-{checksum}"))
+        assert ((out / "link").read_text(), (out / "out" / "no").read_text()) == ("x" * 1000, "no")
+    (mount / "gone").symlink_to("nowhere")
+    assert len(logged(symlinks="skip")) == 3
+    with pytest.raises(UsageError, match="leads nowhere: nowhere"):
+        logged(symlinks="follow")
+    (tmp_path / "top").symlink_to(mount)  # who names a link means what it leads to
+    assert Artifact("a", "t").add_reference(f"file://{tmp_path}/top", symlinks="skip")[0].path == "a b#1.txt"
+    assert Artifact("a", "t").add_reference(f"file://{mount}/link")[0].path == "link"
+    with pytest.raises(UsageError, match="no rule for symbolic links"):
+        logged(symlinks="maybe")
+
+
 def test_too_many(mount: Path) -> None:
     with pytest.raises(UsageError, match="more than 2 objects") as caught:
         Artifact("mnist", "dataset").add_reference(f"file://{mount}", max_objects=2)
@@ -106,6 +142,23 @@ def test_no_scheme(uri: str) -> None:
 def test_nothing_there(mount: Path) -> None:
     with pytest.raises(ObjectNotFoundError):
         Artifact("a", "t").add_reference(f"file://{mount}/none")
+
+
+def test_nothing_there_where_nothing_is_listed() -> None:
+    class Web(Storage):
+        def stat(self, uri: str) -> ObjectInfo:
+            raise ObjectNotFoundError("404 Not Found", where=uri)
+
+        def list(self, prefix: str) -> Iterator[ObjectInfo]:
+            raise UnsupportedError("there is no listing", where=prefix)
+
+        def open(self, ref: ObjectRef, start: int = 0, length: int = -1) -> BinaryIO:
+            raise AssertionError("nothing to open")
+
+    with pytest.raises(ObjectNotFoundError, match="404"):
+        reference_entries("web://host/none", None, lambda _: Web())
+    with pytest.raises(UnsupportedError, match="no listing"):
+        reference_entries("web://host/folder/", None, lambda _: Web())
 
 
 def test_any_fsspec_protocol(engine: ArtifactEngine, tmp_path: Path) -> None:

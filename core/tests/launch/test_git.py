@@ -89,6 +89,11 @@ def test_refs_become_commits(repo, tmp_path):
     with pytest.raises(NotFoundError, match="no branch") as caught:
         resolve_commit(location, "nope", tmp_path / "cache")
     assert "main" in caught.value.hint
+    _git(folder, "symbolic-ref", "HEAD", "refs/heads/gone")
+    with pytest.raises(NotFoundError, match="default branch does not exist") as caught:
+        resolve_commit(location, "", tmp_path / "cache")
+    assert "--git-hash" in caught.value.hint
+    assert "main" in caught.value.hint
 
 
 def test_an_old_commit_that_no_ref_names(repo, tmp_path):

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from windlass.errors import ConfigError, UnsupportedError, UsageError
 from windlass.launch.files import patch_file, patch_yaml, read_config
-from windlass.launch.inputs import joined, managed_config, managed_file, read_file_overrides, read_overrides, shards
+from windlass.launch.inputs import (
+    input_rows,
+    joined,
+    managed_config,
+    managed_file,
+    read_file_overrides,
+    read_overrides,
+    shards,
+)
 from windlass.launch.paths import merge
 from windlass.launch.policy import effective_policy, next_retry, retries_used
 from windlass.launch.schema import infer_schema, schema_of, validate
@@ -96,6 +104,69 @@ def test_explicit_schemas(source):
     schema = schema_of(source)
     assert validate({"epochs": 3}, schema) == []
     assert "$.epochs" in str(validate({"epochs": "x"}, schema)[0])
+
+
+@dataclasses.dataclass
+class Trainer:
+    epochs: int
+    rate: float = 0.1
+
+
+@attrs.define
+class Nested:
+    trainer: Trainer
+    mode: str = "a"
+
+
+@dataclasses.dataclass
+class NestedOther:
+    inner: AttrsConfig
+    mode: str = "a"
+
+
+def test_classes_of_both_kinds_in_each_other():
+    found = schema_of(Nested)
+    assert validate({"trainer": {"epochs": 3, "rate": 1}}, found, partial=False) == []
+    assert [p.where for p in validate({"trainer": {"epochs": 2.5, "rate": "x"}}, found)] == [
+        "$.trainer.epochs",
+        "$.trainer.rate",
+    ]
+    assert [p.where for p in validate({"trainer": {}}, found, partial=False)] == ["$.trainer.epochs"]
+    rows = input_rows({"@windlass.config": found}, {})
+    assert [(row.path, row.type, row.default) for row in rows] == [
+        ("trainer.epochs", "int", ""), ("trainer.rate", "float", "0.1"), ("mode", "str", '"a"'),
+    ]  # fmt: skip
+    assert "$.inner.epochs" in str(validate({"inner": {"epochs": "x"}}, schema_of(NestedOther))[0])
+
+
+@pytest.mark.parametrize("open_for_more", [True, False])
+def test_an_explicit_schema_opens_no_more_than_what_is_included(open_for_more):
+    number = {"type": "integer"}
+    schema = {
+        "type": "object",
+        "additionalProperties": open_for_more,
+        "properties": {
+            "a": {"type": "object", "properties": {"b": number, "z": number}},
+            "a.b": {"type": "object", "properties": {"c": number}},
+            "other": number,
+        },
+    }
+    config = {"a": {"b": 1, "z": 2, "new": {"x": 1}}, "a.b": {"c": 1}, "other": 1, "free": 1}
+
+    def wrong(values, include=("a", r"a\.b", "free"), exclude=("a.z", "a.new.x")):
+        found = managed_config(config, include, exclude, schema)
+        assert "a.z" not in {row.path for row in input_rows({"@windlass.config": found.schema}, {})}
+        return [problem.where for problem in validate(values, found.schema)]
+
+    assert wrong({"a": {"b": 2}, "a.b": {"c": 2}}) == []
+    assert wrong({"a": {"z": 2}}) == ["$.a.z"]
+    assert wrong({"a": {"new": {"x": 2}}}) == ["$.a.new.x"]
+    assert wrong({"a": {"new": {"y": 2}}}) == []
+    assert wrong({"other": 2}) == ["$.other"]
+    assert wrong({"else": 2}) == ["$.else"]
+    assert wrong({"free": 2}) == ([] if open_for_more else ["$.free"])
+    assert wrong({"a.b": {"c": "x"}}) == [r"$.a\.b.c"]
+    assert wrong({"other": 2, "else": 2}, include=()) == ([] if open_for_more else ["$.else"])
 
 
 @pytest.mark.parametrize(

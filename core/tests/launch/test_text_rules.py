@@ -312,6 +312,18 @@ def test_a_value_and_a_key_below_it_cannot_both_be_set(texts):
     assert "cannot both be set" in problem.message
 
 
+def test_a_place_for_what_a_trigger_fills_in_is_a_text():
+    from windlass.launch.request import parse_sets
+
+    texts = ("data={{artifact}}", "name=run of {{version}}", "lr=1e-3", "empty=")
+    assert parse_sets(texts) == (
+        {"data": "{{artifact}}", "name": "run of {{version}}", "lr": 1e-3, "empty": ""},
+        [],
+    )
+    (problem,) = parse_sets(("data={a: 1, a: 2}",))[1]
+    assert "twice" in problem.message
+
+
 def test_settings_beside_each_other_and_repeated_ones_are_no_conflict():
     from windlass.launch.request import parse_sets
 

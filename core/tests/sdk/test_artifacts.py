@@ -58,6 +58,60 @@ def test_several_runs_make_one_version(store) -> None:
         run.upsert_artifact(artifact("shared"))
 
 
+def test_a_link_is_a_version_of_its_own(store) -> None:
+    with windlass.init("demo", settings=SETTINGS) as maker:
+        source = maker.log_artifact(artifact(a="1"), aliases="best")
+    before = len(list(store.blobs.list()))
+    with windlass.init("demo", settings=SETTINGS) as promoter:
+        linked = promoter.link_artifact(source, "registry/production", aliases="stable")
+        assert (linked.path, linked.type, linked.digest) == ("ann/registry/production:v0", "dataset", source.digest)
+        assert linked.aliases == ["latest", "stable"]
+        assert promoter.link_artifact(source, "registry/production").path == linked.path  # the content is there already
+        assert [v.id for v in promoter.used_artifacts()] == [source.id]
+        assert [v.id for v in promoter.logged_artifacts()] == [linked.id]
+        fresh = promoter.link_artifact(artifact(a="2"), "ann/registry/production")
+        assert (fresh.version, fresh.aliases) == ("v1", ["latest"])
+        assert [v.name for v in promoter.logged_artifacts()] == ["production", "data", "production"]
+        assert promoter.link_artifact(source, "other").path == "ann/demo/other:v0"
+        for wrong in ("registry/production:stable", "production@blake3:00"):
+            with pytest.raises(UsageError, match="names a version"):
+                promoter.link_artifact(source, wrong)
+        with pytest.raises(UsageError, match="'dataset', not 'model'"):
+            promoter.link_artifact(windlass.Artifact("net", type="model"), "registry/production")
+    assert source.aliases == ["best", "latest"]
+    assert before < len(list(store.blobs.list())) <= before + 4  # a file and a manifest each, but for the linked one
+
+
+def test_a_link_without_a_run_is_made_by_one(store) -> None:
+    linked = artifact(a="1").save().link("production", aliases=["stable"])
+    with windlass.Api(SETTINGS) as api:
+        assert api.run(linked.logged_by()).job_type == "artifact"
+        assert api.artifact("uncategorized/production:stable").digest == linked.digest
+
+
+def test_what_is_final_takes_no_more(store) -> None:
+    made = artifact(a="1")
+    made.finalize()
+    made.finalize()
+    made.description = "labels may change"
+    for change in (
+        lambda: made.new_file("b").__enter__(),
+        lambda: made.add_file(__file__),
+        lambda: made.add_reference(Path(__file__).as_uri()),
+        lambda: made.add([1], "list"),
+        lambda: made.remove("a"),
+    ):
+        with pytest.raises(UsageError, match="is final"):
+            change()
+    with windlass.init("demo", settings=SETTINGS) as run:
+        run.log_artifact(made)
+        with pytest.raises(UsageError, match="is logged and cannot change"):
+            made.remove("a")
+        draft = made.new_draft()
+        draft.remove("a")
+        assert run.log_artifact(draft).version == "v1"
+
+
 def test_save_logs_what_is_new(store) -> None:
     made = artifact(a="1").save()
     with windlass.Api(SETTINGS) as api:

@@ -368,3 +368,25 @@ def test_a_program_that_just_ends(tmp_path, end, state, code) -> None:
         found = api.run("r1")
         assert (found.state, found.exit_code) == (state, code)
         assert [row["x"] for row in found.history()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"project": "a/b"}, "not a valid project name"),
+        ({"project": "x" * 200}, "not a valid project name"),
+        ({"entity": "a:b"}, "not a valid entity name"),
+        ({"name": "two\nlines"}, "name"),
+    ],
+)
+def test_names_that_nothing_can_be_found_under_are_refused(store, given, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        windlass.init(settings=quick(), **given)
+    assert windlass.run is None
+    assert not store.runs.list(windlass_filter())
+
+
+def test_a_word_is_one_tag(store) -> None:
+    with windlass.init("demo", tags="nightly", settings=quick()) as run:
+        pass
+    assert store.runs.get(run.id).tags == ("nightly",)

@@ -175,7 +175,11 @@ def test_joblib(tmp_path: Path) -> None:
             assert any("6 raw arrays" in finding for found in report.pickles for finding in found.findings)
     arrays["objects"][0] = Bomb()
     joblib.dump(arrays, tmp_path / "b.joblib")
-    assert scan_path(tmp_path / "b.joblib").verdict is Verdict.REVIEW
+    report = scan_path(tmp_path / "b.joblib")
+    assert report.verdict is Verdict.REVIEW
+    opinions = [text for pickle in report.pickles for text in pickle.findings if text.startswith("fickling: ")]
+    assert all("malicious" not in text or "does not decide" in text for text in opinions)
+    assert any("does not decide" in text for text in opinions)
     assert not RAN
 
 

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from windlass.errors import AccessError, NotFoundError
 from windlass.metastore import MetadataStore
-from windlass.models.access import Principal, Role
+from windlass.models.access import Principal, Role, outliving_key
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import QueueRef, queue_of
 from windlass_server import run_tokens
@@ -99,6 +99,7 @@ def _trigger(store: MetadataStore, arguments: Arguments) -> Iterable[str]:
     return {trigger.entity, trigger.queue.entity}
 
 
+_ASK = "Ask an administrator of the server."
 _VIEWER, _SUBMITTER, _OWNER, _ADMIN = Role.VIEWER, Role.SUBMITTER, Role.OWNER, Role.ADMIN
 _own, _project = run_tokens.own_run, run_tokens.own_project
 
@@ -180,6 +181,8 @@ RULES: dict[str, Rule] = {
 def check(store: MetadataStore, principal: Principal, key: str, arguments: Arguments) -> None:
     """Raise `AccessError` unless the principal may make this call; may fill in arguments that are fixed for it."""
     rule = RULES[key]
+    if key == "access.create_key":
+        _outlives_nothing(store, principal, arguments)
     if principal.admin:
         return
     if principal.kind == "run":
@@ -188,7 +191,7 @@ def check(store: MetadataStore, principal: Principal, key: str, arguments: Argum
         rule.run(store, principal, arguments)
         return
     if rule.role is Role.ADMIN and rule.entities is None:
-        raise AccessError(f"{key} is for administrators of the server")
+        raise AccessError(f"{key} is for administrators of the server", hint=_ASK)
     if rule.agents and _serves(store, principal, arguments):
         return
     if rule.role is not None and rule.entities is not None:
@@ -216,30 +219,40 @@ def require(store: MetadataStore, principal: Principal, entity: str, role: Role)
             f"'{principal.name}' is {held or 'nobody'} in '{entity}'; this needs {role}"
             if entity
             else "name the entity; only administrators may ask for all",
-            hint="Ask an owner of the entity for the role.",
+            hint="Ask an owner of the entity for the role." if entity else "Say whose, e.g. with --entity.",
             context={"entity": entity, "needs": role.value, "role": held.value if held else ""},
         )
 
 
 def _themselves(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     if arguments["user"] != principal.name:
-        raise AccessError("keys of others are for administrators")
+        raise AccessError("keys of others are for administrators", hint=_ASK)
+
+
+def _outlives_nothing(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
+    """A key that ends makes no key that lasts, for nobody: else its end would bind only the honest."""
+    if not principal.expires_at:
+        return
+    wanted = arguments["expires_in"]
+    if wanted is not None and store.now() + wanted > principal.expires_at:
+        raise outliving_key(principal.expires_at)
+    arguments["not_after"] = min(arguments["not_after"] or principal.expires_at, principal.expires_at)
 
 
 def _own_key(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     if arguments["key_id"] not in {key.id for key in store.access.keys(principal.name)}:
-        raise AccessError("keys of others are for administrators")
+        raise AccessError("keys of others are for administrators", hint=_ASK)
 
 
 def _own_role(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     asked = arguments["principal"]
     if asked.name != principal.name or asked.kind != principal.kind or asked.admin:
-        raise AccessError("roles of others are for administrators")
+        raise AccessError("roles of others are for administrators", hint=_ASK)
 
 
 def _not_admin(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     if arguments["member"].role is Role.ADMIN:
-        raise AccessError("only administrators may make administrators")
+        raise AccessError("only administrators may make administrators", hint=_ASK)
 
 
 def _readable(store: MetadataStore, principal: Principal, spec: LaunchSpec) -> None:

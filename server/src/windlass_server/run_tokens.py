@@ -16,6 +16,7 @@ from windlass.models.run import RunUpdate
 Arguments = dict[str, Any]
 Narrow = Callable[[MetadataStore, Principal, Arguments], None]
 
+_KEY = "For anything else use an API key."
 _AGENTS_OWN = ("state", "phase", "reason", "host", "handle", "image", "exit_code", "usage")
 """Fields of a run that its agent reports, not its code."""
 
@@ -27,7 +28,7 @@ def anything(store: MetadataStore, principal: Principal, arguments: Arguments) -
 def own_run(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     """Its own run, as the attempt it is."""
     if arguments["run_id"] != principal.run:
-        raise AccessError(f"this token is good for run '{principal.run}' only")
+        raise AccessError(f"this token is good for run '{principal.run}' only", hint=_KEY)
     if "attempt" in arguments:
         arguments["attempt"] = principal.attempt
 
@@ -110,7 +111,7 @@ def commit(store: MetadataStore, principal: Principal, arguments: Arguments) -> 
     new = arguments["new"]
     _same_project(principal, new.entity, new.project)
     if new.run not in ("", principal.run):
-        raise AccessError(f"this token is good for run '{principal.run}' only")
+        raise AccessError(f"this token is good for run '{principal.run}' only", hint=_KEY)
     arguments["new"] = evolve(new, run=principal.run, attempt=principal.attempt)
     _unprotected(store, arguments)
 

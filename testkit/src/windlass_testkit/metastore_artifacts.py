@@ -172,8 +172,40 @@ class ArtifactTests:
         short = commit(store, "a", ttl_seconds=0.01).version
         long = commit(store, "b", ttl_seconds=1000.0).version
         time.sleep(0.05)
-        assert store.artifacts.purge(store.now()) == (short.id,)
-        assert store.artifacts.get(ref()).id == long.id
+        kept = commit(store, "c", aliases=("prod",), ttl_seconds=0.01).version
+        store.artifacts.update_collection("kit", "contract", "data", CollectionUpdate(protected_aliases=("prod",)))
+        time.sleep(0.05)
+        for dry_run in (True, True, False):
+            assert store.artifacts.purge(store.now(), dry_run) == (short.id,)
+        assert store.artifacts.purge(store.now()) == ()
+        assert {version.id for version in store.artifacts.list(ArtifactFilter(name="data"))} == {long.id, kept.id}
+
+    def test_roots_without_what_would_be_purged(self, store: MetadataStore) -> None:
+        made = [commit(store, content).version for content in "abc"]
+        again = commit(store, "a", name="other").version
+        assert again.manifest == made[0].manifest
+        for version in (made[0], made[1]):
+            store.artifacts.delete(version.id)
+        part = DistributedPart(
+            entity="kit", project="contract", name="x", type="t", group="g", part="1", manifest="blake3:part"
+        )
+        store.artifacts.add_part(part)
+        short = commit(store, "d", ttl_seconds=0.01).version
+        time.sleep(0.05)
+
+        def roots(without: float) -> set[str]:
+            found: set[str] = set()
+            after = ""
+            while page := store.artifacts.roots(after, limit=1, without=without):
+                found |= {root.manifest for root in page}
+                after = page[-1].manifest
+            return found
+
+        everything = {version.manifest for version in (*made, short)} | {"blake3:part"}
+        assert roots(0.0) == everything
+        assert roots(store.now() + 1) == everything - {made[1].manifest, short.manifest}
+        store.artifacts.purge(store.now() + 1)
+        assert roots(0.0) == everything - {made[1].manifest, short.manifest}
 
     def test_lineage(self, store: MetadataStore) -> None:
         store.runs.create(Run(id="maker", entity="kit", project="contract"))

@@ -164,7 +164,8 @@ class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, 
         fresh = store.access.create_key("ada", expires_in=0.5)
         assert 0 < fresh.key.expires_at - fresh.key.created_at <= 0.5
         assert store.access.keys("ada") == (fresh.key,)
-        assert store.access.create_key("ada").key.expires_at == 0.0
+        lasting = store.access.create_key("ada")
+        assert lasting.key.expires_at == store.access.authenticate(lasting.secret).expires_at == 0.0
         end = time.monotonic() + 10
         with pytest.raises(AccessError, match="expired at 20"):
             while time.monotonic() < end:
@@ -174,6 +175,17 @@ class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, 
         for wrong in (0.0, -1.0):
             with pytest.raises(UsageError):
                 store.access.create_key("ada", expires_in=wrong)
+
+    def test_a_key_ends_when_it_must_at_the_latest(self, store: MetadataStore) -> None:
+        store.access.create_user(User(name="ada"))
+        limit = store.now() + 1000
+        ends = [
+            store.access.create_key("ada", expires_in=expires_in, not_after=limit) for expires_in in (None, 5000, 10)
+        ]
+        assert [key.key.expires_at == limit for key in ends] == [True, True, False]
+        assert ends[2].key.expires_at < limit
+        for key in ends:
+            assert store.access.authenticate(key.secret).expires_at == key.key.expires_at
 
     def test_users_and_their_roles(self, store: MetadataStore) -> None:
         store.access.create_user(User(name="ada"))

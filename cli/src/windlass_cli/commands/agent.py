@@ -76,7 +76,11 @@ def list_(state: State, everything: bool, entity: str, as_json: bool) -> None:
     from windlass.launch.needs import amount_text
     from windlass.models.queue import queue_name_in
 
-    found = [a for a in state.store.agents.list(entity) if everything or a.state not in ("stopped", "lost")]
+    found = [
+        a
+        for a in state.store.agents.list(entity or state.settings.entity)
+        if everything or a.state not in ("stopped", "lost")
+    ]
     if as_json:
         print_json([shapes.agent(item) for item in found])
         return

@@ -10,7 +10,7 @@ import click
 
 from windlass_cli import shapes
 from windlass_cli.options import UNITS, json_option, limit_option
-from windlass_cli.output import ago, facts, note, print_json, size, table
+from windlass_cli.output import ago, facts, note, print_json, size, table, yaml_text
 from windlass_cli.progress import Progress
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
@@ -35,7 +35,7 @@ def artifact() -> None:
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Of a directory, not these files. May be repeated.")
 @click.option(
     "--symlinks", type=click.Choice(["error", "follow", "skip"]), default="error", show_default=True,
-    help="Of a directory, what becomes of links below it: refused, taken as what they lead to, or left out.",
+    help="Of a directory or file:// URI, what becomes of links in it: refused, taken as what they lead to, left out.",
 )  # fmt: skip
 @click.option("--incremental", is_flag=True, help="On top of what the latest version holds.")
 @click.option("--ttl", default="", metavar="TIME", help="Life time of the version: 12h, 30d …. Default: for ever.")
@@ -78,7 +78,7 @@ def put(
     made.ttl_seconds = _seconds(ttl)
     made.app = state.app
     if is_uri:
-        made.add_reference(path, checksum=not no_checksum, max_objects=max_objects or MAX_OBJECTS)
+        made.add_reference(path, checksum=not no_checksum, max_objects=max_objects or MAX_OBJECTS, symlinks=symlinks)
     elif os.path.isdir(path):
         if not made.add_dir(path, symlinks=symlinks, include=include, exclude=exclude):
             raise UsageError(
@@ -221,7 +221,7 @@ def show(state: State, path: str, as_json: bool) -> None:
     for key in ("name", "version", "entity", "project", "id"):
         shape.pop(key)
     shape["aliases"], shape["tags"] = ", ".join(shape["aliases"]), ", ".join(shape["tags"])
-    shape["size"] = size(shape["size"])
+    shape["size"], shape["metadata"] = size(shape["size"]), yaml_text(shape["metadata"])
     shape["signed by"] = ", ".join(str(s.get("key", "?")) for s in found.info.signatures if isinstance(s, dict))
     facts(shape)
     click.echo()

@@ -91,7 +91,7 @@ def gc(state: State, dry_run: bool, undelete: float, grace: float, as_json: bool
     verb = "Would remove" if dry_run else "Removed"
     click.echo(f"{verb} {size(report.freed_bytes)} in {report.freed_blobs} blobs; {report.live_blobs} are needed.")
     for count, text in (
-        (report.versions_purged, "versions are gone for good"),
+        (report.versions_purged, "versions would be gone for good" if dry_run else "versions are gone for good"),
         (report.young_blobs, "blobs are spared: they are young, or uploads are under way"),
         (report.restored_blobs, "blobs came back: an upload needs them"),
         (report.pending_blobs, "blobs wait for the next collection: uploads are under way"),

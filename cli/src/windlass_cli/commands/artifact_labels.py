@@ -46,6 +46,30 @@ def label(
 
 
 @click.command()
+@click.argument("path")
+@click.argument("collection")
+@click.option("-a", "--alias", "aliases", multiple=True, help="Its alias there, beside latest. May be repeated.")
+@json_option
+@pass_state
+def link(state: State, path: str, collection: str, aliases: tuple[str, ...], as_json: bool) -> None:
+    """Make the version PATH a version of [[entity/]project/]COLLECTION, too; no byte is copied.
+
+    It has a number, aliases and labels of its own there, and stays when PATH is deleted. To unlink, delete it.
+    """
+    from windlass.artifacts import linking
+
+    settings = state.settings
+    linked = linking.link(
+        state.engine, find(state, path), collection,
+        entity=settings.entity, project=settings.project, aliases=aliases,
+    )  # fmt: skip
+    if as_json:
+        print_json(shapes.artifact(linked.info))
+    else:
+        click.echo(f"{linked.info.path}  aliases: {', '.join(linked.aliases)}")
+
+
+@click.command()
 @click.argument("name")
 @click.argument("aliases", nargs=-1, metavar="[ALIAS]...")
 @click.option("--remove", is_flag=True, help="Protect these aliases no longer.")

@@ -8,7 +8,7 @@ import click
 
 from windlass_cli import shapes
 from windlass_cli.options import json_option
-from windlass_cli.output import note, print_json
+from windlass_cli.output import note, print_json, yaml_text
 from windlass_cli.state import State, pass_state
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ def launch(
         raise UsageError(
             "without a queue the run is executed here, by this command", where="--no-wait", hint="Give --queue."
         )
-    said = ""
+    said, chosen = "", not queue and not request.resource
     if not queue:
-        asked, request = request.resource, _with_resource(state, request)
-        said = "" if asked else f"No queue is given: running here, with the {request.resource} runner."
+        request = _with_resource(state, request)
+        said = f"No queue is given: running here, with the {request.resource} runner." if chosen else ""
     if dry_run:
-        return _show_plan(state, request, as_json=as_json)
+        return _show_plan(state, request, {"resource": "default"} if chosen else {}, as_json=as_json)
     if not queue:
         from windlass_cli.here import run_here
 
@@ -148,9 +148,7 @@ def _engine_answers(state: State) -> bool:
     return True
 
 
-def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
-    import yaml
-
+def _show_plan(state: State, request: LaunchRequest, origins: dict[str, str], *, as_json: bool) -> int:
     from windlass import wire
     from windlass.launch.submit import resolve
     from windlass.models.launch import Priority
@@ -171,13 +169,14 @@ def _show_plan(state: State, request: LaunchRequest, *, as_json: bool) -> int:
         "plan": {key: value for key, value in wire.to_plain(found.plan).items() if value},
         "cost_per_hour": rate,
         "expected": None if found.private else _expected(state, found, rate),
-        "origins": found.origins,
+        "used_up": [] if found.private else _used_up(state, found),
+        "origins": found.origins | origins,
     }
     if as_json:
         print_json(shape)
     else:
         shown = {key: value for key, value in shape.items() if value}
-        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
+        click.echo(yaml_text(shown))
         note("Nothing was submitted.")
     return 0
 
@@ -197,6 +196,15 @@ def _expected(state: State, found: ResolvedLaunch, rate: float) -> dict[str, Any
     if takes is None:
         return None
     return {"seconds": round(takes, 3), "cost": round(takes / 3600 * rate, 6), "history": len(times)}
+
+
+def _used_up(state: State, found: ResolvedLaunch) -> list[str]:
+    """Budgets that would hold it back."""
+    from windlass.schedule.explain import used_up
+
+    item = found.item
+    budgets = state.store.schedule.budgets(item.entity)
+    return [used_up(each) for each in budgets if each.user in ("", item.author) and each.used >= each.limit]
 
 
 def _end(state: State, run: Run, *, as_json: bool) -> int:

@@ -8,7 +8,7 @@ import click
 
 from windlass_cli import shapes, waiting
 from windlass_cli.options import MOST, entity_option, json_option
-from windlass_cli.output import ago, facts, note, print_json, table
+from windlass_cli.output import ago, facts, note, print_json, table, yaml_text
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
 
@@ -65,10 +65,10 @@ def create(state: State, /, name: str, resource: str, entity: str, parse: bool, 
     from windlass.models.queue import Queue
     from windlass_cli.definition import define
 
-    made, document = define(Queue(entity=entity or state.settings.entity, name=name, resource=resource), given)
+    made, sources = define(Queue(entity=entity or state.settings.entity, name=name, resource=resource), given)
     if parse:
         _list_fields(made, as_json=as_json)
-    _check(state, made, document)
+    _check(state, made, sources)
     stored = state.store.queues.create(made)
     if as_json and not parse:
         print_json(shapes.queue(stored))
@@ -92,12 +92,12 @@ def update(state: State, /, name: str, entity: str, parse: bool, as_json: bool, 
     from windlass_cli.definition import define
 
     old = _get(state, name, entity)
-    changed, document = define(old, given)
+    changed, sources = define(old, given)
     if parse:
         _list_fields(changed, as_json=as_json)
         if changed == old:
             return
-    _check(state, changed, document)
+    _check(state, changed, sources)
     stored = state.store.queues.update(changed)
     if as_json and not parse:
         print_json(shapes.queue(stored))
@@ -105,10 +105,10 @@ def update(state: State, /, name: str, entity: str, parse: bool, as_json: bool, 
         click.echo(f"Updated queue {stored.name}.", err=parse)
 
 
-def _check(state: State, queue: Queue, document: Document) -> None:
+def _check(state: State, queue: Queue, sources: dict[str, Document]) -> None:
     from windlass.launch.definition import check_queue, definition_warnings
 
-    check_queue(queue, state.app, document)
+    check_queue(queue, state.app, sources)
     for warning in definition_warnings(queue):
         note(f"warning: {warning}")
 
@@ -178,8 +178,6 @@ def _state(queue: Queue) -> str:
 @pass_state
 def show(state: State, name: str, entity: str, as_json: bool) -> None:
     """Show the queue NAME and how full it is."""
-    import yaml
-
     from windlass.models.queue import QueueRef
 
     found = _get(state, name, entity)
@@ -199,7 +197,7 @@ def show(state: State, name: str, entity: str, as_json: bool) -> None:
     shape["templates"] = {name: _set(variable) for name, variable in shape["templates"].items()}
     for key in ("config", "prices", "templates", "policy", "policy_max", "limits"):
         values = {k: v for k, v in (shape[key] or {}).items() if v is not None}
-        shape[key] = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip() if values else ""
+        shape[key] = yaml_text(values)
     shape["open_fields"] = ", ".join(shape["open_fields"])
     shape["prioritized"] = "yes" if shape["prioritized"] else ""
     shape["fair_share"] = "yes" if shape["fair_share"] else ""

@@ -43,7 +43,7 @@ def list_(
 
     found = state.store.runs.list(
         RunFilter(
-            entity=entity, project=project, queue=queue, group=group, limit=limit,
+            entity=entity or state.settings.entity, project=project, queue=queue, group=group, limit=limit,
             states=tuple(RunState(name) for name in states),
         )
     )  # fmt: skip

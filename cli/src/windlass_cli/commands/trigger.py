@@ -8,7 +8,7 @@ import click
 
 from windlass_cli.commands.launch import PRIORITIES
 from windlass_cli.options import entity_option, json_option
-from windlass_cli.output import ago, facts, iso, note, print_json, table
+from windlass_cli.output import ago, facts, iso, note, print_json, table, yaml_text
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
 
@@ -138,6 +138,8 @@ def show(state: State, name: str, entity: str, as_json: bool) -> None:
     if as_json:
         print_json(shape)
         return
+    for key in ("run_config", "source"):
+        shape[key] = yaml_text(shape[key])
     facts(shape | {"paused": "yes" if shape["paused"] else "", "args": " ".join(shape["args"])})
 
 

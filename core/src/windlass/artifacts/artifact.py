@@ -139,6 +139,16 @@ class Artifact(ArtifactBuilding):
                 f"the manifest is not that of the artifact: expected {self.digest}, found {found}", where=self.path
             )
 
+    def link(self, target_path: str, aliases: str | Sequence[str] = ()) -> Artifact:
+        """Make it a version of another collection, too. See `Run.link_artifact`.
+
+        The active run does it, or a run that is made for it.
+        """
+        from windlass.sdk.globals import acting_run
+
+        with acting_run() as run:
+            return run.link_artifact(self, target_path, aliases)
+
     # -- labels and life
 
     def save(self) -> Self:
@@ -147,9 +157,10 @@ class Artifact(ArtifactBuilding):
         One that is not logged yet is logged by the active run, or by a run that is made for it.
         """
         if not self.logged:
-            from windlass.sdk.globals import log_alone
+            from windlass.sdk.globals import acting_run
 
-            log_alone(self)
+            with acting_run() as run:
+                run.log_artifact(self)
             return self
         return self._update(
             VersionUpdate(

@@ -156,6 +156,7 @@ class ArtifactBuilding(ArtifactFacts):
         *,
         checksum: bool = True,
         max_objects: int = MAX_OBJECTS,
+        symlinks: str = "error",
         overwrite: bool = False,
     ) -> list[Entry]:
         """Add what is at a URI without copying it; returns the entries.
@@ -166,17 +167,24 @@ class ArtifactBuilding(ArtifactFacts):
             name: Path of the object, or folder of many. Default: the object's own name, or the top.
             checksum: Record what identifies the bytes. With False only the address is recorded.
             max_objects: More objects than this are an error.
+            symlinks: What becomes of symbolic links below a ``file://`` folder; see `add_dir`.
             overwrite: Replace entries of the same paths.
 
         Raises:
             ObjectNotFoundError: Nothing is there.
-            UsageError: Too many objects; a path that is taken by other content (names both); no scheme.
+            UsageError: Too many objects; a path that is taken by other content (names both); no scheme; a link that
+                `symlinks` does not permit.
         """
         from windlass.artifacts.references import reference_entries
 
         draft = self._open_draft()
         entries = reference_entries(
-            os.fspath(uri), name, self._app().storage_for, checksum=checksum, max_objects=max_objects
+            os.fspath(uri),
+            name,
+            self._app().storage_for,
+            checksum=checksum,
+            max_objects=max_objects,
+            symlinks=symlinks,
         )
         draft.add_checked(entries, overwrite=overwrite)
         return entries

@@ -60,7 +60,9 @@ class Target:
                 "there is a file of that name, and a folder is needed", where=root, hint="Give another folder."
             )
         with naming(root):
-            os.makedirs(root, exist_ok=True)
+            if not os.path.isdir(root):
+                os.makedirs(root, exist_ok=True)
+                self._fresh.add("")
         self._folded: dict[str, str] | None = {} if folds_case(root) else None
 
     def place(self, path: str) -> str:
@@ -174,12 +176,7 @@ class Downloader:
             running: set[Future[list[Entry]]] = set()
             try:
                 for batch in _batched(entries, _REMOTE_BATCH if self._remote else _BATCH):
-                    pairs = [(entry, target.place(entry.path)) for entry in batch]
-                    places = [
-                        pair for pair in pairs if target.is_new(pair[0].path) or not self._is_there(*pair, target.root)
-                    ]
-                    # linking is quicker without other threads, which would wait for the interpreter all the time
-                    places = [pair for pair in places if not self._link_known(*pair)]
+                    places = self._to_write(batch, target)
                     if places:
                         running.add(pool.submit(self._batch, places, allow_missing))
                     done(sum(max(entry.size, 0) for entry in batch))
@@ -196,6 +193,22 @@ class Downloader:
                 self._cache.settle()
         self._present.save()
         return missing
+
+    def _to_write(self, batch: list[Entry], target: Target) -> list[tuple[Entry, str]]:
+        """The entries that are not at their places yet, with these; what the cache has is linked at once.
+
+        One thread is quicker at linking than several, which would wait for the interpreter all the time.
+        """
+        places = []
+        for entry in batch:
+            place = target.place(entry.path)
+            if target.is_new(entry.path):
+                self._swept.add(place[: place.rfind("/")])  # nobody has left anything there
+            elif self._is_there(entry, place, target.root):
+                continue
+            if not self._link_known(entry, place):
+                places.append((entry, place))
+        return places
 
     def _batch(self, places: list[tuple[Entry, str]], allow_missing: bool) -> list[Entry]:
         missing = []

@@ -68,6 +68,7 @@ class ArtifactFacts:
         self._engine: ArtifactEngine | None = None
         self.app: App | None = None
         self.new_version = True
+        self._final = False
         self._version: ArtifactVersion | None = None
         self._manifest: Manifest | None = None
 
@@ -204,7 +205,19 @@ class ArtifactFacts:
     def __contains__(self, path: str) -> bool:
         return path in (self.manifest if self._version else self.draft.items)
 
+    def finalize(self) -> None:
+        """Take no more content: from here on it can be logged, but not changed. Logging does the same.
+
+        Description, metadata, tags and life time may still change. May be repeated.
+        """
+        self._final = True
+
     def _open_draft(self) -> Draft:
+        if self._final and self._version is None:
+            raise UsageError(
+                f"the artifact '{self._name}' is final and cannot change",
+                hint="Change it before finalize(), or log it and make a new version of it: artifact.new_draft().",
+            )
         if self._version is not None:
             raise UsageError(
                 f"'{self._version.path}' is logged and cannot change",

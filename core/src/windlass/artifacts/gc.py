@@ -35,7 +35,7 @@ class GcReport:
     """What a collection found and did.
 
     Attributes:
-        dry_run: Nothing was changed; `freed_*` tell what would be.
+        dry_run: Nothing was changed; `versions_purged` and `freed_*` tell what would be.
         versions_purged: Versions that were deleted or ran out of their life time, and cannot be restored any more.
         blobs: Blobs there were.
         bytes: Their size.
@@ -86,11 +86,11 @@ def collect_garbage(
     """
     began = time.monotonic()
     now = store.now()
-    purged: tuple[str, ...] = () if dry_run else store.artifacts.purge(now - undelete)
+    purged = store.artifacts.purge(now - undelete, dry_run)
     progress("listing blobs")
     blobs = list(store.blobs.list())
     progress("reading manifests")
-    marks = _Marks(store, now - undelete if dry_run else None)
+    marks = _Marks(store, now - undelete if dry_run else 0.0)
     marks.update()
     limit = min(now - grace, store.artifacts.oldest_upload() - _SKEW_SECONDS)
     unmarked = [blob for blob in blobs if blob.digest not in marks]
@@ -131,9 +131,9 @@ def collect_garbage(
 class _Marks:
     """Digests of the blobs that manifests name. Updating reads only manifests that were not read yet."""
 
-    def __init__(self, store: MetadataStore, forget_before: float | None) -> None:
+    def __init__(self, store: MetadataStore, without: float) -> None:
         self._store = store
-        self._forget_before = forget_before
+        self._without = without  # a dry run marks as if what is over were purged
         self._digests: set[str] = set()
         self._read: set[str] = set()
 
@@ -148,11 +148,8 @@ class _Marks:
 
     def _roots(self) -> Iterator[str]:
         after = ""
-        while page := self._store.artifacts.roots(after, _PAGE):
-            for root in page:
-                gone = self._forget_before is not None and 0 < root.deleted_at < self._forget_before
-                if not gone:
-                    yield root.manifest
+        while page := self._store.artifacts.roots(after, _PAGE, self._without):
+            yield from (root.manifest for root in page)
             after = page[-1].manifest
 
     def _mark(self, digest: str) -> None:

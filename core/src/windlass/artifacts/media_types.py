@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import wave
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from windlass.artifacts.encoding import FPS, encoded_image, encoded_sound, encoded_video
 from windlass.artifacts.media import Media, MediaReader, MediaWriter, extension_of
 from windlass.artifacts.metadata import clean_metadata
 from windlass.errors import SerializationError, UsageError
@@ -120,7 +120,7 @@ class Image(_FileMedia):
         self.boxes = clean_metadata(boxes)
         self.masks = clean_metadata(masks)
         if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
-            data_or_path, format = _encoded_image(data_or_path, mode), "png"
+            data_or_path, format = encoded_image(data_or_path, mode), "png"
         super().__init__(data_or_path, caption=caption or "", format=format)
 
     def facts(self) -> dict[str, Any]:
@@ -138,36 +138,6 @@ class Image(_FileMedia):
         from PIL import Image as pillow  # type: ignore[import-not-found,unused-ignore]  # noqa: N813
 
         return pillow.open(io.BytesIO(self.data))
-
-
-def _encoded_image(value: Any, mode: str | None) -> bytes:
-    buffer = io.BytesIO()
-    if hasattr(value, "savefig"):  # a Matplotlib figure
-        value.savefig(buffer, format="png")
-        return buffer.getvalue()
-    try:
-        from PIL import Image as pillow  # type: ignore[import-not-found,unused-ignore]  # noqa: N813
-    except ImportError:
-        raise UsageError(
-            f"a {type(value).__name__} needs Pillow to become an image", hint="pip install pillow"
-        ) from None
-    if not isinstance(value, pillow.Image):
-        import numpy as np
-
-        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-        if array.ndim == 3 and array.shape[2] == 1:
-            array = array[:, :, 0]
-        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-            raise UsageError(f"an array of shape {array.shape} is no picture", hint="height × width [× 1, 3 or 4].")
-        if array.dtype.kind == "f":
-            array = (np.clip(array, 0, 1) * 255).round()
-        elif array.dtype.kind == "b":
-            array = array * np.uint8(255)
-        value = pillow.fromarray(array.astype("uint8"))
-        if mode:
-            value = value.convert(mode)
-    value.save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 class Html(_FileMedia):
@@ -215,7 +185,7 @@ class Audio(_FileMedia):
         if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
             if not sample_rate:
                 raise UsageError("samples need a sample_rate")
-            data_or_path = _encoded_sound(data_or_path, sample_rate)
+            data_or_path = encoded_sound(data_or_path, sample_rate)
         super().__init__(data_or_path, caption=caption or "", format=format)
 
     def facts(self) -> dict[str, Any]:
@@ -227,30 +197,16 @@ class Audio(_FileMedia):
         self.sample_rate = facts.get("sample_rate")
 
 
-def _encoded_sound(samples: Any, rate: int) -> bytes:
-    import numpy as np
-
-    array = np.asarray(samples)
-    if array.dtype.kind == "f":
-        array = (np.clip(array, -1, 1) * 32767).round()
-    array = array.astype("<i2")
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1 if array.ndim == 1 else array.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(array.tobytes())
-    return buffer.getvalue()
-
-
 class Video(_FileMedia):
-    """A film, as an encoded file or bytes (``mp4``, ``webm``, ``gif``, ``ogg``).
+    """A film.
 
     Args:
-        data_or_path: A file or encoded bytes.
+        data_or_path: A file, encoded bytes, or a NumPy array of frames (time × channel × height × width, or time ×
+            height × width [× channel]; 1, 3 or 4 channels; integers, or floats from 0 to 1).
         caption: Text shown with it.
-        fps: Frames per second, kept as a fact.
-        format: Format of encoded bytes. Default ``mp4``.
+        fps: Frames per second, kept as a fact. Default for arrays: 4.
+        format: Format of encoded bytes: ``mp4`` (the default), ``webm``, ``gif``, ``ogg`` or ``mov``. What an array is
+            encoded as: ``gif`` (the default, needs Pillow), ``mp4`` or ``webm`` (need PyAV: ``pip install av``).
     """
 
     media_name = "video-file"
@@ -266,6 +222,9 @@ class Video(_FileMedia):
     def __init__(
         self, data_or_path: Any, caption: str | None = None, fps: float | None = None, format: str = ""
     ) -> None:
+        if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
+            fps, format = fps or FPS, format or "gif"
+            data_or_path = encoded_video(data_or_path, fps, format)
         self.fps = fps
         super().__init__(data_or_path, caption=caption or "", format=format)
 
@@ -321,6 +280,9 @@ class Plotly(Media):
             val = val.to_json()
         self.spec: dict[str, Any] = json.loads(val) if isinstance(val, (str, bytes)) else clean_metadata(val)
 
+    def __repr__(self) -> str:
+        return f"<Plotly of {len(self.spec.get('data', ()))} traces>"
+
     @property
     def figure(self) -> Any:
         """The figure (Plotly must be installed)."""
@@ -364,6 +326,9 @@ class Graph(Media):
     def add_node(self, id: Any, **facts: Any) -> None:
         """Add a node."""
         self.nodes.append(clean_metadata({"id": id, **facts}))
+
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self.nodes)} nodes and {len(self.edges)} edges>"
 
     def add_edge(self, source: Any, target: Any) -> None:
         """Add an edge between two nodes."""

@@ -16,6 +16,7 @@ __all__ = [
     "check_reserved",
     "check_tag",
     "check_type",
+    "parse_collection",
     "parse_ref",
     "safe_name",
 ]
@@ -163,6 +164,18 @@ def parse_ref(text: str, *, entity: str, project: str) -> ArtifactRef:
     if name in (".", "..") or "\0" in name or len(name) > MAX_LENGTH:
         raise UsageError(f"{_show(name)} is not a valid artifact name")
     return ArtifactRef(entity=entity, project=project, name=name, selector=selector or "latest")
+
+
+def parse_collection(text: str, *, entity: str, project: str) -> ArtifactRef:
+    """Read ``[[entity/]project/]name``, which names a collection. Raises `UsageError`, also when it names a version."""
+    ref = parse_ref(text, entity=entity, project=project)
+    if _has(text, ":@"):
+        raise UsageError(
+            f"{_show(text)} names a version, and a collection is needed",
+            hint=f"Write '{re.split('[:@]', text)[0]}'; versions number themselves, and aliases go beside it.",
+        )
+    check_name(ref.name)
+    return ref
 
 
 def safe_name(text: str, *, unique: bool = False) -> str:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.reader import OVERWRITTEN
+from windlass.artifacts.reader import DAMAGED, OVERWRITTEN
 from windlass.errors import IntegrityError, ObjectChangedError
 
 __all__ = ["copy_verified", "prove", "prove_digest", "prove_stream", "write_all"]
@@ -58,7 +58,7 @@ def prove_digest(entry: Entry, size: int, found: str) -> None:
     where = entry.ref or entry.path
     if entry.size >= 0 and size != entry.size:
         kind = ObjectChangedError if entry.ref else IntegrityError
-        hint = OVERWRITTEN if entry.ref else ""
+        hint = OVERWRITTEN if entry.ref else DAMAGED
         raise kind(f"'{entry.path}' has {size} bytes, expected {entry.size}", where=where, hint=hint)
     if found != entry.digest and entry.ref:
         raise ObjectChangedError(
@@ -71,5 +71,6 @@ def prove_digest(entry: Entry, size: int, found: str) -> None:
         raise IntegrityError(
             f"'{entry.path}' is damaged: expected {entry.digest}, found {found}",
             where=where,
+            hint=DAMAGED,
             context={"path": entry.path, "expected": entry.digest, "found": found},
         )

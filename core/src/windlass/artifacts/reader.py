@@ -19,6 +19,11 @@ __all__ = ["EntryReader", "entry_ref", "open_blob", "open_entry"]
 
 OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
 """What to do about a reference whose bytes are others."""
+DAMAGED = (
+    "Try again, as it may have happened on the way. 'windlass artifact verify' names all that is damaged in the store; "
+    "bring that back from a copy of it."
+)
+"""What to do about stored bytes that are others."""
 _BLOCK = 1 << 20
 _AHEAD = 8  # chunks of a large file that are fetched at once; they have 2 MiB on average
 
@@ -254,7 +259,7 @@ class EntryReader(io.RawIOBase):
             return ObjectChangedError(
                 f"'{path}' is not what was recorded{place}: {what}", where=where, hint=OVERWRITTEN, context=context
             )
-        return IntegrityError(f"'{path}' is damaged{place}: {what}", where=where, context=context)
+        return IntegrityError(f"'{path}' is damaged{place}: {what}", where=where, hint=DAMAGED, context=context)
 
 
 def buffered(reader: EntryReader) -> BinaryIO:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
 
 from windlass.artifacts.digest import ALGORITHMS, hash_stream
+from windlass.artifacts.files import walk
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import MAX_OBJECTS, check_entry_path
-from windlass.errors import ConflictError, ObjectNotFoundError, UsageError
-from windlass.storage import ObjectInfo, ObjectRef, Storage
+from windlass.errors import ConflictError, ObjectNotFoundError, UnsupportedError, UsageError
+from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
 
 __all__ = ["reference_entries"]
 
@@ -27,6 +30,7 @@ def reference_entries(
     *,
     checksum: bool = True,
     max_objects: int = MAX_OBJECTS,
+    symlinks: str = "error",
     algorithm: str = "blake3",
 ) -> list[Entry]:
     """Entries for the object at a URI, or for all objects below it.
@@ -38,11 +42,12 @@ def reference_entries(
         checksum: Record what identifies the bytes: the store's checksum, version and ETag; for plain files a digest,
             for which they are read. False: record the address only; content may change unnoticed.
         max_objects: More objects than this are an error.
+        symlinks: What becomes of symbolic links below a ``file://`` folder; one of `SYMLINKS`.
         algorithm: Digest algorithm for files.
 
     Raises:
         ObjectNotFoundError: Nothing is there.
-        UsageError: No scheme, too many objects, or a name that cannot be a path.
+        UsageError: No scheme, too many objects, a name that cannot be a path, a link that `symlinks` does not permit.
     """
     if "://" not in uri:
         raise UsageError(f"'{uri}' has no scheme", hint="Write s3://…, gs://…, https://…, file:///… .")
@@ -53,28 +58,45 @@ def reference_entries(
     if one is not None:
         return [_entry(one, check_entry_path(name or _base_name(uri)), storage, checksum, algorithm)]
     prefix = check_entry_path(name.rstrip("/")) + "/" if name else ""
-    found = list(itertools.islice(storage.list(uri.rstrip("/")), max_objects + 1))
-    if len(found) > max_objects:
+    try:
+        pairs = list(itertools.islice(_found_below(uri, prefix, storage, symlinks), max_objects + 1))
+    except UnsupportedError:
+        if not uri.endswith("/"):
+            storage.stat(uri)  # where nothing is listed an address is that of an object; it says why there is none
+        raise
+    if len(pairs) > max_objects:
         raise UsageError(
             f"there are more than {max_objects} objects",
             where=uri,
-            hint=f"Pass max_objects={10 * max_objects} (or what you expect) to add_reference, or a narrower prefix.",
+            hint=f"Pass max_objects={10 * max_objects} (--max-objects; or what you expect), or a narrower prefix.",
         )
-    if not found:
+    if not pairs:
         raise ObjectNotFoundError(
             "there is neither an object nor a folder of that name", where=uri, hint="Check the address."
         )
-    base = uri.rstrip("/") + "/"
-    pairs = [(info, prefix + _below(info.uri, base)) for info in found]
+    pairs.sort(key=itemgetter(1))
     for _, path in pairs:
         check_entry_path(path)
     if not checksum:
         return [_unchecked(info, path) for info, path in pairs]
-    if storage.local_path(found[0].uri) is None:
+    if storage.local_path(pairs[0][0].uri) is None:
         return [_recorded(info, path) for info, path in pairs]
     with ThreadPoolExecutor(_THREADS) as pool:
         made: Iterator[Entry] = pool.map(lambda pair: _entry(pair[0], pair[1], storage, checksum, algorithm), pairs)
         return list(made)
+
+
+def _found_below(uri: str, prefix: str, storage: Storage, symlinks: str) -> Iterator[tuple[ObjectInfo, str]]:
+    """Objects below a folder, each with its path in the artifact."""
+    folder = storage.local_path(uri) if uri.startswith("file://") else None
+    if folder is None or not os.path.isdir(folder):
+        base = uri.rstrip("/") + "/"
+        for info in storage.list(uri.rstrip("/")):
+            yield info, prefix + _below(info.uri, base)
+        return
+    # a storage follows links; whether a folder's owner meant what they lead to is not for it to know
+    for source in walk(os.path.abspath(folder), prefix, symlinks=symlinks):
+        yield storage.stat(file_uri(source.file)), source.path
 
 
 def _stat(storage: Storage, uri: str) -> ObjectInfo | None:

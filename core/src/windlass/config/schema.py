@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import types
 import typing
@@ -83,6 +84,22 @@ def _class_schema(cls: type[Any]) -> dict[str, Any]:
     return schema
 
 
+def _dataclass_schema(cls: type[Any]) -> dict[str, Any]:
+    """Of a dataclass that a config class holds; code of users mixes the two."""
+    hints = typing.get_type_hints(cls)
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for found in dataclasses.fields(cls):
+        if not found.init:
+            continue
+        part = properties[found.name] = _type_schema(hints[found.name])
+        if isinstance(found.default, (str, int, float, bool)) and not isinstance(found.default, enum.Enum):
+            part["default"] = found.default
+        if found.default is dataclasses.MISSING and found.default_factory is dataclasses.MISSING:
+            required.append(found.name)
+    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+
+
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", Path: "string"}
 
 
@@ -91,6 +108,8 @@ def _type_schema(kind: Any) -> dict[str, Any]:
         return {"type": _SIMPLE[kind]}
     if isinstance(kind, type) and attrs.has(kind):
         return _class_schema(kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _dataclass_schema(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return {"enum": [member.value for member in kind]}
     origin, args = get_origin(kind), get_args(kind)

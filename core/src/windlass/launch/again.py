@@ -63,10 +63,11 @@ def launch_again(
     own = f"{old.id}-r"
     new_id = own if once and len(own) <= _LONGEST_ID else new_run_id()
     before = store.now()
+    name = "" if old.name == old.id else old.name  # one that nobody gave stays its own
     (new,) = store.queues.enqueue(
         [
             NewItem(
-                run_id=new_id, queue=queue, spec=spec, name=old.name, project=old.project, entity=old.entity,
+                run_id=new_id, queue=queue, spec=spec, name=name, project=old.project, entity=old.entity,
                 author=store.whoami().name, priority=old.priority, config=dict(spec.run_config),
             )
         ]

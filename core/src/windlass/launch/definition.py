@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -75,17 +76,18 @@ def check_definition(queue: Queue, old: Queue | None = None) -> None:
     _raise(queue, [problem for problem in definition_problems(queue) if str(problem) not in known])
 
 
-def check_queue(queue: Queue, app: App, document: Document | None = None) -> None:
+def check_queue(queue: Queue, app: App, sources: Mapping[str, Document] | None = None) -> None:
     """Raise `ConfigError` with everything that is wrong with a queue, its runner's words included.
 
     Args:
         queue: The queue that is to be stored.
         app: Plugins.
-        document: Where the config was read from, for ``file:line``.
+        sources: Files that ``config``, ``templates``, ``policy`` and ``policy_max`` were read from, for ``file:line``.
     """
-    document = document or Document(data=queue.config)
+    sources = sources or {}
+    document = sources.get("config") or Document(data=queue.config)
     problems = [*definition_problems(queue), *_resource_problems(queue, app, document)]
-    _raise(queue, [Problem(p.message, where=_place(p.where, document), hint=p.hint) for p in problems])
+    _raise(queue, [Problem(p.message, where=_place(p.where, document, sources), hint=p.hint) for p in problems])
 
 
 def _raise(queue: Queue, problems: list[Problem]) -> None:
@@ -95,7 +97,10 @@ def _raise(queue: Queue, problems: list[Problem]) -> None:
         raise ConfigError(f"the queue has {count}; nothing was changed", where=queue.name, problems=problems)
 
 
-def _place(where: str, document: Document) -> str:
+def _place(where: str, document: Document, sources: Mapping[str, Document]) -> str:
+    for part in ("templates", "policy_max", "policy"):
+        if part in sources and where.startswith(f"$.{part}."):
+            return sources[part].place(f"$.{where.removeprefix(f'$.{part}.')}")
     return document.place(where) if document.source and where in document.lines else where
 
 

@@ -189,11 +189,11 @@ def resolve_commit(location: Location, ref: str, cache_dir: Path, access: GitAcc
         if commit := Mirror(location, cache_dir, access).find_commit(ref.lower()):
             return commit
     branches = [name.removeprefix("refs/heads/") for name in refs if name.startswith("refs/heads/")]
-    raise NotFoundError(
-        f"the repository has no branch, tag or commit {ref!r}" if ref else "the repository is empty",
-        where=location.remote,
-        hint=f"Branches: {', '.join(sorted(branches)[:10])}." if branches else "Push a commit first.",
-    )
+    missing = f"the repository has no branch, tag or commit {ref!r}" if ref else "the repository is empty"
+    hint = f"Branches: {', '.join(sorted(branches)[:10])}." if branches else "Push a commit first."
+    if branches and not ref:
+        missing, hint = "the repository's default branch does not exist", f"Name one with --git-hash. {hint}"
+    raise NotFoundError(missing, where=location.remote, hint=hint)
 
 
 @frozen(kw_only=True)

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from windlass.errors import ConfigError, Problem, UsageError
 from windlass.launch.paths import dotted, leaves, merge, parse_paths, select
-from windlass.launch.schema import infer_types, schema_of, validate
+from windlass.launch.schema import infer_schema, infer_types, restricted, schema_of, validate
 from windlass.models.reason import JSON
 
 __all__ = [
@@ -115,8 +115,10 @@ def managed_config(
         UsageError: A path that cannot be read; a schema of an unknown kind.
         ConfigError: A schema with mistakes; all of them.
     """
-    chosen = select(config, parse_paths(include, "include"), parse_paths(exclude, "exclude"))
-    return Managed(types=infer_types(chosen), schema=schema_of(schema if schema is not None else chosen))
+    wanted, unwanted = parse_paths(include, "include"), parse_paths(exclude, "exclude")
+    chosen = select(config, wanted, unwanted)
+    made = infer_schema(chosen) if schema is None else restricted(schema_of(schema), wanted, unwanted)
+    return Managed(types=infer_types(chosen), schema=made)
 
 
 @frozen(kw_only=True)
@@ -249,6 +251,8 @@ def input_rows(schemas: Mapping[str, JSON], types: Mapping[str, JSON]) -> tuple[
 
 def _schema_leaves(schema: Mapping[str, JSON], above: tuple[str, ...] = ()) -> Iterable[tuple[str, ...]]:
     for key, part in (schema.get("properties") or {}).items():
+        if part is False:
+            continue
         if isinstance(part, Mapping) and part.get("properties"):
             yield from _schema_leaves(part, (*above, key))
         else:

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from attrs import field, frozen
 
@@ -217,9 +217,10 @@ def parse_sets(texts: tuple[str, ...]) -> tuple[dict[str, JSON], list[Problem]]:
             continue
         try:
             path = parse_path(parsed[0], "--set")
-            value = loads(parsed[1], "--set").data if parsed[1].strip() else ""
+            value = _value(parsed[1])
         except (UsageError, ConfigError) as error:
-            problems.append(Problem(f"{text!r}: {error.message}", where="--set", hint=error.hint))
+            found = error.problems[0] if isinstance(error, ConfigError) and error.problems else error
+            problems.append(Problem(f"{text!r}: {found.message}", where="--set", hint=found.hint))
             continue
         clash = next((o for o in seen if o != path and (covered(path, [o]) or covered(o, [path]))), None)
         if clash is not None:  # one is a value and the other would be a key below it
@@ -229,3 +230,10 @@ def parse_sets(texts: tuple[str, ...]) -> tuple[dict[str, JSON], list[Problem]]:
         seen.append(path)
         set_path(tree, path, value)
     return tree, problems
+
+
+def _value(text: str) -> JSON:
+    """What a text stands for in YAML. A {{place}} for what a trigger fills in is no mapping in a mapping."""
+    if not text.strip() or text.lstrip().startswith("{{"):
+        return text.strip()
+    return cast(JSON, loads(text, "--set").data)

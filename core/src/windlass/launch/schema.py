@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from windlass.errors import ConfigError, Problem, UsageError
+from windlass.launch.paths import KeyPath, covered, dotted
 from windlass.models.reason import JSON
 
 __all__ = ["at_path", "bounds_text", "infer_schema", "infer_types", "schema_of", "type_word", "validate"]
@@ -256,19 +257,47 @@ def _object(value: Mapping[str, JSON], schema: Mapping[str, JSON], where: str, p
     problems = []
     properties = schema.get("properties") or {}
     others = schema.get("additionalProperties", True)
+    named = [key for key, part in properties.items() if part is not False]
     for key, item in value.items():
-        if key in properties:
-            problems += validate(item, properties[key], f"{where}.{key}", partial=partial)
-        elif others is False:
-            near = difflib.get_close_matches(key, properties, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"inputs: {', '.join(properties) or 'none'}"
-            problems.append(Problem(f"there is no input '{key}'", where=f"{where}.{key}", hint=hint))
+        place = f"{where}.{dotted((key,))}"
+        part = properties.get(key, others)
+        if part is False:
+            near = difflib.get_close_matches(key, named, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"inputs: {', '.join(named) or 'none'}"
+            problems.append(Problem(f"there is no input '{key}'", where=place, hint=hint))
         else:
-            problems += validate(item, others, f"{where}.{key}", partial=partial)
+            problems += validate(item, part, place, partial=partial)
     required = schema.get("required")
     if not partial and isinstance(required, list):
-        problems += [Problem("required key is missing", where=f"{where}.{key}") for key in required if key not in value]
+        missing = [dotted((key,)) for key in required if key not in value]
+        problems += [Problem("required key is missing", where=f"{where}.{key}") for key in missing]
     return problems
+
+
+def restricted(
+    schema: JSON, include: Sequence[KeyPath], exclude: Sequence[KeyPath], above: KeyPath = ()
+) -> dict[str, JSON]:
+    """A schema in which only what lies below `include` (empty: all) and not below `exclude` is allowed."""
+    schema = schema if isinstance(schema, Mapping) else {}
+    outside = bool(include) and not covered(above, include)
+    inner = [path for path in exclude if path[: len(above)] == above]
+    inner += [path for path in include if path[: len(above)] == above] if outside else []
+    names = [path[len(above)] for path in inner if len(path) > len(above)]
+    if not names:
+        return dict(schema)
+    parts: dict[str, JSON] = {}
+    given = schema.get("properties") or {}
+    for key in dict.fromkeys((*given, *names)):
+        here = (*above, key)
+        part = given.get(key, schema.get("additionalProperties", True))
+        wanted = not include or covered(here, include) or any(path[: len(here)] == here for path in include)
+        parts[key] = restricted(part, include, exclude, here) if wanted and not covered(here, exclude) else False
+        if part is False:
+            parts[key] = False
+    result = {**schema, "properties": parts} | ({"additionalProperties": False} if outside else {})
+    if isinstance(schema.get("required"), list):
+        result["required"] = [key for key in schema["required"] if parts.get(key, True) is not False]
+    return result
 
 
 def at_path(schema: JSON, path: Sequence[str]) -> dict[str, JSON]:

@@ -34,6 +34,7 @@ class Principal:
         name: User name or run id.
         entity, project, run, attempt: Scope of a run token.
         admin: May do everything on this server.
+        expires_at: From when the key that was shown is refused; 0.0 is never.
     """
 
     kind: str = "local"
@@ -43,6 +44,7 @@ class Principal:
     run: str = ""
     attempt: int = 0
     admin: bool = False
+    expires_at: float = 0.0
 
 
 @frozen(kw_only=True)
@@ -61,19 +63,33 @@ class ApiKey:
     expires_at: float = 0.0
 
 
-def key_end(now: float, expires_in: float | None) -> float:
-    """When a key made now expires. Raises `UsageError` for a time that is none."""
+def key_end(now: float, expires_in: float | None, not_after: float = 0.0) -> float:
+    """When a key made now expires, `not_after` at the latest. Raises `UsageError` for a time that is none."""
     if expires_in is None:
-        return 0.0
+        return not_after
     if not 0 < expires_in < math.inf:
         raise UsageError(f"a key cannot expire in {expires_in!r} seconds", hint="Give a positive number.")
-    return now + expires_in
+    return min(now + expires_in, not_after or math.inf)
 
 
 def expired_key(expires_at: float) -> AccessError:
     """The error of a key whose time is over."""
-    at = datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return AccessError(f"this API key expired at {at}", hint="Ask for a new one, and sign in: windlass login")
+    return AccessError(
+        f"this API key expired at {_iso(expires_at)}", hint="Ask for a new one, and sign in: windlass login"
+    )
+
+
+def outliving_key(expires_at: float) -> AccessError:
+    """The error of a key that is used to make one that would outlive it."""
+    return AccessError(
+        f"the key that you signed in with ends at {_iso(expires_at)}, and can make none that outlives it",
+        hint="Ask for less time or name none, or sign in with a key that lasts longer.",
+        context={"expires_at": expires_at},
+    )
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @frozen(kw_only=True)

@@ -19,6 +19,7 @@ from windlass.settings import Settings
 
 if TYPE_CHECKING:
     from windlass.builders import Builder
+    from windlass.config.document import Document
     from windlass.environments import Environment
     from windlass.metastore import MetadataStore
     from windlass.plugins.events import Event
@@ -162,17 +163,25 @@ class App:
         *,
         environment: Environment | None = None,
         where: str = "$",
+        document: Document | None = None,
     ) -> Any:
         """Make a backend from its config mapping (without ``type``); its errors will name its distribution.
+
+        Args:
+            kind: ``runner``, ``builder`` …
+            name: Name of the plugin.
+            config: Its settings.
+            environment: Where it gets credentials from.
+            where: JSON path of `config`, for messages.
+            document: The file it came from, if any; messages then give ``file:line``.
 
         Raises:
             PluginError: See `Catalog.get`.
             ConfigError: The mapping does not fit the plugin's config class.
         """
+        settings = self.read_settings(kind, name, config, where=where, document=document)
         catalog = self.catalog(kind)
-        descriptor = catalog.get(name)
-        info = catalog.info(name)
-        settings = _settings(descriptor.config, config or {}, where)
+        descriptor, info = catalog.get(name), catalog.info(name)
         try:
             backend = descriptor.create(settings, self.context(environment, kind=kind, name=name))
         except WindlassError:
@@ -186,6 +195,18 @@ class App:
         from windlass.plugins.guard import guard_kind
 
         return guard_kind(backend, kind, info)
+
+    def read_settings(
+        self,
+        kind: str,
+        name: str,
+        config: Mapping[str, Any] | None,
+        *,
+        where: str = "$",
+        document: Document | None = None,
+    ) -> Any:
+        """The config object for a backend. Arguments and errors as of `create`."""
+        return _settings(self.catalog(kind).get(name).config, config or {}, where, document)
 
     def create_runner(self, name: str, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Runner:
         """Make a runner. See `create`."""
@@ -244,7 +265,7 @@ class App:
         self._storages.close()
 
 
-def _settings(kind: type[Any], config: Mapping[str, Any], where: str) -> Any:
+def _settings(kind: type[Any], config: Mapping[str, Any], where: str, document: Document | None) -> Any:
     """The config object. One without any key, or with a URL only, needs no converter, which takes 30 ms to load."""
     fields = {field.name: field for field in attrs.fields(kind)} if attrs.has(kind) else {}
     simple = fields and all(
@@ -255,4 +276,4 @@ def _settings(kind: type[Any], config: Mapping[str, Any], where: str) -> Any:
         return kind(**config)
     from windlass.config.converter import structure
 
-    return structure(config, kind, where=where)
+    return structure(config, kind, where=where, document=document)

@@ -137,10 +137,9 @@ def _reasons(facts: Facts) -> list[Reason]:
             until=run.not_before,
         )
     for budget in facts.budgets:
-        whose = f"of '{budget.user}' in '{budget.entity}'" if budget.user else f"of '{budget.entity}'"
         add(
             "budget",
-            f"the budget {whose} is used up: {budget.used:.2f} of {budget.limit:g} {budget.unit} this month",
+            used_up(budget),
             f"It goes on on {_next_month(facts.now)}, or when an owner raises it: windlass budget set",
             entity=budget.entity, user=budget.user, unit=budget.unit.value, limit=budget.limit, used=budget.used,
         )  # fmt: skip
@@ -179,6 +178,12 @@ def _reasons(facts: Facts) -> list[Reason]:
     if not found:
         add("next", "nothing holds it; the next agent that looks takes it")
     return found
+
+
+def used_up(budget: Budget) -> str:
+    """That a budget lets nothing start any more."""
+    whose = f"of '{budget.user}' in '{budget.entity}'" if budget.user else f"of '{budget.entity}'"
+    return f"the budget {whose} is used up: {budget.used:.2f} of {budget.limit:g} {budget.unit} this month"
 
 
 def _count(number: int, what: str) -> str:

@@ -37,13 +37,14 @@ def check_trigger(trigger: Trigger) -> None:
     known = {TriggerEvent.CRON: {"scheduled_at"}, TriggerEvent.VERSION: {"artifact", "version"}}.get(
         trigger.event, {"artifact", "version", "alias"}
     )
-    for word in _places([trigger.spec.run_config, list(trigger.spec.args)]):
-        if word in _WORDS and word not in known:
-            raise UsageError(
-                f"{{{{{word}}}}} means nothing to a trigger on {trigger.event}",
-                where="run_config",
-                hint=f"There: {', '.join(sorted(known))}.",
-            )
+    for where, node in (("run_config", trigger.spec.run_config), ("args", list(trigger.spec.args))):
+        for word in sorted(_places(node)):
+            if word in _WORDS and word not in known:
+                raise UsageError(
+                    f"{{{{{word}}}}} means nothing to a trigger on {trigger.event}",
+                    where=where,
+                    hint=f"There: {', '.join(sorted(known))}.",
+                )
 
 
 def _places(node: Any) -> set[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from windlass.errors import UsageError
 from windlass.sdk.identity import RunIdentity
+from windlass.sdk.values import words
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
@@ -68,8 +69,41 @@ class RunArtifacts(RunIdentity):
             project=self.project,
             run=self.id,
             attempt=self._attempt,
-            aliases=_words(aliases),
-            tags=_words(tags),
+            aliases=words(aliases),
+            tags=words(tags),
+        )
+
+    def link_artifact(self, artifact: Artifact, target_path: str, aliases: str | Sequence[str] = ()) -> Artifact:
+        """Make a version a version of another collection, too, such as that of the models in production.
+
+        No byte is copied. The new version has a number, aliases and labels of its own, and stays when the one it came
+        from is deleted; to unlink, delete it. Signatures are for the name that was signed: sign it anew.
+
+        Args:
+            artifact: A version; one that is not logged yet is logged by this run first.
+            target_path: The other collection, ``[[entity/]project/]name``; it is made when there is none.
+            aliases: Its aliases there beside ``latest``; one or several.
+
+        Returns:
+            The version in the other collection.
+
+        Raises:
+            UsageError: `target_path` is no collection, or one of another type.
+            AccessError: You may not write there; the token of a launched run is good for its own project only.
+        """
+        if not self._usable("link_artifact") or self._session is None:
+            return artifact
+        from windlass.artifacts.linking import link
+
+        return link(
+            self._session.engine,
+            artifact if artifact.logged else self.log_artifact(artifact),
+            target_path,
+            entity=self.entity,
+            project=self.project,
+            run=self.id,
+            attempt=self._attempt,
+            aliases=words(aliases),
         )
 
     def upsert_artifact(
@@ -124,7 +158,7 @@ class RunArtifacts(RunIdentity):
             project=self.project,
             run=self.id,
             attempt=self._attempt,
-            aliases=_words(aliases),
+            aliases=words(aliases),
         )
 
     def use_artifact(
@@ -155,7 +189,7 @@ class RunArtifacts(RunIdentity):
             if type and found.type != type:
                 raise UsageError(f"'{found.name}' has the type '{found.type}', not '{type}'", where="use_artifact()")
             if not found.logged:
-                found = engine.log(found, entity=self.entity, project=self.project, aliases=_words(aliases))
+                found = engine.log(found, entity=self.entity, project=self.project, aliases=words(aliases))
         else:
             raise UsageError(
                 f"an artifact is used by its name or as an Artifact, not as {artifact_or_name.__class__.__name__}",
@@ -210,8 +244,3 @@ class RunArtifacts(RunIdentity):
                 hint="Pass distributed_id=…, the same in all runs, or give them a group: windlass.init(group=…).",
             )
         return distributed_id or self.group
-
-
-def _words(given: str | Sequence[str]) -> tuple[str, ...]:
-    """One or several words as several."""
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from windlass.errors import UsageError
@@ -59,16 +60,17 @@ def log_artifact(artifact_or_path: Any, *args: Any, **kwargs: Any) -> Artifact:
     return _needed("log_artifact").log_artifact(artifact_or_path, *args, **kwargs)
 
 
-def log_alone(artifact: Artifact) -> None:
-    """Log an artifact as output of the active run, else of a run that is made for it."""
+@contextmanager
+def acting_run() -> Iterator[Run]:
+    """The active run, else one that is made for what is to be done."""
     if _active is not None:
-        _active.log_artifact(artifact)
+        yield _active
         return
     from windlass.sdk.init import init
     from windlass.sdk.settings import Settings
 
     with init(job_type="artifact", settings=Settings(disable_job_creation=True)) as run:
-        run.log_artifact(artifact)
+        yield run
 
 
 def use_artifact(artifact_or_name: Artifact | str, *args: Any, **kwargs: Any) -> Artifact:

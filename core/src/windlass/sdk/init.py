@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from windlass.errors import ConflictError, RunNotFoundError, UsageError
 from windlass.ids import new_run_id
@@ -23,7 +23,10 @@ from windlass.sdk.run import Run
 from windlass.sdk.sender import Sender
 from windlass.sdk.session import Session, patiently
 from windlass.sdk.settings import Settings
-from windlass.sdk.values import deep_merge, to_json
+from windlass.sdk.values import deep_merge, to_json, words
+
+if TYPE_CHECKING:
+    from windlass.settings import Settings as ProcessSettings
 
 __all__ = ["init"]
 
@@ -44,7 +47,7 @@ def init(
     resume: bool | str | None = None,
     job_type: str = "",
     group: str = "",
-    tags: Iterable[str] = (),
+    tags: str | Iterable[str] = (),
     notes: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
     mode: str | None = None,
@@ -65,7 +68,7 @@ def init(
             ``"must"``: it has to exist.
         job_type: What kind of work it does (``train``, ``eval`` …).
         group: Group of runs it belongs to.
-        tags: Labels.
+        tags: Labels; one or several.
         notes: Free text.
         settings: More settings.
         mode: ``online``, or ``disabled`` to record nothing.
@@ -115,6 +118,7 @@ def init(
         if launched:
             record = patiently(lambda: session.store.runs.get(resolved.run_id), _PATIENCE)
         else:
+            _check_names(resolved)
             run_id = _checked_id(resolved.run_id) or new_run_id()
             fresh = RunRecord(
                 id=run_id,
@@ -127,7 +131,7 @@ def init(
                 config=values,
                 job_type=job_type,
                 group=group,
-                tags=tuple(tags),
+                tags=words(tags),
                 notes=notes,
             )
             record = _begin(session, fresh, resume, resolved.run_id != "")
@@ -200,6 +204,16 @@ def _settings(given: Settings | Mapping[str, Any] | None, **changes: Any) -> Set
             )
         given = Settings(**given)
     return evolve(given or Settings(), **wanted)
+
+
+def _check_names(settings: ProcessSettings) -> None:
+    from windlass.artifacts.names import check_project
+    from windlass.launch.names import run_name_problem
+
+    check_project(settings.project)
+    check_project(settings.entity, what="entity")
+    if problem := run_name_problem(settings.run_name, "name"):
+        raise UsageError(problem.message, where=problem.where, hint=problem.hint)
 
 
 def _checked_id(run_id: str) -> str:

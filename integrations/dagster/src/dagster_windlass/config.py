@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from attrs import frozen
 
 from dagster_windlass.errors import WindlassArtifactsIOManagerError
+from windlass.artifacts.files import SYMLINKS
 from windlass.config import option
 from windlass.config.converter import structure
 from windlass.errors import ConfigError, PluginError, WindlassError
@@ -41,6 +42,11 @@ EXTERNAL_KEY = "windlass_artifact"
 """Key in the metadata of external assets: which artifact it is."""
 
 
+def _links(which: str) -> str:
+    made: str = option(default="error", choices=SYMLINKS, help=f"{which} are refused, followed or left out.")
+    return made
+
+
 @frozen(kw_only=True)
 class AddFile:
     """One of `add_files`."""
@@ -60,9 +66,7 @@ class AddDirectory:
     name: str = option(default="", help="Folder in the artifact. Default: its top.")
     include: tuple[str, ...] = option(default=(), help="Globs; only matching files.")
     exclude: tuple[str, ...] = option(default=(), help="Lines as in .gitignore.")
-    symlinks: str = option(
-        default="error", choices=("error", "follow", "skip"), help="Links are refused, followed or left out."
-    )
+    symlinks: str = _links("Links")
     policy: str = option(default="immutable", choices=("immutable", "mutable"), help="mutable: copies are made.")
     overwrite: bool = option(default=False, help="Replace entries of the same paths.")
 
@@ -75,6 +79,7 @@ class AddReference:
     name: str = option(default="", help="Path of the object, or folder of many.")
     checksum: bool = option(default=True, help="Record what identifies the bytes.")
     max_objects: int = option(default=10_000, minimum=1, help="More objects than this are an error.")
+    symlinks: str = _links("Links below a file:// folder")
     overwrite: bool = option(default=False, help="Replace entries of the same paths.")
 
 

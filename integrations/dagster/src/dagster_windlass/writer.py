@@ -256,6 +256,7 @@ class Writer:
                 reference.name or None,
                 checksum=reference.checksum,
                 max_objects=reference.max_objects,
+                symlinks=reference.symlinks,
                 overwrite=reference.overwrite,
             )
 

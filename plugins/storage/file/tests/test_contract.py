@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from windlass_storage_file.storage import uri_of
+from windlass.storage import file_uri
 from windlass_testkit.storage import StorageContract
 
 
@@ -17,4 +17,4 @@ class TestFileStorage(StorageContract):
 
     @pytest.fixture
     def address(self, root: str) -> Callable[[str], str]:
-        return lambda name: uri_of(f"{root.removeprefix('file://')}/{name}")
+        return lambda name: file_uri(f"{root.removeprefix('file://')}/{name}")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from windlass.errors import NoSpaceError, ObjectNotFoundError, StorageError, UsageError
-from windlass.storage import ObjectRef
+from windlass.storage import ObjectRef, file_uri
 from windlass_storage_file.config import FileStorageConfig
-from windlass_storage_file.storage import FileStorage, path_of, uri_of
+from windlass_storage_file.storage import FileStorage, path_of
 
 
 @pytest.fixture(params=["nameless", "named", "fsync"])
@@ -106,7 +106,7 @@ def test_bad_addresses(uri: str) -> None:
 
 @pytest.mark.parametrize("path", ["/a b", "/a%41", "/ü", "/a?b#c", "/a\nb\tc"])
 def test_addresses_round_trip(path: str) -> None:
-    assert path_of(uri_of(path)) == path
+    assert path_of(file_uri(path)) == path
 
 
 def test_a_file_below_a_file(storage: FileStorage, tmp_path: Path) -> None:

@@ -89,12 +89,14 @@ def _report(
     position = recorder.file.tell()
     size = max(position - offset - sum(end - begin for begin, end in recorder.cuts), 0)
     malicious, opinion, unseen = _second_opinion(recorder, offset, position, size)
-    findings += [opinion] if opinion else []
     imports += [ImportFound(name=f"{module}.{name}", verdict=judge(module, name, allow)) for module, name in unseen]
     verdicts += [found.verdict for found in imports]
     # It calls joblib malicious, whatever it is used for; so alone it does not decide.
     if malicious and worst(verdicts) is not Verdict.SAFE and not (recorder.cuts or recorder.inner):
         verdicts.append(Verdict.DANGEROUS)
+    elif malicious:
+        opinion += ", as of all that uses joblib; this alone does not decide"
+    findings += [opinion] if opinion else []
     recorder.file.seek(position)
     yield ScannedPickle(
         place=place,

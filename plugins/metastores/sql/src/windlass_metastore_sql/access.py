@@ -57,7 +57,7 @@ class SqlAccess(AccessStore):
         if now - used > _USED_EVERY:
             with self._db.write(durable=False) as tx:
                 tx.run("UPDATE api_keys SET last_used_at = ? WHERE id = ?", now, key_id)
-        return Principal(kind="service" if service else "user", name=name, admin=bool(admin))
+        return Principal(kind="service" if service else "user", name=name, admin=bool(admin), expires_at=expires)
 
     def role(self, principal: Principal, entity: str) -> Role | None:
         """See `AccessStore.role`."""
@@ -89,11 +89,13 @@ class SqlAccess(AccessStore):
         with self._db.read() as tx:
             return tuple(USERS.load(row) for row in tx.rows(f"SELECT {USERS.columns} FROM users ORDER BY name"))
 
-    def create_key(self, user: str, description: str = "", expires_in: float | None = None) -> NewApiKey:
+    def create_key(
+        self, user: str, description: str = "", expires_in: float | None = None, not_after: float = 0.0
+    ) -> NewApiKey:
         """See `AccessStore.create_key`."""
         secret = API_KEY + secrets.token_urlsafe(32)
         now = self._db.now()
-        ends = key_end(now, expires_in)
+        ends = key_end(now, expires_in, not_after)
         key = ApiKey(id=ids.new_id(), user=user, description=description, created_at=now, expires_at=ends)
         with self._db.write() as tx:
             _check_user(tx, user)

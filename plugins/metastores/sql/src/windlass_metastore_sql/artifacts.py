@@ -29,7 +29,7 @@ from windlass.models.artifact import (
 )
 from windlass_metastore_sql import shelf, versions
 from windlass_metastore_sql.commits import commit
-from windlass_metastore_sql.database import Database, Tx, marks
+from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.occurrences import note_aliases
 from windlass_metastore_sql.rows import Mapper, assignments
 
@@ -240,10 +240,20 @@ class SqlArtifacts(ArtifactStore):
             row = tx.row("SELECT min(began_at) FROM uploads WHERE renewed_at >= ?", self._db.now() - UPLOAD_SECONDS)
         return row[0] if row and row[0] is not None else inf
 
-    def roots(self, after: str = "", limit: int = 10000) -> tuple[ManifestRoot, ...]:
+    def roots(self, after: str = "", limit: int = 10000, without: float = 0.0) -> tuple[ManifestRoot, ...]:
         """See `ArtifactStore.roots`. One for each manifest, also when several versions share it."""
         with self._db.read() as tx:
-            rows = tx.rows(
+            left_out = versions.held_by_expired(tx, without) if without else set()
+            while rows := self._roots(tx, after, limit):
+                if kept := [row for row in rows if row[0] not in left_out]:
+                    return tuple(ManifestRoot(manifest=m, version=v, deleted_at=d) for m, v, d in kept)
+                after = rows[-1][0]
+        return ()
+
+    @staticmethod
+    def _roots(tx: Tx, after: str, limit: int) -> tuple[Row, ...]:
+        return tuple(
+            tx.rows(
                 "SELECT manifest, max(version), min(deleted_at) FROM ("
                 "SELECT manifest, id AS version, deleted_at FROM versions WHERE manifest > ? UNION ALL "
                 "SELECT manifest, '', 0.0 FROM parts WHERE manifest > ?) AS all_roots "
@@ -252,10 +262,13 @@ class SqlArtifacts(ArtifactStore):
                 after,
                 limit,
             )
-        return tuple(ManifestRoot(manifest=m, version=v, deleted_at=d) for m, v, d in rows)
+        )
 
-    def purge(self, deleted_before: float) -> tuple[str, ...]:
-        """See `ArtifactStore.purge`. Versions with a protected alias outlive their life time."""
+    def purge(self, deleted_before: float, dry_run: bool = False) -> tuple[str, ...]:
+        """See `ArtifactStore.purge`."""
+        if dry_run:
+            with self._db.read() as tx:
+                return tuple(version_id for version_id, _ in versions.expired(tx, deleted_before))
         with self._db.write() as tx:
             gone = versions.expired(tx, deleted_before)
             for start in range(0, len(gone), 500):

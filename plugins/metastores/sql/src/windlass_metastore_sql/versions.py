@@ -165,3 +165,25 @@ def expired(tx: Tx, before: float) -> list[tuple[str, int]]:
         if not set(version.aliases) & set(collection.protected_aliases):
             found.append((version.id, row[-1]))
     return [(version_id, number) for version_id, number in found]
+
+
+def held_by_expired(tx: Tx, before: float) -> set[str]:
+    """Manifests that no version and no part holds but those that `expired` gives."""
+    gone = [version_id for version_id, _ in expired(tx, before)]
+    found: set[str] = set()
+    held: dict[str, int] = {}
+    for start in range(0, len(gone), 500):
+        part = gone[start : start + 500]
+        for (manifest,) in tx.rows(f"SELECT manifest FROM versions WHERE id IN ({marks(len(part))})", *part):
+            held[manifest] = held.get(manifest, 0) + 1
+    names = list(held)
+    for start in range(0, len(names), 500):
+        part = names[start : start + 500]
+        counted = tx.rows(
+            "SELECT manifest, count(*) FROM "
+            "(SELECT manifest FROM versions UNION ALL SELECT manifest FROM parts) AS users "
+            f"WHERE manifest IN ({marks(len(part))}) GROUP BY manifest",
+            *part,
+        )
+        found.update(manifest for manifest, count in counted if count == held[manifest])
+    return found

@@ -9,7 +9,7 @@ import stat as modes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from windlass.errors import (
     NoSpaceError,
@@ -18,14 +18,13 @@ from windlass.errors import (
     StorageError,
     UsageError,
 )
-from windlass.storage import ObjectInfo, ObjectRef, Storage
+from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
 from windlass_storage_file.config import FileStorageConfig
 
 __all__ = ["FileStorage"]
 
 _TEMPORARY = ".windlass-tmp-"
 _BLOCK = 4 << 20
-_SAFE = "/!$&'()*+,;=:@~-._"  # what need not be escaped in the path of a URI (RFC 3986)
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL, errno.EPERM}
 
 
@@ -173,11 +172,6 @@ def path_of(uri: str) -> str:
     return path
 
 
-def uri_of(path: str) -> str:
-    """The ``file://`` URI of an absolute path."""
-    return "file://" + quote(path, safe=_SAFE, errors="surrogateescape")
-
-
 def _info(uri: str, found: os.stat_result) -> ObjectInfo:
     return ObjectInfo(uri=uri, size=found.st_size, etag=_etag(found), mtime=found.st_mtime_ns / 1e9)
 
@@ -217,7 +211,7 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[ObjectInf
             if here not in above:
                 yield from _walk(entry.path, (*above, here))
         elif modes.S_ISREG(found.st_mode) and not name.startswith(_TEMPORARY):
-            yield _info(uri_of(entry.path), found)
+            yield _info(file_uri(entry.path), found)
 
 
 class _Slice(io.RawIOBase):

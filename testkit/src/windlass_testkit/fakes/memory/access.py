@@ -56,7 +56,8 @@ class MemoryAccess(AccessStore):
             if key.expires_at and now >= key.expires_at:
                 raise expired_key(key.expires_at)
             self._world.keys[mark] = evolve(key, last_used_at=now)
-            return Principal(kind="service" if user.service else "user", name=user.name, admin=user.admin)
+            kind = "service" if user.service else "user"
+            return Principal(kind=kind, name=user.name, admin=user.admin, expires_at=key.expires_at)
 
     def role(self, principal: Principal, entity: str) -> Role | None:
         if principal.admin or principal.kind == "local":
@@ -80,11 +81,13 @@ class MemoryAccess(AccessStore):
         with self._world.changing():
             return tuple(sorted(self._world.users.values(), key=lambda user: user.name))
 
-    def create_key(self, user: str, description: str = "", expires_in: float | None = None) -> NewApiKey:
+    def create_key(
+        self, user: str, description: str = "", expires_in: float | None = None, not_after: float = 0.0
+    ) -> NewApiKey:
         secret = f"key-{secrets.token_urlsafe(32)}"
         with self._world.changing() as now:
             self._user(user)
-            ends = key_end(now, expires_in)
+            ends = key_end(now, expires_in, not_after)
             key = ApiKey(id=new_id(), user=user, description=description, created_at=now, expires_at=ends)
             self._world.keys[_hash(secret)] = key
         return NewApiKey(key=key, secret=secret)

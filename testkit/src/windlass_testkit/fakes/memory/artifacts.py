@@ -192,11 +192,12 @@ class MemoryArtifacts(ArtifactStore):
             live = (u.began for u in self._world.uploads.values() if u.renewed + UPLOAD_LIFE >= now)
             return min(live, default=math.inf)
 
-    def roots(self, after: str = "", limit: int = 10000) -> tuple[ManifestRoot, ...]:
+    def roots(self, after: str = "", limit: int = 10000, without: float = 0.0) -> tuple[ManifestRoot, ...]:
         with self._world.changing():
             roots = [
                 ManifestRoot(manifest=v.manifest, version=v.id, deleted_at=v.deleted_at)
                 for v in self._world.versions.values()
+                if not self._is_over(v, without)
             ]
             roots += [ManifestRoot(manifest=part.manifest) for part in self._world.parts.values()]
             roots = sorted((r for r in roots if r.manifest > after), key=lambda r: (r.manifest, r.version))
@@ -205,10 +206,10 @@ class MemoryArtifacts(ArtifactStore):
             page += [r for r in roots[limit:] if page and r.manifest == page[-1].manifest]
             return tuple(page)
 
-    def purge(self, deleted_before: float) -> tuple[str, ...]:
+    def purge(self, deleted_before: float, dry_run: bool = False) -> tuple[str, ...]:
         with self._world.changing():
-            gone = [v.id for v in self._world.versions.values() if 0 < _end(v) < deleted_before]
-            for version_id in gone:
+            gone = [v.id for v in self._world.versions.values() if self._is_over(v, deleted_before)]
+            for version_id in () if dry_run else gone:
                 del self._world.versions[version_id]
             return tuple(gone)
 
@@ -225,6 +226,14 @@ class MemoryArtifacts(ArtifactStore):
             for key in keys if remove else ():
                 del self._world.parts[key]
             return found
+
+    def _is_over(self, version: ArtifactVersion, before: float) -> bool:
+        """Deleted, or out of its life time and without a protected alias, before that time."""
+        if not version.deleted_at:
+            kept = self._collection(version.entity, version.project, version.name).protected_aliases
+            if set(kept) & set(version.aliases):
+                return False
+        return 0 < _end(version) < before
 
     def _live(self, key: tuple[str, str, str]) -> builtins.list[ArtifactVersion]:
         return [v for v in self._world.versions.values() if (v.entity, v.project, v.name) == key and not v.deleted_at]
