@@ -17,7 +17,7 @@ CODE = {"uri": "@code", "resource": "bare"}
 CASES = [
     ({}, "nothing to launch", "launch"),
     ({"uri": "@code", "image": "a"}, "uri and image are given", "launch"),
-    ({"uri": "/surely/none", "queue": "q"}, "no such directory", "--uri"),
+    ({"uri": "/surely/none", "queue": "q"}, "no such file or directory", "--uri"),
     ({"uri": "ext::sh -c x", "queue": "q"}, "white space", "--uri"),
     ({"uri": "--upload-pack=x", "queue": "q"}, "starts with '-'", "--uri"),
     ({"uri": "http://h/x", "queue": "q"}, "plain http", "--uri"),

@@ -21,7 +21,8 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.%+-]*")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@=-]{0,250}")
 _FORMS = (
-    "Give an existing directory, https://host/repo.git, ssh://user@host/repo.git, user@host:repo.git or file:///path."
+    "Give an existing directory or script, https://host/repo.git, ssh://user@host/repo.git, user@host:repo.git or "
+    "file:///path."
 )
 
 
@@ -90,10 +91,10 @@ def classify(uri: str, *, local: bool = True) -> Location:
     if "://" in uri:
         return _from_url(uri, local, wrong)
     if uri.startswith((".", "/", "~")):
-        raise wrong("there is no such directory")
+        raise wrong("there is no such file or directory")
     match = _SCP.fullmatch(uri)
     if match is None:
-        raise wrong("there is no such directory, and it is not a git remote")
+        raise wrong("there is no such file or directory, and it is not a git remote")
     path_part = match["path"]
     if path_part.startswith(("-", "~-")) or not re.fullmatch(r"[^\s'\"`$\\;&|<>*?\[\](){}!#]+", path_part):
         raise wrong("the path holds characters that are not allowed")

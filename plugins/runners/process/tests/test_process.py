@@ -299,3 +299,11 @@ def test_files_are_for_the_owner_only(app: App, run: Any) -> None:
     folder = app.settings.home / "runs" / handle.id
     assert folder.stat().st_mode & 0o077 == 0
     assert (folder / "stdout").stat().st_mode & 0o077 == 0
+
+
+def test_a_program_that_is_nowhere_is_named_as_it_was_given(app: App, tmp_path: Path) -> None:
+    runner = app.create_runner("process")
+    for program in ("no-such-program", str(tmp_path / "no such\u00e9 program")):
+        with pytest.raises(RunnerError) as caught:
+            runner.submit(RunSpec(run_id="x", attempt_id="x", command=(program,)))
+        assert caught.value.message == f"cannot be started: {program}: No such file or directory"

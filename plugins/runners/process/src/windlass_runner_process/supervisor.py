@@ -104,7 +104,9 @@ def _become_job(
         os.execvpe(command[0], command, os.environ)  # noqa: S606 - no shell is the point
     except BaseException as error:
         number = getattr(error, "errno", None) or 0
-        what = getattr(error, "filename", None) or command[0]
+        what = os.fsdecode(getattr(error, "filename", None) or command[0])
+        if os.path.basename(what) == command[0]:  # the last place of PATH that it was looked for in
+            what = command[0]
         os.write(errors, f"{what}: {os.strerror(number) if number else error}".encode()[:4000])
     os._exit(127)
 
