@@ -62,6 +62,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "show": (f"{_C}.artifact:show", "Show a version and its entries."),
         "diff": (f"{_C}.artifact_check:diff", "Compare two versions."),
         "verify": (f"{_C}.artifact_check:verify", "Read every byte of a version and check it."),
+        "repair": (f"{_C}.artifact_check:repair", "Restore damaged or lost bytes of a version from files."),
         "label": (f"{_C}.artifact_labels:label", "Change aliases, tags and description of a version."),
         "link": (f"{_C}.artifact_labels:link", "Make a version one of another collection, too."),
         "protect": (f"{_C}.artifact_labels:protect", "Protect aliases from being moved, their versions from deletion."),

@@ -1,4 +1,4 @@
-"""``windlass artifact``: compare, verify, lineage."""
+"""``windlass artifact``: compare, verify, repair, lineage."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from windlass.errors import UsageError
 from windlass_cli import shapes
 from windlass_cli.options import json_option
 from windlass_cli.output import note, print_json, size, table
@@ -80,6 +81,40 @@ def verify(context: click.Context, path: str, root: str, signed: bool, as_json: 
         for problem in problems:
             note(problem)
         note(f"{found.info.path}: {len(problems)} of {found.info.entries} entries are damaged.")
+        context.exit(1)
+
+
+@click.command()
+@click.argument("path")
+@click.option("--from", "folder", default="", metavar="DIR", help="A directory that holds its files, or some of them.")
+@json_option
+@click.pass_context
+def repair(context: click.Context, path: str, folder: str, as_json: bool) -> None:
+    """Make damaged or lost bytes of the version PATH whole again, from files that still have the content.
+
+    They are looked for in DIR, in the cache and in what is left, and are proven before they are stored. Every version
+    that shares the bytes is whole again; signatures stay valid.
+    """
+    from windlass.artifacts.repair import repair as work
+
+    state = context.find_object(State)
+    assert state is not None
+    if folder and not os.path.isdir(folder):
+        raise UsageError("there is no such folder", where="--from", hint="Give one that holds files of the version.")
+    found = find(state, path)
+    with Progress("read", found.size) as progress:
+        done = work(state.engine, found.manifest, folder, done=progress)
+    if as_json:
+        print_json({"path": found.info.path, "blobs": done.blobs, "restored": done.restored, "lost": done.lost})
+    elif not done.restored and not done.lost:
+        click.echo(f"{found.info.path}: all {done.blobs} blobs are whole")
+    else:
+        click.echo(f"{found.info.path}: {len(done.restored)} of {done.blobs} blobs were restored")
+    if done.lost:
+        for paths in done.lost.values():
+            more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+            note(f"still damaged: {', '.join(paths[:5])}{more}")
+        note("Give a directory that holds these files as they were: --from DIR.")
         context.exit(1)
 
 

@@ -118,14 +118,17 @@ class StorageBlobStore(BlobStore):
 
     def restore(self, digests: Iterable[str]) -> None:
         """Move blobs back; one that was stored again meanwhile stays as it is."""
-        self._move((self._aside(digest), self.uri(digest)) for digest in digests)
+        self._move(((self._aside(digest), self.uri(digest)) for digest in digests), keep=True)
 
     def purge(self, digests: Iterable[str]) -> None:
         """Delete retired blobs."""
         self._storage.delete([self._aside(digest) for digest in digests])
 
-    def _move(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Move objects: files by renaming, others by copies and one deletion; those that are gone are passed over."""
+    def _move(self, pairs: Iterable[tuple[str, str]], *, keep: bool = False) -> None:
+        """Move objects: files by renaming, others by copies and one deletion; those that are gone are passed over.
+
+        With `keep` a file that is at the target already stays.
+        """
         copies = []
         for source, target in pairs:
             path, place = self._storage.local_path(source), self._storage.local_path(target)
@@ -134,7 +137,10 @@ class StorageBlobStore(BlobStore):
                 continue
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
-                os.replace(path, place)
+                if keep and os.path.exists(place):
+                    os.unlink(path)
+                else:
+                    os.replace(path, place)
         if copies:
             with ThreadPoolExecutor(_THREADS) as pool:
                 copied = [source for source in pool.map(self._copy, *zip(*copies, strict=True)) if source]

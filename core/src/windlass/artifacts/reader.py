@@ -21,7 +21,7 @@ OVERWRITTEN = "It was overwritten since it was recorded, where no old versions a
 """What to do about a reference whose bytes are others."""
 DAMAGED = (
     "Try again, as it may have happened on the way. 'windlass artifact verify' names all that is damaged in the store; "
-    "bring that back from a copy of it."
+    "'windlass artifact repair' puts it right from files that still have the content."
 )
 """What to do about stored bytes that are others."""
 _BLOCK = 1 << 20
@@ -66,8 +66,8 @@ def open_blob(entry: Entry, blobs: BlobStore, blob: str, start: int, length: int
         raise IntegrityError(
             f"the bytes of '{entry.path}' are not in the blob store any more",
             where=error.where,
-            hint="Store the same files again as another artifact, which brings them back; 'windlass artifact verify' "
-            "names all that is lost.",
+            hint="'windlass artifact repair' brings them back from files that still have the content; "
+            "'windlass artifact verify' names all that is lost.",
         ) from error
 
 

@@ -1,0 +1,102 @@
+"""Damaged and lost blobs are put together again, exactly, or stay as they are."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.engine import ArtifactEngine
+from windlass.artifacts.gc import collect_garbage
+from windlass.artifacts.repair import repair
+from windlass.errors import IntegrityError
+
+
+def put(engine: ArtifactEngine, folder: Path) -> Artifact:
+    artifact = Artifact("data", "dataset")
+    artifact.add_dir(folder)
+    return engine.log(artifact)
+
+
+def place(engine: ArtifactEngine, digest: str) -> Path:
+    return Path(engine.blobs.local_path(digest) or "")
+
+
+def flip(file: Path, at: int) -> None:
+    file.chmod(0o644)
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+
+
+def check(engine: ArtifactEngine, artifact: Artifact, tmp_path: Path) -> None:
+    assert list(engine.damages(artifact.manifest)) == []
+    root = tmp_path / f"out{time.time_ns()}"
+    engine.download(artifact.manifest, str(root), link="copy")
+    engine.verify(artifact.manifest, str(root))
+
+
+def test_nothing_to_do(engine: ArtifactEngine, tree: Path) -> None:
+    found = repair(engine, put(engine, tree).manifest)
+    assert (found.blobs > 3, found.restored, found.lost) == (True, (), {})
+
+
+@pytest.mark.parametrize("loss", ["lost", "flipped", "cut short", "emptied"])
+def test_from_a_folder(engine: ArtifactEngine, tree: Path, tmp_path: Path, loss: str) -> None:
+    artifact = put(engine, tree)
+    blobs = [artifact.manifest[path].parts[0][0] for path in ("sub/001.bin", "large")]
+    blobs.append(artifact.manifest["middle"].digest)
+    blobs.append(artifact.manifest["large"].parts[-1][0])
+    for blob in blobs:
+        file = place(engine, blob)
+        if loss == "lost":
+            file.unlink()
+        else:
+            flip(file, 5)
+            os.truncate(file, {"flipped": file.stat().st_size, "cut short": 9, "emptied": 0}[loss])
+    assert list(engine.damages(artifact.manifest))
+    done = repair(engine, artifact.manifest, str(tree))
+    assert set(done.restored) == set(blobs)
+    assert not done.lost
+    check(engine, artifact, tmp_path)
+    collect_garbage(engine.store, grace=-1, undelete=-1, wait=0.1)
+    check(engine, artifact, tmp_path)  # what was put aside does not come back
+
+
+def test_what_is_left_of_a_pack_is_used(engine: ArtifactEngine, tree: Path, tmp_path: Path) -> None:
+    first = put(engine, tree)
+    blob, offset, _ = first.manifest["sub/001.bin"].parts[0]
+    (tree / "sub/000.bin").write_bytes(b"another")  # the pack holds a file that the new version has not
+    second = put(engine, tree)
+    assert second.manifest["sub/001.bin"].parts[0][0] == blob
+    flip(place(engine, blob), offset)
+    lost = repair(engine, second.manifest).lost
+    assert "sub/001.bin" in lost[blob]
+    with pytest.raises(IntegrityError, match="damaged"):
+        second.get_entry("sub/001.bin").read_bytes()
+    (tmp_path / "one/sub").mkdir(parents=True)
+    shutil.copy(tree / "sub/001.bin", tmp_path / "one/sub/001.bin")
+    assert repair(engine, second.manifest, str(tmp_path / "one")).restored == (blob,)
+    check(engine, second, tmp_path)
+    check(engine, first, tmp_path)
+
+
+def test_from_the_cache(engine: ArtifactEngine, tree: Path, tmp_path: Path) -> None:
+    artifact = put(engine, tree)
+    engine.materialize(artifact.manifest["large"])
+    place(engine, artifact.manifest["large"].parts[0][0]).unlink()
+    assert len(repair(engine, artifact.manifest).restored) == 1
+    check(engine, artifact, tmp_path)
+
+
+def test_other_content_restores_nothing(engine: ArtifactEngine, tree: Path) -> None:
+    artifact = put(engine, tree)
+    blob = artifact.manifest["middle"].digest
+    place(engine, blob).unlink()
+    size = (tree / "middle").stat().st_size
+    for content in (b"x" * size, b"shorter"):
+        (tree / "middle").write_bytes(content)
+        assert repair(engine, artifact.manifest, str(tree)).lost == {blob: ("middle",)}
+    assert not place(engine, blob).exists()
