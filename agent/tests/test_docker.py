@@ -51,7 +51,9 @@ def built(world: Any, engine: Any) -> Iterator[Any]:
 
 
 def containers(engine: Any, run_id: str) -> list[Any]:
-    found: list[Any] = engine.containers.list(all=True, filters={"label": f"windlass.run={run_id}"})
+    found: list[Any] = engine.containers.list(
+        all=True, filters={"label": f"windlass.run={run_id}"}, ignore_removed=True
+    )
     return found
 
 

@@ -18,12 +18,13 @@ RUNNER = EXAMPLE / "src" / "acme_windlass_spool" / "runner.py"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv to build wheels and make an environment"),
+    pytest.mark.service("uv"),
 ]
 
 
 def run(*command: str, cwd: Path = ROOT, **env: str) -> str:
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "VIRTUAL"))}
+    outer["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{outer['PATH']}"
     result = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=400, env={**outer, **env}, check=False
     )

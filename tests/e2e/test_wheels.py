@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -23,9 +22,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.xdist_group("wheels"),
-    pytest.mark.skipif(
-        shutil.which("uv") is None and not (Path(sys.executable).parent / "uv").exists(), reason="needs uv"
-    ),
+    pytest.mark.service("uv"),
 ]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -131,6 +134,7 @@ wheels = [
 def test_lock_files_are_exported_by_their_tools(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "uv.lock").write_text(LOCK.replace("HASH", "4721f391ed90541f" * 4))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if shutil.which("uv"):
         found = find_requirements(tmp_path)
         assert (found.origin, found.lines) == ("uv.lock", ("six==1.17.0",))

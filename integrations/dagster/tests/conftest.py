@@ -28,7 +28,6 @@ add_service(
     "dagster-webserver",
     lambda: "" if importlib.util.find_spec("dagster_webserver") else "dagster-webserver is not installed",
 )
-add_service("uv", lambda: "" if program("uv", str(Path(sys.executable).parent)) else "no program uv here")
 add_service("chromium", lambda: "" if program("chromium") else "no program chromium here")
 add_service("dg", lambda: "" if importlib.util.find_spec("dagster_dg_cli") else "dagster-dg-cli is not installed")
 add_service("skl2onnx", lambda: "" if _all("skl2onnx", "onnxruntime", "sklearn") else "skl2onnx is not installed")

@@ -19,6 +19,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -122,6 +123,7 @@ SERVICES: dict[str, Probe] = {
     "slurm": _needs("sbatch"),
     "kubectl": _needs("kubectl"),
     "node": _needs("node"),
+    "uv": _needs("uv", str(Path(sys.executable).parent)),
 }
 """Known services and how to find out whether they can be used."""
 

@@ -15,7 +15,7 @@ from windlass.models.reason import Reason
 from windlass.runners import LogLine, RunHandle, Runner, RunnerState, RunSpec, RunStatus
 
 START = 'setsid sh "$@" >/dev/null 2>&1 & echo $! >"$0/pid.new" && mv "$0/pid.new" "$0/pid"'
-STOP = '(kill -TERM -"$1"; sleep "$2"; test -e "$0/exit" || kill -KILL -"$1") >/dev/null 2>&1 &'
+STOP = 'touch "$0/stop" && (kill -TERM -"$1"; sleep "$2"; test -e "$0/exit" || kill -KILL -"$1") >/dev/null 2>&1 &'
 
 
 class SpoolRunner(Runner):
@@ -69,7 +69,6 @@ class SpoolRunner(Runner):
     def stop(self, handle: RunHandle, grace: float) -> None:
         folder = self.root / handle.id
         if alive(folder) and not (folder / "exit").exists() and not (folder / "stop").exists():
-            (folder / "stop").touch()
             shell(STOP, folder, (folder / "pid").read_text().strip(), grace)
 
     def cleanup(self, handle: RunHandle) -> None:
