@@ -186,7 +186,7 @@ class RunnerContract(Contract):
             self.wait(runner, runner.submit(spec))
         assert not caught.value.retryable
         assert "no-such-argument" in str(caught.value)
-        assert not leftovers(spec.attempt_id)
+        eventually(lambda: not leftovers(spec.attempt_id), 10)
 
     # -- once -------------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class RunnerContract(Contract):
         with pytest.raises(FencedError):
             runner.submit(spec)
         assert runner.find(spec.attempt_id) is None
-        assert not leftovers(spec.attempt_id)
+        eventually(lambda: not leftovers(spec.attempt_id), 10)
         handle = runner.submit(evolve(spec, not_after=lease_clock() + self.time_limit))
         assert self.wait(runner, handle).state is RunnerState.FINISHED
         assert self.output(runner, handle) == b"again\n"
