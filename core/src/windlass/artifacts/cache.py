@@ -330,7 +330,8 @@ class Cache:
 
 
 def _seal(digest: str) -> int:
-    return int(digest[-8:], 16) % _SEAL
+    """Nanoseconds, in whole microseconds: some file systems keep no more, and the kernel's own times rarely are."""
+    return int(digest[-8:], 16) % 1_000_000 * 1_000
 
 
 def _sealed(digest: str, now: int) -> int:
