@@ -20,9 +20,9 @@ from windlass.artifacts.digest import digest_of
 from windlass.artifacts.files import SIGNATURE, Signature, size_in
 from windlass.artifacts.manifest import Part
 
-__all__ = ["CHUNK", "MANY", "WHOLE", "Columns", "Head"]
+__all__ = ["CHUNK", "MANY", "WHOLE", "Columns"]
 
-FORMAT = 3
+_FORMAT = 3
 CHUNK = 4096
 """Rows that are worked on at once, so that little memory is needed beside the columns."""
 WHOLE, MANY = -1, -2
@@ -33,7 +33,7 @@ _PROOF = 16  # bytes of a frame's digest
 _values = Struct(f"{_DIGEST}s").iter_unpack
 
 
-class Head(msgspec.Struct, array_like=True):
+class _Head(msgspec.Struct, array_like=True):
     """The first frame.
 
     Attributes:
@@ -74,7 +74,7 @@ class Columns:
         changed: Whether anything was set.
     """
 
-    def __init__(self, head: Head | None = None) -> None:
+    def __init__(self, head: _Head | None = None) -> None:
         self.rows: dict[str, int] = {}
         self.signatures = bytearray()
         self.digests = bytearray()
@@ -188,7 +188,7 @@ class Columns:
             self.blob = array("i", map(moved.__getitem__, self.blob))
             self.blobs = [self.blobs[old] for old in kept]
             self._indexes = {}
-        yield _framed(_encode(Head(FORMAT, root, self._swept or 0, self.blobs)))
+        yield _framed(_encode(_Head(_FORMAT, root, self._swept or 0, self.blobs)))
         names = iter(self.rows)
         for first in range(0, len(self.blob), CHUNK):
             last = first + CHUNK
@@ -210,7 +210,7 @@ class Columns:
             OSError, ValueError, msgspec.DecodeError: It cannot be read, or is damaged.
         """
         head = _decode_head(_frame(file))
-        if head.format != FORMAT or head.root != root:
+        if head.format != _FORMAT or head.root != root:
             return cls()
         made = cls(head)
         while data := _frame(file):
@@ -227,7 +227,7 @@ class Columns:
         self.many.update((first + row, parts) for row, parts in frame.many.items())
 
 
-_decode_head = msgspec.msgpack.Decoder(Head).decode
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_frame = msgspec.msgpack.Decoder(_Frame).decode
 _encode = msgspec.msgpack.Encoder().encode
 

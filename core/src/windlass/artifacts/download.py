@@ -241,7 +241,7 @@ class Downloader:
 
     def one(self, entry: Entry, place: str, data: memoryview | None = None) -> None:
         """Write one entry to a path, whole or not at all; `data` are its bytes when they were fetched already."""
-        linked = entry.size >= self._link_from
+        linked = self._is_linked(entry)
         temporary = ""
         try:
             if linked and self._link(entry, place, data):
@@ -272,9 +272,13 @@ class Downloader:
         found = self._cache.find(entry.digest)
         return found or self._cache.add(entry.digest, entry.size, lambda handle: self._fill(entry, handle))
 
+    def _is_linked(self, entry: Entry) -> bool:
+        """Whether an entry is large enough to be linked, and the cache can prove it."""
+        return entry.size >= self._link_from and entry.digest.partition(":")[0] in ALGORITHMS
+
     def _link_known(self, entry: Entry, place: str) -> bool:
         """Link to what the cache has already. False: it has not, or something is in the way."""
-        if entry.size < self._link_from or entry.digest.partition(":")[0] not in ALGORITHMS:
+        if not self._is_linked(entry):
             return False
         try:
             source = self._cache.find_to_link(entry.digest)
@@ -286,8 +290,6 @@ class Downloader:
             raise translated(error, place) from error
 
     def _link(self, entry: Entry, place: str, data: memoryview | None) -> bool:
-        if entry.digest.partition(":")[0] not in ALGORITHMS:
-            return False
         try:
             source = self._cache.find_to_link(entry.digest) or self._cache.add(
                 entry.digest, entry.size, lambda handle: self._fill(entry, handle, data), lease=False

@@ -263,7 +263,7 @@ class ArtifactEngine(ArtifactReading):
         session: UploadSession,
         done: Callable[[int], None] = lambda _: None,
     ) -> tuple[Iterable[Row], str, ArtifactVersion | None]:
-        """Turn all items into entries, storing what is not stored; entries by path, digest, a version that has it."""
+        """Store what is not stored of all items; rows of the manifest, artifact digest, a version that has it."""
         items = draft.items.values()
         digest = cache.listing(items)
         if digest and (same := self._version_with(ref, digest)) is not None:
@@ -277,13 +277,13 @@ class ArtifactEngine(ArtifactReading):
                 cache.remember_listing(items, digest)
                 return [], digest, same
         session.begin()
-        unread += self._lost(cache, ordered, blobs, unread)
+        unread += self._lost(cache, ordered, blobs)
         if unread:
             from windlass.artifacts.upload import Uploader
 
             unread.sort(key=lambda source: source.path)
             Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref)).store(unread, done)
-        digest = cache.artifact_digest(ordered)
+            digest = cache.artifact_digest(ordered)
         cache.remember_listing(items, digest)
         return cache.rows(ordered), digest, self._version_with(ref, digest)
 
@@ -294,18 +294,14 @@ class ArtifactEngine(ArtifactReading):
         except ArtifactNotFoundError:
             return None
 
-    def _lost(
-        self, cache: StatCache, items: list[Source | Entry], blobs: set[str], unread: list[Source]
-    ) -> list[Source]:
+    def _lost(self, cache: StatCache, items: list[Source | Entry], blobs: set[str]) -> list[Source]:
         """Sources whose bytes were stored once and are not any more; asked under the upload session."""
         missing = self.blobs.missing(blobs)
         if not missing:
             return []
         lost = []
-        new = {source.path for source in unread}
-        known = [item for item in items if item.path not in new]
-        for item in known:
-            entry = item if isinstance(item, Entry) else cache.entry(item)
+        for item in items:
+            entry = item if isinstance(item, Entry) else cache.entry(item)  # none for what must be read anyway
             if entry is None or missing.isdisjoint(blobs_of(entry)):
                 continue
             if isinstance(item, Entry):

@@ -133,11 +133,11 @@ def write_manifest(rows: Iterable[Row], put: Callable[[str, bytes], None], algor
         end = _end_of_leaf(pending)
         if leaves:  # the first leaf waits: alone it goes into the root
             put(leaves[-1].digest, leaf)
+        inside, pending = pending[:end], pending[end:]
         count += end
-        size += sum([row[2] for row in pending[:end] if row[2] > 0])
-        leaf = _encode_leaf(pending[:end])
-        leaves.append(_LeafRef(pending[0][0], digest_of(leaf, algorithm), end))
-        del pending[:end]
+        size += sum([row[2] for row in inside if row[2] > 0])
+        leaf = _encode_leaf(inside)
+        leaves.append(_LeafRef(inside[0][0], digest_of(leaf, algorithm), end))
     if len(leaves) > 1:
         put(leaves[-1].digest, leaf)
         root = _Root(FORMAT, algorithm, count, size, leaves)

@@ -65,24 +65,28 @@ def repair(
         UnsupportedError: The blob store is that of a server; damaged blobs are put aside where they are kept.
         StorageError: Storing failed.
     """
-    needed = list(dict.fromkeys(blob for entry in manifest for blob in blobs_of(entry)))
-    broken = {blob for blob in needed if not _is_whole(reading, blob, done)}
+    needed = dict.fromkeys(blob for entry in manifest for blob in blobs_of(entry))
+    gone = reading.blobs.missing(needed)
+    broken = [blob for blob in needed if blob in gone or not _is_whole(reading, blob, done)]
     if not broken:
         return Repair(blobs=len(needed))
-    pieces = _pieces(reading, manifest, broken)
-    restored, lost = [], {}
-    for blob in needed:
-        if blob not in broken:
-            continue
+    pieces = _pieces(reading, manifest, set(broken))
+    restored: list[str] = []
+    lost: dict[str, list[str]] = {}
+    for blob in broken:
         data = _assembled(reading, blob, pieces.get(blob, {}), folder)
         if data is None:
-            lost[blob] = tuple(entry.path for entry in manifest if blob in blobs_of(entry))
+            lost[blob] = []
             continue
-        if not reading.blobs.missing((blob,)):
+        if blob not in gone:
             reading.blobs.retire((blob,))
         reading.blobs.put(blob, data)
         restored.append(blob)
-    return Repair(blobs=len(needed), restored=tuple(restored), lost=lost)
+    for entry in manifest if lost else ():
+        for blob in lost.keys() & blobs_of(entry):
+            lost[blob].append(entry.path)
+    paths = {blob: tuple(found) for blob, found in lost.items()}
+    return Repair(blobs=len(needed), restored=tuple(restored), lost=paths)
 
 
 def _is_whole(reading: ArtifactReading, blob: str, done: Callable[[int], None]) -> bool:
@@ -92,7 +96,7 @@ def _is_whole(reading: ArtifactReading, blob: str, done: Callable[[int], None]) 
     except StorageError:
         return False
     done(size)
-    return found == blob and not reading.blobs.missing((blob,))
+    return found == blob
 
 
 def _pieces(reading: ArtifactReading, manifest: Manifest, broken: set[str]) -> dict[str, dict[int, list[_Piece]]]:
@@ -134,7 +138,7 @@ def _assembled(reading: ArtifactReading, blob: str, pieces: dict[int, list[_Piec
         if offset != len(data):
             return None
         for piece in choices:
-            part = _content(reading, blob, piece, rest[offset:], folder)
+            part = _content(reading, blob, piece, rest[offset : offset + piece.length], folder)
             if part is not None:
                 data += part
                 break
@@ -146,12 +150,10 @@ def _assembled(reading: ArtifactReading, blob: str, pieces: dict[int, list[_Piec
 def _content(reading: ArtifactReading, blob: str, piece: _Piece, rest: bytes, folder: str) -> bytes | None:
     """The bytes of a piece, proven by the entry's digest, or by the blob's where the piece is all of that."""
     entry = piece.entry
-    places = [f"{folder}/{entry.path}"] if folder else []
-    places += filter(None, [reading.cache.find(entry.digest, lease=False)])
     wanted = entry.digest if piece.length == entry.size else blob
-    if digest_of(rest[: piece.length], algorithm_of(wanted)) == wanted:
-        return rest[: piece.length]
-    for place in places:
+    if digest_of(rest, algorithm_of(wanted)) == wanted:
+        return rest
+    for place in (*([f"{folder}/{entry.path}"] if folder else ()), reading.cache.path(entry.digest)):
         with suppress(OSError), open(place, "rb") as file:
             if os.fstat(file.fileno()).st_size != entry.size:
                 continue

@@ -198,8 +198,8 @@ class StatCache:
 
     def _summary(self, items: Collection[Source | Entry]) -> tuple[Path | None, bytes]:
         """Where the listing is remembered, and what it looks like; no place when it holds more than files."""
-        roots = {item.root if isinstance(item, Source) else "" for item in items}
-        if self._folder is None or not roots or "" in roots:
+        roots = set(map(attrgetter("root"), items))
+        if self._folder is None or not roots or not all(roots):
             return None, b""
         place = self._path("\0".join(("listing", *sorted(roots))))
         made, left = hasher("blake3"), iter(items)

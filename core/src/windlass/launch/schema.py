@@ -291,9 +291,8 @@ def restricted(
         here = (*above, key)
         part = given.get(key, schema.get("additionalProperties", True))
         wanted = not include or covered(here, include) or any(path[: len(here)] == here for path in include)
-        parts[key] = restricted(part, include, exclude, here) if wanted and not covered(here, exclude) else False
-        if part is False:
-            parts[key] = False
+        open_ = part is not False and wanted and not covered(here, exclude)
+        parts[key] = restricted(part, include, exclude, here) if open_ else False
     result = {**schema, "properties": parts} | ({"additionalProperties": False} if outside else {})
     if isinstance(schema.get("required"), list):
         result["required"] = [key for key in schema["required"] if parts.get(key, True) is not False]
