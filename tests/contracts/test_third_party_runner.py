@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from windlass_testkit.services import search_path
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "third-party-runner"
 RUNNER = EXAMPLE / "src" / "acme_windlass_spool" / "runner.py"
@@ -24,7 +26,7 @@ pytestmark = [
 
 def run(*command: str, cwd: Path = ROOT, **env: str) -> str:
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "VIRTUAL"))}
-    outer["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{outer['PATH']}"
+    outer["PATH"] = search_path()
     result = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=400, env={**outer, **env}, check=False
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from windlass_testkit.services import search_path
+
 ROOT = Path(__file__).resolve().parents[2]
 MEMBERS = sorted(
     path.parent
@@ -28,7 +30,7 @@ pytestmark = [
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "WINDLASS_", "VIRTUAL_ENV"))}
-    clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
+    clean["PATH"] = search_path()
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=600, check=False,
         env={**clean, **(env or {})},

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -24,6 +21,7 @@ from windlass.launch.submit import resolve
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
+from windlass_testkit.services import search_path
 
 HEADER = """#!/usr/bin/env python
 # /// script
@@ -134,7 +132,7 @@ wheels = [
 def test_lock_files_are_exported_by_their_tools(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "uv.lock").write_text(LOCK.replace("HASH", "4721f391ed90541f" * 4))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", search_path())
     if shutil.which("uv"):
         found = find_requirements(tmp_path)
         assert (found.origin, found.lines) == ("uv.lock", ("six==1.17.0",))

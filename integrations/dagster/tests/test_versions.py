@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from windlass_testkit.services import search_path
+
 ROOT = Path(__file__).parents[3]
 PROJECTS = Path(__file__).parent / "projects"
 MEMBERS = (
@@ -25,7 +27,7 @@ pytestmark = [pytest.mark.service("uv"), pytest.mark.slow, pytest.mark.timeout(3
 
 def run(*command: str | Path, **more: str) -> str:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "WINDLASS_", "VIRTUAL_ENV"))}
-    clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
+    clean["PATH"] = search_path()
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, timeout=280, check=False, env={**clean, **more}
     )

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["SERVICES", "add_service", "missing", "program", "require", "required"]
+__all__ = ["SERVICES", "add_service", "missing", "program", "require", "required", "search_path"]
 
 pytest.register_assert_rewrite(
     *(
@@ -50,6 +50,11 @@ def program(name: str, *folders: str) -> str:
         if matches:
             return matches[-1]
     return ""
+
+
+def search_path() -> str:
+    """``PATH`` with the folder of this Python first, where uv and the like are installed beside it."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def _needs(name: str, *folders: str) -> Probe:
