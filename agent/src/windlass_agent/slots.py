@@ -12,8 +12,8 @@ from windlass.errors import ConfigError, Problem
 from windlass.launch.needs import needs_of, parse_quantity
 
 if TYPE_CHECKING:
+    from windlass.models import JSON
     from windlass.models.queue import Queue
-    from windlass.models.reason import JSON
     from windlass.models.run import Run
 
 __all__ = ["Slots", "parse_slots"]

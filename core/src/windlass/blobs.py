@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import frozen
 
 from windlass.errors import UnsupportedError
-from windlass.storage import SignedPut
+
+if TYPE_CHECKING:
+    from windlass.storage import SignedPut
 
 __all__ = ["BlobInfo", "BlobPlace", "BlobStore"]
 

@@ -12,7 +12,8 @@ from attrs import field, frozen
 
 from windlass.clock import lease_clock
 from windlass.errors import ConfigError, FencedError
-from windlass.models.reason import JSON, Reason
+from windlass.models import JSON
+from windlass.models.reason import Reason
 from windlass.models.run import LogLine, ResourceUsage, RunHandle
 
 __all__ = [

@@ -12,7 +12,8 @@ from windlass.artifacts.entry import ArtifactEntry
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_alias, check_tag
 from windlass.errors import IntegrityError, UsageError
-from windlass.models.artifact import EdgeKind, VersionUpdate
+from windlass.models import artifact as models
+from windlass.models.artifact import EdgeKind
 
 __all__ = ["Artifact"]
 
@@ -163,7 +164,7 @@ class Artifact(ArtifactBuilding):
                 run.log_artifact(self)
             return self
         return self._update(
-            VersionUpdate(
+            models.VersionUpdate(
                 description=self.description or "",
                 metadata=self.plain_metadata(),
                 add_tags=tuple(tag for tag in self.tags if tag not in self.info.tags),
@@ -174,21 +175,21 @@ class Artifact(ArtifactBuilding):
 
     def add_aliases(self, *aliases: str) -> Self:
         """Point aliases at this version; they move away from the version that had them."""
-        return self._update(VersionUpdate(add_aliases=tuple(check_alias(alias) for alias in aliases)))
+        return self._update(models.VersionUpdate(add_aliases=tuple(check_alias(alias) for alias in aliases)))
 
     def remove_aliases(self, *aliases: str) -> Self:
         """Take aliases away."""
-        return self._update(VersionUpdate(remove_aliases=aliases))
+        return self._update(models.VersionUpdate(remove_aliases=aliases))
 
     def add_tags(self, *tags: str) -> Self:
         """Add tags."""
-        return self._update(VersionUpdate(add_tags=tuple(check_tag(tag) for tag in tags)))
+        return self._update(models.VersionUpdate(add_tags=tuple(check_tag(tag) for tag in tags)))
 
     def remove_tags(self, *tags: str) -> Self:
         """Remove tags."""
-        return self._update(VersionUpdate(remove_tags=tags))
+        return self._update(models.VersionUpdate(remove_tags=tags))
 
-    def _update(self, changes: VersionUpdate) -> Self:
+    def _update(self, changes: models.VersionUpdate) -> Self:
         engine = self._logged_engine()
         self.bind(engine, engine.store.artifacts.update(self.id, changes))
         return self

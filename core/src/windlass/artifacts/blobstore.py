@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from windlass.artifacts.digest import ALGORITHMS, algorithm_of, digest_of, hash_file
 from windlass.blobs import BlobInfo, BlobStore
 from windlass.errors import AccessError, IntegrityError, ObjectNotFoundError, UnsupportedError
 from windlass.storage import ObjectRef, SignedPut, Storage
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["StorageBlobStore"]
 
@@ -51,10 +53,10 @@ class StorageBlobStore(BlobStore):
             return {digest for digest in wanted if not self._storage.exists(self.uri(digest))}
         if len(wanted) > _LIST_ABOVE:
             folders = {self.uri(digest).rpartition("/")[0] for digest in wanted}
-            with ThreadPoolExecutor(_THREADS) as pool:
+            with _pool() as pool:
                 there = {name for names in pool.map(self._names, folders) for name in names}
             return {digest for digest in wanted if digest not in there}
-        with ThreadPoolExecutor(min(_THREADS, len(wanted))) as pool:
+        with _pool(len(wanted)) as pool:
             found = pool.map(lambda digest: (digest, self._storage.exists(self.uri(digest))), wanted)
             return {digest for digest, there in found if not there}
 
@@ -142,7 +144,7 @@ class StorageBlobStore(BlobStore):
                 else:
                     os.replace(path, place)
         if copies:
-            with ThreadPoolExecutor(_THREADS) as pool:
+            with _pool() as pool:
                 copied = [source for source in pool.map(self._copy, *zip(*copies, strict=True)) if source]
             self._storage.delete(copied)
 
@@ -181,3 +183,9 @@ class StorageBlobStore(BlobStore):
 
     def close(self) -> None:
         """The storage belongs to whoever made it."""
+
+
+def _pool(most: int = _THREADS) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # stores of this host do without
+
+    return ThreadPoolExecutor(min(_THREADS, most))

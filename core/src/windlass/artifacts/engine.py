@@ -17,7 +17,8 @@ from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
 from windlass.artifacts.statcache import StatCache
 from windlass.errors import ArtifactNotFoundError, ConflictError, FencedError, IntegrityError, UsageError
-from windlass.models.artifact import ArtifactRef, ArtifactVersion, DistributedPart, NewVersion, VersionUpdate
+from windlass.models import artifact as models
+from windlass.models.artifact import ArtifactRef, ArtifactVersion, NewVersion
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
@@ -140,12 +141,12 @@ class ArtifactEngine(ArtifactReading):
         tags = tuple(tag for tag in new.tags if tag not in version.tags)
         if description is None and metadata is None and not tags:
             return version
-        changes = VersionUpdate(description=description, metadata=metadata, add_tags=tags)
+        changes = models.VersionUpdate(description=description, metadata=metadata, add_tags=tags)
         return self.store.artifacts.update(version.id, changes)
 
     def add_part(
         self, artifact: Artifact, *, group: str, part: str, entity: str = "", project: str = ""
-    ) -> DistributedPart:
+    ) -> models.DistributedPart:
         """Store one run's share of a version that several runs make; nothing is visible before `finish`.
 
         Args:
@@ -163,7 +164,7 @@ class ArtifactEngine(ArtifactReading):
         with UploadSession(self.store.artifacts, owner=f"{group}/{part}") as session:
             session.begin()
             rows, _, same = self._settle(artifact.draft, cache, ref, session)
-            made = DistributedPart(
+            made = models.DistributedPart(
                 entity=entity,
                 project=project,
                 name=artifact.name,

@@ -11,13 +11,15 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 
 from windlass.artifacts.digest import algorithm_of, digest_of
-from windlass.blobs import BlobStore
 from windlass.errors import ArtifactNotFoundError, IntegrityError
+
+if TYPE_CHECKING:
+    from windlass.blobs import BlobStore
 
 __all__ = ["Entry", "Manifest", "Part", "Row", "blobs_of", "row_of", "write_manifest"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, Self
 from windlass.errors import WindlassError
 
 if TYPE_CHECKING:
+    import logging
+
     from windlass.metastore import ArtifactStore
 
 __all__ = ["UploadSession"]
 
 _RENEW_SECONDS = 30.0
-_log = logging.getLogger(__name__)
 
 
 class UploadSession:
@@ -53,11 +53,17 @@ class UploadSession:
             try:
                 self._store.end_upload(self.id)
             except WindlassError:
-                _log.debug("upload session %s could not be closed; it ends by itself", self.id, exc_info=True)
+                _log().debug("upload session %s could not be closed; it ends by itself", self.id, exc_info=True)
 
     def _renew(self) -> None:
         while not self._over.wait(_RENEW_SECONDS):
             try:
                 self._store.renew_upload(self.id)
             except WindlassError:  # the next renewal is early enough
-                _log.warning("upload session %s could not be renewed", self.id, exc_info=True)
+                _log().warning("upload session %s could not be renewed", self.id, exc_info=True)
+
+
+def _log() -> logging.Logger:
+    import logging  # a put that goes well does without it
+
+    return logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from windlass.launch.names import default_job_name
 from windlass.launch.notebook import notebook_command
 from windlass.launch.schema import infer_schema, infer_types
 from windlass.launch.uris import UriKind, classify
+from windlass.models import JSON
 from windlass.models.job import JobSource, JobSpec, SourceKind
-from windlass.models.reason import JSON
 
 __all__ = [
     "Entry",

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from windlass.config.secrets import is_reference
 from windlass.errors import Problem
 from windlass.launch.paths import covered, dotted, leaves, parse_path
+from windlass.models import JSON
 from windlass.models.queue import Queue
-from windlass.models.reason import JSON
 
 __all__ = ["closed_fields", "env_problems", "open_field_problems", "secret_name_problems", "secret_problems"]
 

@@ -23,8 +23,8 @@ from windlass.launch.safe import build_path_problems, inside, relative_problem
 from windlass.launch.script import script_settings
 from windlass.launch.sources import code_artifact
 from windlass.launch.uris import UriKind, classify
+from windlass.models import JSON
 from windlass.models.job import JobSource, JobSpec, SourceKind
-from windlass.models.reason import JSON
 
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine

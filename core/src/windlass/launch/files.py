@@ -20,7 +20,7 @@ import yaml
 from windlass.config.document import loads
 from windlass.errors import ConfigError, UnsupportedError, UsageError
 from windlass.launch.paths import KeyPath, leaves, merge
-from windlass.models.reason import JSON
+from windlass.models import JSON
 
 __all__ = ["patch_file", "patch_yaml", "read_config"]
 

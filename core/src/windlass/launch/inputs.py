@@ -15,7 +15,7 @@ from attrs import frozen
 from windlass.errors import ConfigError, Problem, UsageError
 from windlass.launch.paths import dotted, leaves, merge, parse_paths, select
 from windlass.launch.schema import infer_schema, infer_types, restricted, schema_of, validate
-from windlass.models.reason import JSON
+from windlass.models import JSON
 
 __all__ = [
     "CONFIG_KEY",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from windlass.errors import MacroError, Problem
-from windlass.models.reason import JSON
+from windlass.models import JSON
 
 __all__ = ["MACROS", "escape", "expand", "unknown_macros"]
 

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 
 from windlass.errors import ConfigError, Problem
 from windlass.launch import templates
+from windlass.models import JSON
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
-from windlass.models.reason import JSON
 
 __all__ = ["SLOTS_KEY", "amount_text", "check_needs", "fits", "lacking", "needs_of", "parse_quantity"]
 

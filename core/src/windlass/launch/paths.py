@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from windlass.errors import UsageError
-from windlass.models.reason import JSON
+from windlass.models import JSON
 
 __all__ = ["KeyPath", "covered", "dotted", "leaves", "merge", "parse_path", "parse_paths", "select", "set_path"]
 

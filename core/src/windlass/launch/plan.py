@@ -16,10 +16,10 @@ from windlass.launch.paths import merge
 from windlass.launch.policy import check_wishes, effective_policy
 from windlass.launch.safe import build_path_problems
 from windlass.launch.secret_env import SECRETS_KEY, take_secrets
+from windlass.models import JSON
 from windlass.models.job import SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import Queue
-from windlass.models.reason import JSON
 from windlass.models.run import Run
 
 __all__ = [

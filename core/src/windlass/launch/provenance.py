@@ -13,11 +13,11 @@ from windlass import wire
 from windlass.errors import UsageError
 from windlass.launch.paths import dotted, leaves
 from windlass.launch.plan import RunPlan, plan_run
+from windlass.models import JSON
 from windlass.models.artifact import ArtifactVersion, EdgeKind
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
-from windlass.models.reason import JSON
 from windlass.models.run import Run
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from windlass.config.options import option
 from windlass.errors import ConfigError, Problem, UsageError
 from windlass.launch.paths import KeyPath, covered, dotted, parse_path, set_path
 from windlass.launch.templates import parse_assignment
+from windlass.models import JSON
 from windlass.models.launch import LaunchPolicy, Priority
-from windlass.models.reason import JSON
 
 if TYPE_CHECKING:
     from windlass.launch.git import GitAccess

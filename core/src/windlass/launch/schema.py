@@ -16,7 +16,7 @@ import attrs
 
 from windlass.errors import ConfigError, Problem, UsageError
 from windlass.launch.paths import KeyPath, covered, dotted
-from windlass.models.reason import JSON
+from windlass.models import JSON
 
 __all__ = ["at_path", "bounds_text", "infer_schema", "infer_types", "schema_of", "type_word", "validate"]
 

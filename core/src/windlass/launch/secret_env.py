@@ -14,7 +14,7 @@ from typing import Any
 
 from windlass.config.secrets import SecretResolver, is_reference
 from windlass.errors import ConfigError, Problem
-from windlass.models.reason import JSON
+from windlass.models import JSON
 
 __all__ = ["SECRETS_KEY", "resolve_secrets", "secret_references", "take_secrets"]
 

@@ -34,10 +34,10 @@ from windlass.launch.request import (
 )
 from windlass.launch.script import script_settings, with_script
 from windlass.launch.secret_env import secret_references
+from windlass.models import JSON
 from windlass.models.job import SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec, Priority
 from windlass.models.queue import NewItem, Queue, QueueRef, queue_named
-from windlass.models.reason import JSON
 from windlass.models.run import Run, RunState
 
 if TYPE_CHECKING:

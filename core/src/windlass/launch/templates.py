@@ -12,8 +12,8 @@ from attrs import frozen
 
 from windlass.errors import ConfigError, Problem
 from windlass.launch.macros import escape
+from windlass.models import JSON
 from windlass.models.queue import TemplateVariable
-from windlass.models.reason import JSON
 
 __all__ = [
     "TemplateField",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from windlass.models.reason import JSON
+from windlass.models import JSON
 
 if TYPE_CHECKING:
     from windlass.models.artifact_work import (

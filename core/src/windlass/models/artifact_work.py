@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from windlass.models import JSON
 from windlass.models.artifact import EdgeKind
-from windlass.models.reason import JSON
 
 
 @frozen(kw_only=True)

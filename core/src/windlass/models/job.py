@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from windlass.models.reason import JSON
+from windlass.models import JSON
 
 
 class SourceKind(StrEnum):

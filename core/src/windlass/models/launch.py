@@ -6,8 +6,8 @@ from enum import IntEnum
 
 from attrs import field, frozen
 
+from windlass.models import JSON
 from windlass.models.job import JobSource
-from windlass.models.reason import JSON
 
 
 class Priority(IntEnum):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from windlass.models import JSON
 from windlass.models.launch import LaunchPolicy, LaunchSpec
-from windlass.models.reason import JSON, Reason
+from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState
 
 

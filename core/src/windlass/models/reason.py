@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import field, frozen
 
 from windlass.errors import ConfigError, WindlassError
-
-JSON = Any
-"""A JSON value: None, bool, int, float, str, list or dict with string keys."""
+from windlass.models import JSON
 
 
 @frozen(kw_only=True)

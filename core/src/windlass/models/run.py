@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
+from windlass.models import JSON
 from windlass.models.launch import LaunchSpec
-from windlass.models.reason import JSON, Reason
+from windlass.models.reason import Reason
 
 
 class RunState(StrEnum):

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
+from windlass.models import JSON
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import QueueRef
-from windlass.models.reason import JSON
 
 
 class TriggerEvent(StrEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from windlass.serializers import Serializer
     from windlass.storage import Storage
 
-_log = logging.getLogger(__name__)
 
 _KINDS = {
     "builder": ("windlass_builders", "BuilderPlugin"),
@@ -76,7 +74,7 @@ class App:
         self.storage: Catalog[StoragePlugin[Any]] = self._catalogs["storage"]
         self.serializers: Catalog[SerializerPlugin[Any]] = self._catalogs["serializer"]
         self.metastores: Catalog[MetastorePlugin[Any]] = self._catalogs["metastore"]
-        self.hooks = HookCatalog(self._installed, lambda error: _log.error("%s", error))
+        self.hooks = HookCatalog(self._installed, _report)
         self._storages = Storages(self)
         for path in plugins:
             self.load(path)
@@ -152,7 +150,7 @@ class App:
             app=self,
             secrets=SecretResolver(),
             environment=environment,
-            logger=logging.getLogger(f"windlass.{kind}.{name}" if kind else "windlass.plugin"),
+            logger_name=f"windlass.{kind}.{name}" if kind else "windlass.plugin",
         )
 
     def create(
@@ -277,3 +275,10 @@ def _settings(kind: type[Any], config: Mapping[str, Any], where: str, document: 
     from windlass.config.converter import structure
 
     return structure(config, kind, where=where, document=document)
+
+
+def _report(error: WindlassError) -> None:
+    """A hook that cannot be loaded is passed over, and logged."""
+    import logging
+
+    logging.getLogger(__name__).error("%s", error)

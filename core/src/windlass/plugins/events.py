@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from windlass.plugins.catalog import HookCatalog
 
 __all__ = ["ArtifactCommitted", "ImageBuilt", "RunChanged", "RunFinished", "RunSubmitted", "fire"]
-
-_log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -75,4 +72,8 @@ def fire(hooks: HookCatalog, event: Event) -> None:
         try:
             call(event)
         except (Exception, SystemExit):
-            _log.exception("event hook %s of %s failed; this is a bug there, the event is ignored", name, info)
+            import logging
+
+            logging.getLogger(__name__).exception(
+                "event hook %s of %s failed; this is a bug there, the event is ignored", name, info
+            )

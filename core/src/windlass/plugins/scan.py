@@ -8,13 +8,13 @@ installers put them.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 from attrs import astuple
 
 from windlass.plugins.types import PluginInfo
@@ -46,8 +46,8 @@ def remembered_plugins(cache: Path) -> tuple[PluginInfo, ...]:
     """
     folders = [os.path.abspath(folder) for folder in sys.path]
     changed = [_changed_at(folder) for folder in folders]
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        known = json.loads(cache.read_text("utf-8"))
+    with contextlib.suppress(OSError, msgspec.DecodeError, ValueError, TypeError, KeyError):
+        known = msgspec.json.decode(cache.read_bytes())
         if known["format"] == _FORMAT and known["folders"] == folders and known["changed"] == changed:
             return tuple(
                 PluginInfo(kind=kind, name=name, target=target, summary=summary, distribution=project, version=version)
@@ -58,10 +58,10 @@ def remembered_plugins(cache: Path) -> tuple[PluginInfo, ...]:
     if all(time_ns < began - _SETTLED_NS for time_ns in changed):
         temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
         plugins = [astuple(info) for info in found]
-        text = json.dumps({"format": _FORMAT, "folders": folders, "changed": changed, "plugins": plugins})
+        text = msgspec.json.encode({"format": _FORMAT, "folders": folders, "changed": changed, "plugins": plugins})
         with contextlib.suppress(OSError, UnicodeEncodeError):
             cache.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, "utf-8")
+            temporary.write_bytes(text)
             os.replace(temporary, cache)
     return found
 

@@ -6,9 +6,9 @@ is loaded when one of them is first used.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from time import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import field, frozen
@@ -16,6 +16,8 @@ from attrs import field, frozen
 from windlass.settings import Settings
 
 if TYPE_CHECKING:
+    import logging
+
     from windlass.config.secrets import SecretResolver
     from windlass.environments import Environment
     from windlass.metastore import MetadataStore, MetastoreCapabilities
@@ -96,16 +98,23 @@ class Context:
         app: The look-up of the other plugins.
         secrets: Resolves secret references.
         environment: Cloud credentials, when one is configured.
-        logger: Logger of the plugin.
         clock: Seconds since the epoch; replaced in tests.
+        logger_name: That of `logger`.
     """
 
     settings: Settings
     app: App = field(eq=False, repr=False)
     secrets: SecretResolver = field(eq=False, repr=False)
     environment: Environment | None = field(default=None, eq=False)
-    logger: logging.Logger = field(factory=lambda: logging.getLogger("windlass.plugin"), eq=False, repr=False)
-    clock: Callable[[], float] = field(default=__import__("time").time, eq=False, repr=False)
+    clock: Callable[[], float] = field(default=time, eq=False, repr=False)
+    logger_name: str = field(default="windlass.plugin", eq=False)
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Logger of the plugin."""
+        import logging  # most commands log nothing
+
+        return logging.getLogger(self.logger_name)
 
 
 @frozen(kw_only=True)

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, frozen
 
 from windlass.launch.needs import amount_text, lacking
+from windlass.models import JSON
 from windlass.models.queue import Agent
-from windlass.models.reason import JSON, Reason
+from windlass.models.reason import Reason
 
 __all__ = ["AgentView", "like_runs", "no_room", "room_in"]
 

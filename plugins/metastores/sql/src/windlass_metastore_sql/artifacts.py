@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from functools import cache
 from math import inf
 from typing import Any
 
@@ -13,28 +13,14 @@ from windlass import ids
 from windlass.artifacts.names import check_alias, check_tag
 from windlass.errors import ConflictError, StoreUnavailableError, UsageError
 from windlass.metastore import ArtifactStore
-from windlass.models.artifact import (
-    ArtifactFilter,
-    ArtifactRef,
-    ArtifactVersion,
-    Collection,
-    CollectionUpdate,
-    Committed,
-    DistributedPart,
-    EdgeKind,
-    LineageEdge,
-    ManifestRoot,
-    NewVersion,
-    VersionUpdate,
-)
+from windlass.models import artifact as models
+from windlass.models.artifact import ArtifactRef, ArtifactVersion, Collection, Committed, EdgeKind, NewVersion
 from windlass_metastore_sql import shelf, versions
 from windlass_metastore_sql.commits import commit
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.occurrences import note_aliases
 from windlass_metastore_sql.rows import Mapper, assignments
 
-_log = logging.getLogger(__name__)
-PARTS = Mapper(DistributedPart)
 UPLOAD_SECONDS = 600.0
 """An upload session ends so long after its last renewal."""
 
@@ -61,13 +47,15 @@ class SqlArtifacts(ArtifactStore):
 
     def _fire(self) -> None:
         """Put the requests of triggers on their queues at once; if that fails, the next claim does."""
+        import logging
+
         from windlass_metastore_sql.tending import fire
 
         try:
             with self._db.write() as tx:
                 fire(tx, self._db.now())
         except StoreUnavailableError:
-            _log.debug("triggers wait for the next claim", exc_info=True)
+            logging.getLogger(__name__).debug("triggers wait for the next claim", exc_info=True)
 
     def get(self, ref: ArtifactRef) -> ArtifactVersion:
         """See `ArtifactStore.get`."""
@@ -79,7 +67,7 @@ class SqlArtifacts(ArtifactStore):
         with self._db.read() as tx:
             return versions.by_id(tx, version_id)
 
-    def list(self, where: ArtifactFilter) -> tuple[ArtifactVersion, ...]:
+    def list(self, where: models.ArtifactFilter) -> tuple[ArtifactVersion, ...]:
         """See `ArtifactStore.list`."""
         with self._db.read() as tx:
             return versions.search(tx, where)
@@ -94,7 +82,7 @@ class SqlArtifacts(ArtifactStore):
         with self._db.read() as tx:
             return shelf.search(tx, {"entity": entity, "project": project, "type": type})
 
-    def update_collection(self, entity: str, project: str, name: str, changes: CollectionUpdate) -> Collection:
+    def update_collection(self, entity: str, project: str, name: str, changes: models.CollectionUpdate) -> Collection:
         """See `ArtifactStore.update_collection`."""
         for tag in changes.tags or ():
             check_tag(tag)
@@ -112,7 +100,7 @@ class SqlArtifacts(ArtifactStore):
             tx.run(f"UPDATE collections SET {assignments(list(changed))} WHERE id = ?", *changed.values(), number)
             return new
 
-    def update(self, version_id: str, changes: VersionUpdate) -> ArtifactVersion:
+    def update(self, version_id: str, changes: models.VersionUpdate) -> ArtifactVersion:
         """See `ArtifactStore.update`."""
         for alias in changes.add_aliases:
             check_alias(alias)
@@ -200,7 +188,9 @@ class SqlArtifacts(ArtifactStore):
             versions.by_id(tx, version_id)
             versions.link(tx, EdgeKind.INPUT, run_id, version_id, self._db.now())
 
-    def edges(self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None) -> tuple[LineageEdge, ...]:
+    def edges(
+        self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None
+    ) -> tuple[models.LineageEdge, ...]:
         """See `ArtifactStore.edges`."""
         wanted = {"run": run_id, "version": version_id, "kind": kind.value if kind else ""}
         if not run_id and not version_id:
@@ -211,7 +201,7 @@ class SqlArtifacts(ArtifactStore):
         )
         with self._db.read() as tx:
             rows = tx.rows(sql, *tests.values())
-        return tuple(LineageEdge(kind=EdgeKind(k), run=r, version=v, created_at=t) for k, r, v, t in rows)
+        return tuple(models.LineageEdge(kind=EdgeKind(k), run=r, version=v, created_at=t) for k, r, v, t in rows)
 
     def begin_upload(self, owner: str) -> str:
         """See `ArtifactStore.begin_upload`."""
@@ -240,13 +230,13 @@ class SqlArtifacts(ArtifactStore):
             row = tx.row("SELECT min(began_at) FROM uploads WHERE renewed_at >= ?", self._db.now() - UPLOAD_SECONDS)
         return row[0] if row and row[0] is not None else inf
 
-    def roots(self, after: str = "", limit: int = 10000, without: float = 0.0) -> tuple[ManifestRoot, ...]:
+    def roots(self, after: str = "", limit: int = 10000, without: float = 0.0) -> tuple[models.ManifestRoot, ...]:
         """See `ArtifactStore.roots`. One for each manifest, also when several versions share it."""
         with self._db.read() as tx:
             left_out = versions.held_by_expired(tx, without) if without else set()
             while rows := self._roots(tx, after, limit):
                 if kept := [row for row in rows if row[0] not in left_out]:
-                    return tuple(ManifestRoot(manifest=m, version=v, deleted_at=d) for m, v, d in kept)
+                    return tuple(models.ManifestRoot(manifest=m, version=v, deleted_at=d) for m, v, d in kept)
                 after = rows[-1][0]
         return ()
 
@@ -279,27 +269,34 @@ class SqlArtifacts(ArtifactStore):
                 versions.renew_latest(tx, number)
         return tuple(version_id for version_id, _ in gone)
 
-    def add_part(self, part: DistributedPart) -> None:
+    def add_part(self, part: models.DistributedPart) -> None:
         """See `ArtifactStore.add_part`."""
+        rows = _part_rows()
         sql = (
-            f"INSERT INTO parts ({PARTS.columns}) VALUES ({marks(len(PARTS.names))}) "
+            f"INSERT INTO parts ({rows.columns}) VALUES ({marks(len(rows.names))}) "
             'ON CONFLICT (entity, project, name, "group", part) '
             "DO UPDATE SET manifest = excluded.manifest, type = excluded.type"
         )
         with self._db.write() as tx:
-            tx.run(sql, *PARTS.dump(part))
+            tx.run(sql, *rows.dump(part))
 
     def take_parts(
         self, entity: str, project: str, name: str, group: str, remove: bool = False
-    ) -> tuple[DistributedPart, ...]:
+    ) -> tuple[models.DistributedPart, ...]:
         """See `ArtifactStore.take_parts`."""
         where = 'WHERE entity = ? AND project = ? AND name = ? AND "group" = ?'
         values: Sequence[str] = (entity, project, name, group)
+        parts = _part_rows()
         with self._db.write() if remove else self._db.read() as tx:
-            rows = tx.rows(f"SELECT {PARTS.columns} FROM parts {where} ORDER BY part", *values)
+            rows = tx.rows(f"SELECT {parts.columns} FROM parts {where} ORDER BY part", *values)
             if remove:
                 tx.run(f"DELETE FROM parts {where}", *values)
-        return tuple(PARTS.load(row) for row in rows)
+        return tuple(parts.load(row) for row in rows)
+
+
+@cache
+def _part_rows() -> Mapper[models.DistributedPart]:
+    return Mapper(models.DistributedPart)
 
 
 def _live_upload(tx: Tx, upload: str, now: float) -> bool:

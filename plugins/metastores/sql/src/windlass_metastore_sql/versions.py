@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from windlass import wire
 from windlass.errors import ArtifactNotFoundError
-from windlass.models.artifact import ArtifactFilter, ArtifactRef, ArtifactVersion, EdgeKind
+from windlass.models import artifact as models
+from windlass.models.artifact import ArtifactRef, ArtifactVersion, EdgeKind
 from windlass_metastore_sql import shelf
 from windlass_metastore_sql.database import Row, Tx, marks
 from windlass_metastore_sql.rows import Mapper, assignments
@@ -69,7 +70,7 @@ def _by_id(tx: Tx, version_id: str) -> tuple[int, ArtifactVersion]:
     return rows[0][-1], _with_aliases(tx, rows)[0]
 
 
-def search(tx: Tx, where: ArtifactFilter) -> tuple[ArtifactVersion, ...]:
+def search(tx: Tx, where: models.ArtifactFilter) -> tuple[ArtifactVersion, ...]:
     """Versions, newest first."""
     tests = [f"versions.deleted_at {'>' if where.deleted else '='} 0"]
     values: list[object] = []

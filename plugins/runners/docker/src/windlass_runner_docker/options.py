@@ -11,7 +11,7 @@ from docker.utils import parse_bytes
 
 from windlass.config.converter import structure
 from windlass.errors import ConfigError
-from windlass.models.reason import JSON
+from windlass.models import JSON
 from windlass.runners import RunSpec, env_entries
 from windlass_runner_docker.config import DockerArgs
 
