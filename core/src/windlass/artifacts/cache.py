@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -90,7 +89,8 @@ class Cache:
         """Bytes the cache may take."""
         if not self._limit:
             self._make(self.folder)
-            self._limit = int(shutil.disk_usage(self.folder).total * _SHARE_OF_DISK)
+            disk = os.statvfs(self.folder)
+            self._limit = int(disk.f_blocks * disk.f_frsize * _SHARE_OF_DISK)
         return self._limit
 
     def path(self, digest: str) -> str:

@@ -9,10 +9,11 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from itertools import chain
 
 from windlass.artifacts.cache import Cache
+from windlass.artifacts.crew import Crew
 from windlass.artifacts.digest import ALGORITHMS, hash_file
 from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in
 from windlass.artifacts.manifest import Entry
@@ -172,25 +173,15 @@ class Downloader:
         The first failure stops the rest and is raised; files that were finished stay, others are not there.
         """
         missing: list[Entry] = []
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="windlass-get") as pool:
-            running: set[Future[list[Entry]]] = set()
-            try:
+        try:
+            with Crew[list[Entry]](self._threads, "windlass-get") as crew:
                 for batch in _batched(entries, _REMOTE_BATCH if self._remote else _BATCH):
-                    places = self._to_write(batch, target)
-                    if places:
-                        running.add(pool.submit(self._batch, places, allow_missing))
+                    if places := self._to_write(batch, target):
+                        missing += chain.from_iterable(crew.begin(self._batch, places, allow_missing))
                     done(sum(max(entry.size, 0) for entry in batch))
-                    if len(running) >= 4 * self._threads:
-                        over, running = wait(running, return_when=FIRST_COMPLETED)
-                        for future in over:
-                            missing += future.result()
-                for future in running:
-                    missing += future.result()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-            finally:
-                self._cache.settle()
+                missing += chain.from_iterable(crew.finish())
+        finally:
+            self._cache.settle()
         self._present.save()
         return missing
 

@@ -15,6 +15,7 @@ from windlass.errors import IntegrityError, ObjectChangedError
 __all__ = ["copy_verified", "prove", "prove_digest", "prove_stream", "write_all"]
 
 _BLOCK = 1 << 20
+_WRITE = 256 << 10  # for more at once the kernel looks for large pages, and that can take longer than the writing
 
 
 def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
@@ -29,7 +30,7 @@ def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
 def write_all(handle: int, view: memoryview) -> None:
     """Write all of a view, however little the system takes at once."""
     while view:
-        view = view[os.write(handle, view) :]
+        view = view[os.write(handle, view[:_WRITE]) :]
 
 
 def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], None] = lambda _: None) -> None:

@@ -24,7 +24,7 @@ from windlass_storage_file.config import FileStorageConfig
 __all__ = ["FileStorage"]
 
 _TEMPORARY = ".windlass-tmp-"
-_BLOCK = 4 << 20
+_BLOCK = 256 << 10  # for more at once the kernel looks for large pages, and that can take longer than the writing
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL, errno.EPERM}
 
 
@@ -142,7 +142,7 @@ class FileStorage(Storage):
         else:
             view = memoryview(source)
             while view:
-                view = view[os.write(target, view) :]
+                view = view[os.write(target, view[:_BLOCK]) :]
         if self._config.fsync:
             os.fsync(target)
 
