@@ -67,7 +67,6 @@ SUBMITTER = [
     "runs.update",
     "runs.request_stop",
     "runs.log_metrics",
-    "runs.append_log",
     "queues.enqueue",
     "artifacts.commit",
     "artifacts.update_collection",
@@ -77,6 +76,7 @@ SUBMITTER = [
     "artifacts.take_parts",
 ]
 OWNER = [
+    "runs.append_log",  # of a launched run; of a run of one's own that no agent runs, submitters too
     "runs.delete",
     "queues.create",
     "queues.update",
@@ -160,7 +160,7 @@ def world(store: MetadataStore) -> dict[str, Any]:
             store.access.set_member(Member(entity=TEAM, user=name, role=Role(name)))
     store.queues.create(Queue(entity=TEAM, name="q", resource="process"))
     store.agents.register(Agent(id="agent", entity=TEAM, queues=(REF,)))
-    store.queues.enqueue([NewItem(run_id="mine", queue=REF, spec=SPEC, project="p")])
+    store.queues.enqueue([NewItem(run_id="mine", queue=REF, spec=SPEC, project="p", author="submitter")])
     (claim,) = store.queues.claim(ClaimRequest(agent="agent", queues=(REF,)))
     keys["run"] = store.access.issue_run_token("mine", 1, claim.run.fence)
     new = NewVersion(entity=TEAM, project="p", name="data", type="t", digest=digest(1), manifest=digest(2))
@@ -251,6 +251,55 @@ def allowed(client: MetadataStore, key: str, values: tuple[Any, ...]) -> bool:
     except WindlassError:
         return True  # it was let in, and found something else to say
     return True
+
+
+@pytest.fixture
+def client(serve: Callable[..., str], connect: Callable[..., MetadataStore]) -> Callable[[str], MetadataStore]:
+    """Opens a client of one server with a key."""
+    url = serve()
+    return lambda key: connect(url, key)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda runs: runs.update("mine", RunUpdate(notes="n")),
+        lambda runs: runs.request_stop("mine"),
+        lambda runs: runs.log_metrics("mine", [MetricRow(step=1, time=1.0, values={})]),
+        lambda runs: runs.append_log("mine", [LogLine(data=b"x")], "mine/sdk", "never", "1"),
+    ],
+)
+def test_submitters_leave_the_runs_of_others_alone(
+    world: dict[str, Any], store: MetadataStore, client: Callable[[str], MetadataStore], call: Callable[[Any], Any]
+) -> None:
+    store.access.create_user(User(name="bob"))
+    store.access.set_member(Member(entity=TEAM, user="bob", role=Role.SUBMITTER))
+    with pytest.raises(AccessError, match="run 'mine' is of 'submitter'"):
+        call(client(store.access.create_key("bob").secret).runs)
+
+
+@pytest.mark.parametrize("changes", [{"state": RunState.FINISHED}, {"exit_code": 0}, {"host": "h"}])
+def test_how_a_launched_run_goes_is_not_for_its_author_to_say(
+    world: dict[str, Any], client: Callable[[str], MetadataStore], changes: dict[str, Any]
+) -> None:
+    with pytest.raises(AccessError, match="is what its agent reports") as caught:
+        client(world["keys"]["submitter"]).runs.update("mine", RunUpdate(**changes))
+    assert caught.value.context["fields"] == list(changes)
+
+
+def test_a_run_without_a_queue_is_all_its_authors(
+    world: dict[str, Any], client: Callable[[str], MetadataStore]
+) -> None:
+    runs = client(world["keys"]["submitter"]).runs
+    made = runs.create(Run(id="here", entity=TEAM, author="somebody-else", state=RunState.RUNNING))
+    assert made.author == "submitter"
+    runs.append_log("here", [LogLine(data=b"x")], "here/sdk", "", "1")
+    assert runs.update("here", RunUpdate(state=RunState.FINISHED, exit_code=0)).state == RunState.FINISHED
+
+
+def test_owners_may_write_down_what_others_did(world: dict[str, Any], client: Callable[[str], MetadataStore]) -> None:
+    made = client(world["keys"]["owner"]).runs.create(Run(id="there", entity=TEAM, author="ann"))
+    assert made.author == "ann"
 
 
 def test_the_table_names_every_method() -> None:

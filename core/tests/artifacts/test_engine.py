@@ -343,6 +343,17 @@ def test_download_repairs_and_checkout_deletes(
     logged.verify(root)
 
 
+def test_a_checkout_that_fails_has_deleted_nothing(engine: ArtifactEngine, logged: Artifact, tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    root.mkdir()
+    (root / "mine").write_text("x")
+    (blob,) = {part[0] for entry in logged.manifest if entry.path == "twin" for part in entry.parts}
+    Path(engine.blobs.local_path(blob) or "").unlink()
+    with pytest.raises(IntegrityError, match="not in the blob store any more"):
+        logged.checkout(root)
+    assert (root / "mine").read_text() == "x"
+
+
 def test_checkout_clears_what_is_in_the_way(logged: Artifact, tree: Path, tmp_path: Path, snapshot: Snapshot) -> None:
     root, outside = tmp_path / "out", tmp_path / "outside"
     (root / "twin" / "x").mkdir(parents=True)  # a folder where a file belongs

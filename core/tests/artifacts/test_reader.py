@@ -66,3 +66,16 @@ def test_a_flipped_bit_in_a_whole_file(engine: ArtifactEngine, tmp_path: Path) -
     with artifact.get_entry("f").open() as file, pytest.raises(IntegrityError, match="'f' is damaged"):
         while file.read(100_000):
             pass
+
+
+def test_a_reference_of_unknown_size_is_one_stream(engine: ArtifactEngine) -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").pipe("/unknown/a", b"abc" * 1000)
+    artifact = Artifact("data", "t")
+    artifact.app = engine.app
+    artifact.add_reference("memory://unknown/a", checksum=False)
+    with engine.log(artifact).get_entry("a").open() as file:
+        assert (file.seekable(), file.read(3), file.read()) == (False, b"abc", b"abc" * 999)
+        with pytest.raises(io.UnsupportedOperation):
+            file.seek(0)

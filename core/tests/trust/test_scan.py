@@ -11,6 +11,7 @@ import lzma
 import pickle
 import struct
 import sys
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -106,6 +107,16 @@ def zipped(data: bytes, name: str = "archive/data.pkl") -> bytes:
     return file.getvalue()
 
 
+def tarred(data: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in (("readme.txt", b"nothing"), ("model/weights", data)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
 PACKED = {
     "gzip": lambda data: gzip.compress(data, mtime=0),
     "zlib": zlib.compress,
@@ -113,6 +124,8 @@ PACKED = {
     "xz": lzma.compress,
     "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
     "zip": zipped,
+    "tar": tarred,
+    "tar in xz": lambda data: lzma.compress(tarred(data)),
     "zip in gzip": lambda data: gzip.compress(zipped(data), mtime=0),
 }
 

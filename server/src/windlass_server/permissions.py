@@ -1,6 +1,7 @@
 """Who may call what: one table, checked for each entity a call touches.
 
-A rule names the role that a user needs, and how to find the entities it must be held in. Run tokens have no role:
+A rule names the role that a user needs, and how to find the entities it must be held in. Submitters change and stop the
+runs that they are the authors of; how a launched run goes is for its agent to say. Run tokens have no role:
 a rule says with `run` what they may do, or they may not. Agents need the role ``owner``: they read what everybody
 submits and may end it. On a run that another entity put on their queue they may do what an agent does.
 """
@@ -207,8 +208,7 @@ def _serves(store: MetadataStore, principal: Principal, arguments: Arguments) ->
     run = store.runs.get(arguments["run_id"] if lease is None else lease.run_id)
     if not run.queue or queue_of(run).entity == run.entity:
         return False
-    held = store.access.role(principal, queue_of(run).entity)
-    return held is not None and held.covers(Role.OWNER)
+    return _owns(store, principal, queue_of(run).entity)
 
 
 def require(store: MetadataStore, principal: Principal, entity: str, role: Role) -> None:
@@ -270,6 +270,38 @@ def _as_author(store: MetadataStore, principal: Principal, arguments: Arguments)
     arguments["items"] = [evolve(item, author=principal.name) for item in arguments["items"]]
 
 
+def _made_by(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
+    """Who makes a run is its author; owners may write down what others did."""
+    from attrs import evolve
+
+    if not _owns(store, principal, arguments["run"].entity):
+        arguments["run"] = evolve(arguments["run"], author=principal.name)
+
+
+def _own_run(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
+    run = store.runs.get(arguments["run_id"])
+    if _owns(store, principal, run.entity):
+        return
+    if run.author != principal.name:
+        raise AccessError(
+            f"run '{run.id}' is of '{run.author}'; submitters change and stop their own runs only",
+            hint=f"Ask its author, or an owner of '{run.entity}'.",
+            context={"run": run.id, "author": run.author},
+        )
+    reported = run_tokens.for_agents(arguments["changes"]) if "changes" in arguments else ()
+    if run.queue and ("source" in arguments or reported):
+        raise AccessError(
+            f"the {', '.join(reported) or 'log'} of a launched run is what its agent reports",
+            hint=f"To end it: windlass run stop {run.id}",
+            context={"run": run.id, "fields": list(reported)},
+        )
+
+
+def _owns(store: MetadataStore, principal: Principal, entity: str) -> bool:
+    held = store.access.role(principal, entity)
+    return held is not None and held.covers(Role.OWNER)
+
+
 def _as_trigger_author(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     from attrs import evolve
 
@@ -289,6 +321,11 @@ _EXTRA: dict[str, Narrow] = {
     "access.revoke_key": _own_key,
     "access.role": _own_role,
     "access.set_member": _not_admin,
+    "runs.create": _made_by,
+    "runs.update": _own_run,
+    "runs.request_stop": _own_run,
+    "runs.log_metrics": _own_run,
+    "runs.append_log": _own_run,
     "queues.enqueue": _as_author,
     "schedule.create_trigger": _as_trigger_author,
     "artifacts.commit": _protected,

@@ -42,6 +42,11 @@ def update(store: MetadataStore, principal: Principal, arguments: Arguments) -> 
     arguments["fence"] = None
 
 
+def for_agents(changes: RunUpdate) -> tuple[str, ...]:
+    """The fields of a change that are an agent's to report."""
+    return tuple(name for name in _AGENTS_OWN if getattr(changes, name) is not None)
+
+
 def append_log(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     """Its own log, from a source of its own, so that the agent's cursors stay the agent's."""
     own_run(store, principal, arguments)

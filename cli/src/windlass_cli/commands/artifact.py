@@ -74,6 +74,16 @@ def put(
     if run_id:
         owner = state.store.runs.get(run_id)
         entity, project = owner.entity, owner.project
+    _check_fit(
+        path,
+        "a URI" if is_uri else "a directory" if os.path.isdir(path) else "a file",
+        {
+            "--include": (include, "a directory"),
+            "--exclude": (exclude, "a directory"),
+            "--no-checksum": (no_checksum, "a URI"),
+            "--max-objects": (max_objects, "a URI"),
+        },
+    )
     made = Artifact(base, type_, description or None, _metadata(metadata), incremental=incremental)
     made.ttl_seconds = _seconds(ttl)
     made.app = state.app
@@ -103,6 +113,15 @@ def put(
         )
 
 
+def _check_fit(path: str, kind: str, flags: dict[str, tuple[Any, str]]) -> None:
+    """Raise for a flag that says nothing about this kind of thing; it would be overlooked."""
+    from windlass.errors import UsageError
+
+    for flag, (value, of) in flags.items():
+        if value and kind != of:
+            raise UsageError(f"it is for {of}, and '{path}' is {kind}", where=flag, hint="Leave it out.")
+
+
 def _seconds(text: str) -> float | None:
     """Seconds from ``90``, ``12h``, ``30d`` …; None for nothing."""
     if not text:
@@ -130,9 +149,11 @@ def _metadata(text: str) -> dict[str, Any]:
 def _split(state: State, path: str, where: str) -> tuple[str, str]:
     from windlass.errors import UsageError
 
-    parts = [part for part in path.split("/") if part]
-    if len(parts) > 2:
-        raise UsageError("too many slashes", where=where, hint="Write name, project/name or entity/project/name.")
+    parts = path.split("/") if path else []
+    if len(parts) > 2 or "" in parts:
+        raise UsageError(
+            "it does not name an artifact", where=where, hint="Write name, project/name or entity/project/name."
+        )
     project = parts[-1] if parts else state.settings.project
     return (parts[0] if len(parts) == 2 else state.settings.entity), project
 
@@ -163,11 +184,14 @@ def get(
     folder = os.path.abspath(root) if root else found.default_root()
     with Progress("got", 0 if path_prefix or include or exclude else found.size) as progress:
         if checkout:
-            engine.delete_extras(found.manifest, folder)
-        missing = engine.download(
-            found.manifest, folder, prefix=path_prefix, include=include, exclude=exclude, allow_missing=allow_missing,
-            link=link or "", done=progress,
-        )  # fmt: skip
+            missing = engine.checkout(
+                found.manifest, folder, link=link or "", allow_missing=allow_missing, done=progress
+            )
+        else:
+            missing = engine.download(
+                found.manifest, folder, prefix=path_prefix, include=include, exclude=exclude,
+                allow_missing=allow_missing, link=link or "", done=progress,
+            )  # fmt: skip
     if as_json:
         print_json(shapes.artifact(found.info) | {"root": folder, "missing": [entry.path for entry in missing]})
         return

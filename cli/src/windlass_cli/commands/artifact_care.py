@@ -20,8 +20,7 @@ from windlass_cli.state import State, pass_state
 @pass_state
 def rm(state: State, paths: tuple[str, ...], force: bool) -> None:
     """Delete versions. They can be restored until garbage collection removes their bytes."""
-    for path in paths:
-        info = find(state, path).info
+    for info in [find(state, path).info for path in paths]:  # all are there before the first is deleted
         state.store.artifacts.delete(info.id, force)
         note(f"Deleted {info.path}.")
 

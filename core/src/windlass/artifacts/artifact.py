@@ -56,8 +56,8 @@ class Artifact(ArtifactBuilding):
         root: str | os.PathLike[str] | None = None,
         *,
         path_prefix: str = "",
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
         allow_missing_references: bool = False,
     ) -> str:
         """Write the content to a folder and return the folder. Every byte is verified.
@@ -68,8 +68,8 @@ class Artifact(ArtifactBuilding):
         Args:
             root: Folder. Default: `default_root`.
             path_prefix: Only what is at or below this path.
-            include: Globs; only matching paths.
-            exclude: Lines as in ``.gitignore``; matching paths are left out.
+            include: Globs, or one; only matching paths.
+            exclude: Lines (or one) as in ``.gitignore``; matching paths are left out.
             allow_missing_references: Go on when the target of a reference is gone.
 
         Raises:
@@ -117,10 +117,10 @@ class Artifact(ArtifactBuilding):
         return self.get(name)
 
     def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
-        """Make a folder equal to the artifact: files that are not of it are deleted, then as `download`."""
+        """Make a folder equal to the artifact: as `download`, and then files that are not of it are deleted."""
         target = os.path.abspath(os.fspath(root)) if root is not None else self.default_root()
-        self._logged_engine().delete_extras(self.manifest, target)
-        return self.download(target)
+        self._logged_engine().checkout(self.manifest, target)
+        return target
 
     def verify(self, root: str | os.PathLike[str] | None = None) -> None:
         """Compare a folder with the artifact; all bytes are read.

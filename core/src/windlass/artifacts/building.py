@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from windlass.artifacts.draft import Draft, writing
+from windlass.artifacts.draft import writing
 from windlass.artifacts.facts import ArtifactFacts
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import MAX_OBJECTS
@@ -43,7 +43,7 @@ class ArtifactBuilding(ArtifactFacts):
     def add_file(
         self,
         local_path: str | os.PathLike[str],
-        name: str | None = None,
+        name: str | os.PathLike[str] | None = None,
         *,
         policy: str = "immutable",
         overwrite: bool = False,
@@ -60,15 +60,16 @@ class ArtifactBuilding(ArtifactFacts):
             UsageError: No such file, or the path is taken by other content.
         """
         local = os.fspath(local_path)
-        return self._open_draft().add_file(local, name or os.path.basename(local), policy=policy, overwrite=overwrite)
+        path = os.fspath(name) if name else os.path.basename(local)
+        return self._open_draft().add_file(local, path, policy=policy, overwrite=overwrite)
 
     def add_dir(
         self,
         local_path: str | os.PathLike[str],
-        name: str | None = None,
+        name: str | os.PathLike[str] | None = None,
         *,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
         symlinks: str = "error",
         policy: str = "immutable",
         merge: bool = False,
@@ -79,8 +80,8 @@ class ArtifactBuilding(ArtifactFacts):
         Args:
             local_path: The folder. A ``.windlassignore`` in it is obeyed (lines as in ``.gitignore``).
             name: Folder in the artifact. Default: its top.
-            include: Globs; only matching files are taken.
-            exclude: Lines as in ``.gitignore``, after those of ``.windlassignore``.
+            include: Globs, or one; only matching files are taken.
+            exclude: Lines (or one) as in ``.gitignore``, after those of ``.windlassignore``.
             symlinks: What becomes of symbolic links below the folder: ``error``: the first is refused; ``follow``: what
                 it leads to is taken, wherever that is; ``skip``: left out.
             policy: See `add_file`.
@@ -93,7 +94,7 @@ class ArtifactBuilding(ArtifactFacts):
         """
         return self._open_draft().add_dir(
             os.fspath(local_path),
-            name or "",
+            os.fspath(name) if name else "",
             include=include,
             exclude=exclude,
             symlinks=symlinks,
@@ -101,7 +102,9 @@ class ArtifactBuilding(ArtifactFacts):
             overwrite=overwrite or merge,
         )
 
-    def new_file(self, name: str, mode: str = "x", encoding: str | None = None) -> AbstractContextManager[IO[Any]]:
+    def new_file(
+        self, name: str | os.PathLike[str], mode: str = "x", encoding: str | None = None
+    ) -> AbstractContextManager[IO[Any]]:
         """Open a new file for writing; it becomes an entry when the ``with`` block ends without an exception.
 
         Args:
@@ -109,7 +112,7 @@ class ArtifactBuilding(ArtifactFacts):
             mode: ``x``: it must be new; ``w``: replace; with ``b`` for bytes.
             encoding: Default UTF-8.
         """
-        return writing(self._open_draft(), name, mode, encoding)
+        return writing(self._open_draft(), os.fspath(name), mode, encoding)
 
     def remove(self, item: str | os.PathLike[str] | ArtifactEntry) -> None:
         """Remove an entry or all below a folder. Raises `ArtifactNotFoundError`."""
@@ -152,7 +155,7 @@ class ArtifactBuilding(ArtifactFacts):
     def add_reference(
         self,
         uri: str | os.PathLike[str],
-        name: str | None = None,
+        name: str | os.PathLike[str] | None = None,
         *,
         checksum: bool = True,
         max_objects: int = MAX_OBJECTS,
@@ -180,7 +183,7 @@ class ArtifactBuilding(ArtifactFacts):
         draft = self._open_draft()
         entries = reference_entries(
             os.fspath(uri),
-            name,
+            os.fspath(name) if name else None,
             self._app().storage_for,
             checksum=checksum,
             max_objects=max_objects,
@@ -198,5 +201,5 @@ class ArtifactBuilding(ArtifactFacts):
         """A new artifact with all entries of this version, to be changed and logged as the next version."""
         made = type(self).internal(self._name, self.type, self.description, self.metadata)
         made._entity, made._project, made._engine = self._entity, self._project, self._logged_engine()
-        made.draft = Draft(self.manifest)
+        made.draft, made._taken_from = self.content(), self.origins
         return made

@@ -84,8 +84,8 @@ class Draft:
         local: str,
         name: str,
         *,
-        include: Sequence[str],
-        exclude: Sequence[str],
+        include: str | Sequence[str],
+        exclude: str | Sequence[str],
         symlinks: str,
         policy: str,
         overwrite: bool,
@@ -102,7 +102,7 @@ class Draft:
         if name and name != ".":
             prefix = check_entry_path(name.rstrip("/")) + "/"
         patterns = Patterns.for_folder(root, include, exclude)
-        count = 0
+        found: dict[str, Source | Entry] = {}
         for source in walk(root, prefix, patterns.wanted if patterns else None, symlinks=symlinks):
             if policy == "mutable":
                 copy = self.new_file(source.path)
@@ -110,12 +110,9 @@ class Draft:
                 source = Source(source.path, "", signature(os.stat(copy)), copy)
             if "\\" in source.path or ":" in source.path:
                 check_entry_path(source.path)
-            if source.path in self.items:
-                self._put(source, overwrite)
-            else:
-                self.items[source.path] = source
-            count += 1
-        return count
+            found[source.path] = source
+        self._put_all(found, overwrite)
+        return len(found)
 
     def add_entry(self, entry: Entry, *, overwrite: bool) -> None:
         """Take an entry whose bytes are stored already, or a reference."""
@@ -124,11 +121,7 @@ class Draft:
 
     def add_checked(self, entries: Iterable[Entry], *, overwrite: bool) -> None:
         """Take references whose paths were checked already."""
-        for entry in entries:
-            if entry.path in self.items:
-                self._put(entry, overwrite)
-            else:
-                self.items[entry.path] = entry
+        self._put_all({entry.path: entry for entry in entries}, overwrite)
 
     def remove(self, path: str) -> int:
         """Remove an entry, or all below a folder; returns how many."""
@@ -166,7 +159,20 @@ class Draft:
                 seen.add(folder)
                 folder = folder.rpartition("/")[0]
 
+    def _put_all(self, found: dict[str, Source | Entry], overwrite: bool) -> None:
+        """Put all or none."""
+        for path in found.keys() & self.items.keys():
+            self._check_free(found[path], overwrite)
+        if self.items:
+            self.items.update(found)
+        else:  # a million are not taken twice
+            self.items = found
+
     def _put(self, item: Source | Entry, overwrite: bool) -> None:
+        self._check_free(item, overwrite)
+        self.items[item.path] = item
+
+    def _check_free(self, item: Source | Entry, overwrite: bool) -> None:
         before = self.items.get(item.path)
         if before is not None and not overwrite and not _same(before, item):
             raise UsageError(
@@ -174,7 +180,6 @@ class Draft:
                 where=_origin(item),
                 hint=f"The first came from {_origin(before)}. Pass overwrite=True to replace it, or another name.",
             )
-        self.items[item.path] = item
 
 
 def _no_file(file: str, given: str) -> UsageError:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from windlass.artifacts.digest import short_form
 from windlass.artifacts.files import Source
-from windlass.artifacts.manifest import Entry, Manifest, Part, Row, blobs_of, write_manifest
+from windlass.artifacts.manifest import Entry, Manifest, Row, blobs_of, write_manifest
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
 from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ArtifactEngine"]
 
-_SEARCHES = 4
-"""So many contents are searched for in the latest manifest; for more all of it is decoded and kept in memory."""
+_TRIES = 2
+_TRIES_TO_ADD = 64  # an increment begins anew whenever somebody else was faster
 
 
 class ArtifactEngine(ArtifactReading):
@@ -54,10 +54,11 @@ class ArtifactEngine(ArtifactReading):
         """Store an artifact and make it a version: bytes first, then the manifest, then one commit.
 
         Content that the collection has already makes no new version (`Artifact.new_version` says so); aliases, tags
-        and lineage are still recorded, and a description and metadata that are set replace those of the version.
+        and lineage are still recorded, a description and metadata that are set replace those of the version, and it
+        lives at least as long as a new one would. A version that is logged again is such content.
 
         Args:
-            artifact: An artifact that was put together. It becomes the logged one.
+            artifact: An artifact that was put together, or a version. It becomes the logged one.
             entity: Default: the settings' entity.
             project: Default: the settings' project.
             run: Id of the run that logs it.
@@ -71,7 +72,7 @@ class ArtifactEngine(ArtifactReading):
 
         Raises:
             UsageError: A name, type, alias or tag breaks the rules.
-            ConflictError: A file changed under our hands.
+            ConflictError: A file changed under our hands; or others went on logging increments.
             FencedError: Another attempt of the run has taken over.
             StorageError: Bytes could not be stored. Nothing is visible.
         """
@@ -79,11 +80,9 @@ class ArtifactEngine(ArtifactReading):
         project = check_project(project or artifact.project or self.settings.project)
         wanted = tuple(dict.fromkeys(check_alias(alias) for alias in aliases if alias != "latest"))
         labels = tuple(dict.fromkeys(check_tag(tag) for tag in (*artifact.tags, *tags)))
-        draft = artifact.draft
+        draft = artifact.content()
+        own = dict(draft.items) if artifact.incremental else None
         ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
-        if artifact.incremental:
-            self._add_latest(draft, ref)
-        draft.check_paths()
         cache = self._stat_cache()
         new = NewVersion(
             entity=entity,
@@ -99,10 +98,16 @@ class ArtifactEngine(ArtifactReading):
             ttl_seconds=artifact.ttl_seconds,
             run=run,
             attempt=attempt,
+            origins=artifact.origins,
         )
-        for last in (False, True):
+        made = False
+        tries = _TRIES if own is None else _TRIES_TO_ADD
+        for again in range(tries):
+            if own is not None:
+                new = self._onto_latest(draft, own, ref, new, again)
+            draft.check_paths()
             with UploadSession(self.store.artifacts, owner=run or str(ref)) as session:
-                rows, digest, same = self._settle(draft, cache, ref, session, done)
+                rows, digest, same = self._settle(draft, cache, ref, session, done, again=again > 0)
                 if same is not None:
                     manifest, size = same.manifest, same.size
                 else:
@@ -118,17 +123,21 @@ class ArtifactEngine(ArtifactReading):
                             upload=session.id,
                         )
                     )
-                    break
                 except FencedError:
                     raise
                 except ConflictError:
                     # The session has ended: the machine slept, or its clock jumped. Look again which blobs are there.
-                    if last or not session.id:
+                    # Or somebody has added something else to the version that this one adds to.
+                    if again + 1 == tries or (own is None and not session.id):
                         raise
+                    continue
+            made = made or committed.created
+            if same is None or not committed.created:
+                break  # else the version that had the content was collected meanwhile, and blobs with it
         cache.save()
-        artifact.bind(self, committed.version if committed.created else self._relabel(committed.version, new))
-        artifact.new_version = committed.created
-        if committed.created:
+        artifact.bind(self, self._relabel(committed.version, new) if not made else committed.version)
+        artifact.new_version = made
+        if made:
             from windlass.plugins.events import ArtifactCommitted
 
             self.app.fire(ArtifactCommitted(version=committed.version))
@@ -158,12 +167,13 @@ class ArtifactEngine(ArtifactReading):
         """
         entity = check_project(entity or self.settings.entity, what="entity")
         project = check_project(project or self.settings.project)
-        artifact.draft.check_paths()
+        draft = artifact.content()
+        draft.check_paths()
         cache = self._stat_cache()
         ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
         with UploadSession(self.store.artifacts, owner=f"{group}/{part}") as session:
             session.begin()
-            rows, _, same = self._settle(artifact.draft, cache, ref, session)
+            rows, _, same = self._settle(draft, cache, ref, session)
             made = models.DistributedPart(
                 entity=entity,
                 project=project,
@@ -191,13 +201,22 @@ class ArtifactEngine(ArtifactReading):
         """Make one version of all parts of a group and of what `artifact` holds itself.
 
         Raises:
-            UsageError: Two parts hold different content under one path (names both), or there is no part.
+            UsageError: Two parts hold different content under one path (names both), one has another type than
+                `artifact`, or there is no part.
         """
+        artifact = artifact.new_draft() if artifact.logged else artifact
         entity = entity or self.settings.entity
         project = project or self.settings.project
         parts = self.store.artifacts.take_parts(entity, project, artifact.name, group)
         if not parts:
             raise UsageError(f"nobody has contributed to '{artifact.name}' in the group '{group}'")
+        for part in parts:
+            if part.type != artifact.type:
+                raise UsageError(
+                    f"the part '{part.part}' of '{artifact.name}' is of type '{part.type}', not '{artifact.type}'",
+                    where=f"group '{group}'",
+                    hint="Let all runs give their shares, and finish them, under one type.",
+                )
         origin: dict[str, str] = {}
         for part in parts:
             for entry in Manifest(self.blobs, part.manifest):
@@ -244,14 +263,19 @@ class ArtifactEngine(ArtifactReading):
         self.store.artifacts.use(run, artifact.id, attempt)
         return artifact
 
-    def _add_latest(self, draft: Draft, ref: ArtifactRef) -> None:
-        """Fill a draft up with the entries of the latest version; what the draft has itself wins."""
+    def _onto_latest(
+        self, draft: Draft, own: dict[str, Source | Entry], ref: ArtifactRef, new: NewVersion, again: int
+    ) -> NewVersion:
+        """Let a draft hold its own items and the others of the latest version, on which the new one then depends."""
+        time.sleep(os.urandom(1)[0] / 255 * min(0.02 * again, 1.0))  # so that those who collide do not go on doing so
+        draft.items = dict(own)
         try:
             latest = self.store.artifacts.get(ref)
         except ArtifactNotFoundError:
-            return
+            return evolve(new, base="")
         for entry in self.manifest(latest):
             draft.items.setdefault(entry.path, entry)
+        return evolve(new, base=latest.id, origins=(*new.origins, *latest.origins))
 
     def _stat_cache(self) -> StatCache:
         return StatCache(Path(self.settings.cache_dir) / "stat", self.settings.store_url, self.algorithm)
@@ -263,30 +287,35 @@ class ArtifactEngine(ArtifactReading):
         ref: ArtifactRef,
         session: UploadSession,
         done: Callable[[int], None] = lambda _: None,
+        again: bool = False,
     ) -> tuple[Iterable[Row], str, ArtifactVersion | None]:
-        """Store what is not stored of all items; rows of the manifest, artifact digest, a version that has it."""
+        """Store what is not stored of all items; rows of the manifest, artifact digest, a version that has it.
+
+        With `again` the blobs are looked for though a version has the content.
+        """
         items = draft.items.values()
-        digest = cache.listing(items)
+        digest = "" if again else cache.listing(items)
         if digest and (same := self._version_with(ref, digest)) is not None:
             return [], digest, same
         ordered = [draft.items[path] for path in sorted(draft.items)]
         unread, blobs = cache.look_up(ordered)
         if not unread:
             digest = cache.artifact_digest(ordered)
-            same = self._version_with(ref, digest)
+            same = None if again else self._version_with(ref, digest)
             if same is not None:
                 cache.remember_listing(items, digest)
                 return [], digest, same
         session.begin()
         unread += self._lost(cache, ordered, blobs)
         if unread:
+            from windlass.artifacts.locator import Locator
             from windlass.artifacts.upload import Uploader
 
             unread.sort(key=lambda source: source.path)
-            Uploader(self.blobs, self.algorithm, cache, _Locator(self, ref)).store(unread, done)
+            Uploader(self.blobs, self.algorithm, cache, Locator(self, ref)).store(unread, done)
             digest = cache.artifact_digest(ordered)
         cache.remember_listing(items, digest)
-        return cache.rows(ordered), digest, self._version_with(ref, digest)
+        return cache.rows(ordered), digest, None if again else self._version_with(ref, digest)
 
     def _version_with(self, ref: ArtifactRef, digest: str) -> ArtifactVersion | None:
         wanted = ArtifactRef(entity=ref.entity, project=ref.project, name=ref.name, selector=digest)
@@ -312,56 +341,3 @@ class ArtifactEngine(ArtifactReading):
                 )
             lost.append(item)
         return lost
-
-
-class _Locator:
-    """Finds content in the collection's latest version, so that it is stored once."""
-
-    def __init__(self, engine: ArtifactEngine, ref: ArtifactRef) -> None:
-        self._engine = engine
-        self._ref = ref
-        self._leaves: dict[int, int] | None = None  # where which content is, by short forms: there may be a million
-        self._leaf: tuple[int, dict[str, tuple[Part, ...]]] = (-1, {})
-        self._asked = 0
-        self._there: dict[str, bool] = {}
-
-    def __call__(self, digest: str) -> tuple[Part, ...] | None:
-        parts = self._parts(digest)
-        if parts is None or not all(self._is_there(part[0]) for part in parts or ((digest, 0, 0),)):
-            return None
-        return parts
-
-    def _is_there(self, blob: str) -> bool:
-        """Whether a blob was not lost; each is looked for once."""
-        if blob not in self._there:
-            self._there[blob] = not self._engine.blobs.missing((blob,))
-        return self._there[blob]
-
-    def _parts(self, digest: str) -> tuple[Part, ...] | None:
-        self._asked += 1
-        if self._asked <= _SEARCHES:
-            found = self._latest.with_digest(digest) if self._latest is not None else None
-            return found.parts if found is not None else None
-        if self._latest is None:
-            return None
-        if self._leaves is None:
-            self._leaves = {}
-            for index in range(self._latest.leaves):
-                self._leaves.update((short_form(found), index) for found in self._contents(index))
-        index = self._leaves.get(short_form(digest), -1)
-        return self._contents(index).get(digest) if index >= 0 else None
-
-    def _contents(self, index: int) -> dict[str, tuple[Part, ...]]:
-        """The contents of a leaf and their places; the last leaf is kept, for paths are asked for in their order."""
-        if self._leaf[0] != index:
-            assert self._latest is not None
-            entries = self._latest.leaf(index)
-            self._leaf = index, {entry.digest: entry.parts for entry in entries if not entry.ref}
-        return self._leaf[1]
-
-    @cached_property
-    def _latest(self) -> Manifest | None:
-        try:
-            return self._engine.manifest(self._engine.store.artifacts.get(self._ref))
-        except ArtifactNotFoundError:
-            return None

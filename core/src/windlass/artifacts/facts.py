@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["ArtifactFacts"]
 
 
+_LONGEST = timedelta(days=365_000)
+
+
 class ArtifactFacts:
     """A named, typed collection of files, objects and references; every change makes a new version.
 
@@ -57,6 +60,8 @@ class ArtifactFacts:
     def _start(self, name: str, type: str, description: str | None, metadata: Mapping[str, Any] | None) -> None:
         self._name = name
         self.type = type
+        if description is not None and not isinstance(description, str):
+            raise UsageError(f"a description is text, not {description!r}", where=f"artifact '{name}'")
         self.description = description
         self.metadata: dict[str, Any] = {} if metadata is None else metadata  # type: ignore[assignment]
         self.metadata = self.plain_metadata()
@@ -69,6 +74,7 @@ class ArtifactFacts:
         self.app: App | None = None
         self.new_version = True
         self._final = False
+        self._taken_from: tuple[str, ...] = ()
         self._version: ArtifactVersion | None = None
         self._manifest: Manifest | None = None
 
@@ -99,7 +105,16 @@ class ArtifactFacts:
         self.ttl_seconds = version.ttl_seconds
         self.draft = Draft()
 
+    def content(self) -> Draft:
+        """What it holds: of a version all its entries."""
+        return Draft(self.manifest) if self.logged else self.draft
+
     # -- facts
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Entities that content of it was taken over from: of a version its own and those it took from itself."""
+        return self._taken_from if self._version is None else (self._version.entity, *self._version.origins)
 
     @property
     def name(self) -> str:
@@ -177,9 +192,10 @@ class ArtifactFacts:
 
     @ttl.setter
     def ttl(self, value: timedelta | None) -> None:
-        if value is not None and (not isinstance(value, timedelta) or value <= timedelta(0)):
+        if value is not None and (not isinstance(value, timedelta) or not timedelta(0) < value <= _LONGEST):
             raise UsageError(
-                f"a life time must be a positive timedelta, not {value!r}", hint="artifact.ttl = timedelta(days=30)"
+                f"a life time must be a positive timedelta of at most {_LONGEST.days} days, not {value!r}",
+                hint="artifact.ttl = timedelta(days=30); None is for ever",
             )
         self.ttl_seconds = None if value is None else value.total_seconds()
 

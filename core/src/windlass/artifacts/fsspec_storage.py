@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError
 from windlass.storage import ObjectInfo, ObjectRef, Storage
 
-__all__ = ["FsspecStorage"]
+__all__ = ["FsspecStorage", "folder_of", "split_chain"]
 
 _ETAGS = ("ETag", "etag", "e_tag")
 _VERSIONS = ("VersionId", "version_id", "generation")
@@ -20,6 +20,9 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "crea
 
 class FsspecStorage(Storage):
     """A read-only storage over an fsspec filesystem.
+
+    Chained URLs (``zip://member::s3://bucket/a.zip``) are fsspec's own; their options are read from its configuration,
+    as those of all its filesystems are (``FSSPEC_SFTP_USERNAME``, ``~/.config/fsspec``).
 
     Args:
         protocol: Name of the protocol (``sftp``, ``hdfs``, ``memory`` …).
@@ -33,17 +36,23 @@ class FsspecStorage(Storage):
         self._lock = threading.Lock()
 
     def _open_at(self, uri: str) -> tuple[Any, str]:
-        """The filesystem for a URI (its host is part of the options) and the path in it."""
-        from fsspec import get_filesystem_class
-
-        host = uri.partition("://")[2].partition("/")[0]
+        """The filesystem for a URI (its host, or what it is chained to, is part of the options) and the path in it."""
+        head, chained = split_chain(uri)
+        key = chained or uri.partition("://")[2].partition("/")[0]
         with self._lock:
-            found = self._made.get(host)
+            found = self._made.get(key)
             if found is None:
-                system: Any = get_filesystem_class(self._protocol)  # type: ignore[no-untyped-call]
-                options = {**system._get_kwargs_from_urls(uri), **self._options}
-                found = self._made[host] = system(**options)
-        return found, cast("str", found._strip_protocol(uri))
+                found = self._made[key] = self._ask(uri, lambda: self._make(uri, chained))
+        return found, cast("str", found._strip_protocol(head))
+
+    def _make(self, uri: str, chained: str) -> Any:
+        from fsspec import get_filesystem_class
+        from fsspec.core import url_to_fs
+
+        if chained:
+            return url_to_fs(uri, **self._options)[0]  # type: ignore[no-untyped-call]
+        system: Any = get_filesystem_class(self._protocol)  # type: ignore[no-untyped-call]
+        return system(**{**system._get_kwargs_from_urls(uri), **self._options})
 
     def stat(self, uri: str) -> ObjectInfo:
         """Facts of one object, as far as the filesystem tells them."""
@@ -55,16 +64,17 @@ class FsspecStorage(Storage):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects below a folder, by the filesystem's own deep listing."""
-        system, path = self._open_at(prefix.rstrip("/"))
+        head, chained = split_chain(prefix)
+        base = folder_of(head)
+        system, path = self._open_at(base.rstrip("/") + chained if not base.endswith("://") else base + chained)
         try:
             found = self._ask(prefix, lambda: system.find(path, detail=True, **_refresh(system)))
         except ObjectNotFoundError:
             return
-        below = path.rstrip("/") + "/"
-        base = prefix.rstrip("/")
+        below = path.rstrip("/") + "/" if path else ""
         for name in sorted(found):
             if name.startswith(below) and not name.endswith("/"):
-                yield self._info(f"{base}/{name[len(below) :]}", found[name])
+                yield self._info(f"{base}{name[len(below) :]}{chained}", found[name])
 
     def open(self, ref: ObjectRef, start: int = 0, length: int = -1) -> BinaryIO:
         """A stream; what was recorded is compared with what is there now."""
@@ -112,6 +122,17 @@ class FsspecStorage(Storage):
             raise StorageError(str(error), where=uri, hint=f"pip install what '{self._protocol}' needs.") from error
         except Exception as error:
             raise StorageError(f"{type(error).__name__}: {error}", where=uri) from error
+
+
+def split_chain(uri: str) -> tuple[str, str]:
+    """The first address of a chained URL and the rest with its ``::``; the rest is empty where nothing is chained."""
+    head, mark, rest = uri.partition("::")
+    return (head, mark + rest) if mark and "://" in head else (uri, "")
+
+
+def folder_of(head: str) -> str:
+    """The address of a folder with its ``/``."""
+    return head if head.endswith("://") else head.rstrip("/") + "/"
 
 
 def _refresh(system: Any) -> dict[str, bool]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from windlass.artifacts.draft import Draft
 from windlass.artifacts.names import parse_collection
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def link(
     source = artifact.info
     collection = parse_collection(target, entity=entity, project=project)
     made = type(artifact).internal(collection.name, source.type, source.description, source.metadata)
-    made.draft = Draft(artifact.manifest)
+    made.draft, made._taken_from = artifact.content(), artifact.origins
     if run and not engine.store.artifacts.edges(run_id=run, version_id=source.id):
         engine.use(artifact, run, attempt)
     return engine.log(

@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 MAX_LENGTH = 128
+MAX_PART = 255
+MAX_PATH = 3072
 MAX_OBJECTS = 10_000
 """Objects that one `add_reference` takes when nothing else is said."""
 RESERVED_PREFIX = "windlass-"
@@ -102,12 +104,14 @@ def check_project(project: str, *, what: str = "project") -> str:
 def check_entry_path(path: str) -> str:
     """Return `path` if it is safe inside an artifact under POSIX and under Windows rules.
 
-    Relative, ``/`` between parts, no empty part, ``.`` or ``..``, no drive, UNC or NUL.
+    Relative, ``/`` between parts, no empty part, ``.`` or ``..``, no drive, UNC or NUL; parts of at most 255 bytes, as
+    file systems take them.
 
     Raises:
         UsageError: It is not; names the path and why.
     """
-    why = "" if isinstance(path, str) and _PLAIN_PATH.fullmatch(path) else _path_problem(path)
+    plain = isinstance(path, str) and len(path) <= MAX_PART and _PLAIN_PATH.fullmatch(path)
+    why = "" if plain else _path_problem(path)
     if why:
         raise UsageError(
             f"{_show(path)} cannot be a path in an artifact: {why}",
@@ -117,7 +121,9 @@ def check_entry_path(path: str) -> str:
 
 
 def _path_problem(path: str) -> str:
-    if not isinstance(path, str) or not path:
+    if not isinstance(path, str):
+        return f"it is {type(path).__name__}, not text"
+    if not path:
         return "it is empty"
     if "\0" in path:
         return "it holds a NUL"
@@ -130,6 +136,11 @@ def _path_problem(path: str) -> str:
         return "it holds an empty part, '.' or '..'"
     if "\\" in path and any(part in (".", "..") for part in re.split(r"[/\\]", path)):
         return "it holds '..' under Windows rules"
+    size = max(len(part.encode(errors="replace")) for part in parts)
+    if size > MAX_PART:
+        return f"a part of it has {size} bytes, and file systems take {MAX_PART}"
+    if len(path) > MAX_PATH:
+        return f"it has {len(path)} characters, more than {MAX_PATH}"
     if not path.isascii():
         try:
             path.encode()

@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Sequence
 
+from windlass.errors import UsageError
+
 __all__ = ["IGNORE_FILE", "Patterns", "compile_glob"]
 
 IGNORE_FILE = ".windlassignore"
@@ -15,28 +17,42 @@ class Patterns:
     """Decides by relative path.
 
     Args:
-        include: Globs; when there are any, a file must match one.
+        include: Globs, or one; when there are any, a file must match one.
         exclude: Lines as in ``.gitignore``: the last that matches decides, ``!`` takes back, a trailing ``/`` means
             folders only, a ``/`` elsewhere ties the pattern to the top folder.
     """
 
-    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._include = [compile_glob(line.strip("/"), anchored="/" in line.strip("/")) for line in include]
-        self._rules = [rule for line in exclude if (rule := _rule(line)) is not None]
+    def __init__(self, include: str | Sequence[str] = (), exclude: str | Sequence[str] = ()) -> None:
+        self._include = [compile_glob(line.strip("/"), anchored="/" in line.strip("/")) for line in several(include)]
+        self._rules = [rule for line in several(exclude) if (rule := _rule(line)) is not None]
 
     @classmethod
     def for_folder(
-        cls, root: str, include: Sequence[str] = (), exclude: Sequence[str] = (), files: Sequence[str] = (IGNORE_FILE,)
+        cls,
+        root: str,
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
+        files: Sequence[str] = (IGNORE_FILE,),
     ) -> Patterns | None:
-        """The patterns for a folder with its ignore files; None when everything is taken."""
-        lines = []
+        """The patterns for a folder with its ignore files; None when everything is taken.
+
+        Raises:
+            UsageError: A pattern, or a file of them, cannot be read.
+        """
+        lines: list[str] = []
         for name in files:
+            path = os.path.join(root, name)
             try:
-                with open(os.path.join(root, name), encoding="utf-8-sig") as file:
-                    lines += file.read().splitlines()
+                with open(path, encoding="utf-8-sig") as file:
+                    found = file.read().splitlines()
+                for number, line in enumerate(found, 1):
+                    _rule(line, f"{path}:{number}")
+                lines += found
             except FileNotFoundError:
                 pass
-        lines += exclude
+            except UnicodeDecodeError as error:
+                raise UsageError(f"it is not UTF-8: {error}", where=path, hint="Save it as UTF-8.") from None
+        lines += several(exclude)
         return cls(include, lines) if include or lines else None
 
     def wanted(self, path: str, is_dir: bool) -> bool:
@@ -59,7 +75,12 @@ class Patterns:
         return self.wanted(path, False)
 
 
-def _rule(line: str) -> tuple[re.Pattern[str], bool, bool] | None:
+def several(given: str | Sequence[str]) -> Sequence[str]:
+    """One or several patterns as several."""
+    return (given,) if isinstance(given, str) else given
+
+
+def _rule(line: str, where: str = "") -> tuple[re.Pattern[str], bool, bool] | None:
     line = re.sub(r"(?<!\\) +$", "", line.rstrip("\r\n"))
     if not line or line.startswith("#"):
         return None
@@ -70,38 +91,94 @@ def _rule(line: str) -> tuple[re.Pattern[str], bool, bool] | None:
     line = line.rstrip("/")
     if not line:
         return None
-    return compile_glob(line.lstrip("/"), anchored="/" in line), folders_only, negated
+    return compile_glob(line.lstrip("/"), anchored="/" in line, where=where), folders_only, negated
 
 
-def compile_glob(glob: str, *, anchored: bool) -> re.Pattern[str]:
+def compile_glob(glob: str, *, anchored: bool, where: str = "") -> re.Pattern[str]:
     """A regular expression for a glob over paths: ``*`` and ``?`` stay within a part, ``**`` does not.
 
     Args:
         glob: The pattern, without leading or trailing ``/``.
         anchored: It must match from the top; else it may match the last parts of a path.
+        where: Where it stands, for errors.
+
+    Raises:
+        UsageError: A range in it goes backwards.
     """
-    out, i = ("" if anchored else "(?:.*/)?"), 0
+    try:
+        return re.compile(_expression(_tokens(glob if anchored else f"**/{glob}")), re.DOTALL)
+    except re.error as error:
+        raise UsageError(
+            f"'{glob}' is not a pattern: {error.msg}", where=where, hint="Write a range upwards: [a-z], [0-9]."
+        ) from None
+
+
+def _tokens(glob: str) -> list[str]:
+    """Stars, ``/``, and what else is in a glob as regular expressions."""
+    found, i = [], 0
     while i < len(glob):
-        char = glob[i]
-        if glob.startswith("**/", i):
-            out, i = out + "(?:.*/)?", i + 3
-            continue
-        if glob.startswith("**", i):
-            out, i = out + ".*", i + 2
-            continue
+        char, step = glob[i], 1
         if char == "*":
-            out += "[^/]*"
+            made = next(star for star in ("**/", "**", "*") if glob.startswith(star, i))
+            step = len(made)
         elif char == "?":
-            out += "[^/]"
+            made = "[^/]"
         elif char == "[" and (end := glob.find("]", i + 2)) > 0:
-            body = glob[i + 1 : end].replace("\\", "\\\\")
-            body = "^" + body[1:] if body[0] in "!^" else body
-            out, i = out + f"(?!/)[{body}]", end + 1
-            continue
+            body = glob[i + 1 : end]
+            negated = body[0] in "!^"
+            body = "".join(c if c == "-" else re.escape(c) for c in body[negated:])
+            made, step = f"(?!/)[{'^' if negated else ''}{body}]", end + 1 - i
         elif char == "\\" and i + 1 < len(glob):
-            i += 1
-            out += re.escape(glob[i])
+            made, step = re.escape(glob[i + 1]), 2
         else:
-            out += re.escape(char)
-        i += 1
-    return re.compile(out, re.DOTALL)
+            made = re.escape(char)
+        found.append(made)
+        i += step
+    return found
+
+
+_ANY = {"": ("", ""), "**": (".*", ".*?"), "**/": ("(?:.*/)?", "(?:.*?/)??")}
+
+
+def _expression(tokens: list[str]) -> str:
+    """What stands between two stars is taken at its first place for good (``(?>…)``) where that is always right.
+
+    Otherwise a pattern of ten stars tries more combinations of places than can be waited for.
+    """
+    pieces: list[list[str]] = [[]]
+    stars = [""]
+    for token in tokens:
+        if token in ("**", "**/"):
+            stars.append(token)
+            pieces.append([])
+        else:
+            pieces[-1].append(token)
+    out = ""
+    for index, (star, piece) in enumerate(zip(stars, pieces, strict=True)):
+        then = stars[index + 1] if index + 1 < len(stars) else ""
+        at_folder = piece[-1] == "/" if piece else star != "**"
+        greedy, lazy = _ANY[star]
+        if then == "**" or (then == "**/" and at_folder):
+            out += f"(?>{lazy}{_parts(piece, '[^/]*?')})"
+        else:
+            out += greedy + _parts(piece, "[^/]*")
+    return out
+
+
+def _parts(piece: list[str], last_star: str) -> str:
+    out = ""
+    for part in _split(piece, "/"):
+        first, *others = ("".join(chunk) for chunk in _split(part, "*"))
+        out += first + "".join(f"(?>[^/]*?{chunk})" for chunk in others[:-1])
+        out += f"{last_star}{others[-1]}/" if others else "/"
+    return out[:-1]
+
+
+def _split(tokens: list[str], mark: str) -> list[list[str]]:
+    found: list[list[str]] = [[]]
+    for token in tokens:
+        if token == mark:
+            found.append([])
+        else:
+            found[-1].append(token)
+    return found

@@ -150,7 +150,9 @@ class _Parts(io.RawIOBase):
 
 
 class EntryReader(io.RawIOBase):
-    """A seekable, read-only file over a stored entry that fetches ranges as they are asked for.
+    """A seekable, read-only file over an entry that fetches ranges as they are asked for.
+
+    A reference whose size is not known is one stream: it can be read on, and not be sought in.
 
     Small entries, and each chunk of a large one, are proven by their digests before a byte is delivered. An entry
     between the two (and a reference whose content digest is recorded) has one digest for the whole: it is proven when
@@ -170,21 +172,24 @@ class EntryReader(io.RawIOBase):
         self._algorithm = algorithm if algorithm in ALGORITHMS else ""
         self._running = hasher(algorithm) if self._algorithm else None
         self._hashed = 0  # bytes from the start that went through `_running`
+        self._stream: BinaryIO | None = None  # of an entry of unknown size
 
     def readable(self) -> bool:
         """True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
-        return True
+        """True when the size is known."""
+        return self.entry.size >= 0
 
     def tell(self) -> int:
         """Position in the entry."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position."""
+        """Set the position. Raises `io.UnsupportedOperation` when the size is not known."""
+        if not self.seekable():
+            raise io.UnsupportedOperation(f"'{self.entry.path}' has no known size; read it from start to end")
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.entry.size}[whence]
         if base + offset < 0:
             raise ValueError("negative seek position")
@@ -198,6 +203,8 @@ class EntryReader(io.RawIOBase):
             IntegrityError, ObjectChangedError: The bytes (of a reference) are not those that were recorded.
         """
         view = memoryview(buffer)
+        if self.entry.size < 0:
+            return self._read_on(view)
         wanted = min(len(view), self.entry.size - self._position)
         if wanted <= 0:
             return 0
@@ -213,6 +220,25 @@ class EntryReader(io.RawIOBase):
             self._follow(view[:wanted])
         self._position += wanted
         return wanted
+
+    def _read_on(self, view: memoryview) -> int:
+        if self._stream is None:
+            self._stream = open_entry(self.entry, self._blobs, self._storage_for)
+        count: int = self._stream.readinto(view)  # type: ignore[attr-defined]
+        self._position += count
+        if self._running is not None:
+            self._running.update(view[:count])
+            found = f"{self._algorithm}:{self._running.hexdigest()}"
+            if not count and len(view) and found != self.entry.digest:
+                raise self._damaged(f"expected {self.entry.digest}, found {found}", 0)
+        return count
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        super().close()
 
     def _piece(self) -> tuple[int, int, str]:
         """Start, length and digest of what can be proven around the position; without digest when nothing can."""

@@ -74,8 +74,8 @@ class ArtifactReading:
         root: str,
         *,
         prefix: str = "",
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
         allow_missing: bool = False,
         link: str = "",
         done: Callable[[int], None] = lambda _: None,
@@ -86,8 +86,8 @@ class ArtifactReading:
             entries: The manifest.
             root: Absolute path of the folder.
             prefix: Only entries at or below this path.
-            include: Globs; only matching paths.
-            exclude: Lines as in ``.gitignore``.
+            include: Globs, or one; only matching paths.
+            exclude: Lines (or one) as in ``.gitignore``.
             allow_missing: Go on when the target of a reference is gone.
             link: ``auto``, ``hard`` or ``copy``. Default ``WINDLASS_ARTIFACT_LINK``, else ``auto``.
             done: Told how many more bytes are under way.
@@ -167,11 +167,36 @@ class ArtifactReading:
         prove_digest(entry, size, found)
         return view
 
-    def delete_extras(self, manifest: Manifest, root: str) -> list[str]:
-        """Delete files and links below a folder that are not of the artifact, and empty folders; returns the paths."""
+    def checkout(
+        self,
+        manifest: Manifest,
+        root: str,
+        *,
+        link: str = "",
+        allow_missing: bool = False,
+        done: Callable[[int], None] = lambda _: None,
+    ) -> list[Entry]:
+        """Make a folder equal to the artifact: as `download`, and then what is not of the artifact is deleted.
+
+        What cannot be got is found out before: then nothing is deleted but what stood in the way.
+        """
+        if os.path.isdir(root):
+            self.delete_extras(manifest, root, only_in_the_way=True)
+        missing = self.download(manifest, root, link=link, allow_missing=allow_missing, done=done)
+        self.delete_extras(manifest, root)
+        return missing
+
+    def delete_extras(self, manifest: Manifest, root: str, *, only_in_the_way: bool = False) -> list[str]:
+        """Delete files and links below a folder that are not of the artifact, and empty folders; returns the paths.
+
+        With `only_in_the_way` those alone that stand where the artifact has a folder, or below where it has a file.
+        """
         keep = {entry.path for entry in manifest}
+        folders = {folder for path in keep for folder in _above(path)} if only_in_the_way else set()
         deleted = []
         for path in below(root):
+            if only_in_the_way and path not in folders and keep.isdisjoint(_above(path)):
+                continue
             if path not in keep and (not is_temporary(path) or is_abandoned(f"{root}/{path}")):
                 with naming(f"{root}/{path}"):
                     os.unlink(f"{root}/{path}")
@@ -278,3 +303,11 @@ def _holds(file: str, entry: Entry) -> bool:
 def _some(paths: Sequence[str]) -> str:
     shown = ", ".join(f"'{path}'" for path in paths[:_NAMED])
     return f"{shown} and {len(paths) - _NAMED} more" if len(paths) > _NAMED else shown
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path lies in."""
+    end = path.rfind("/")
+    while end > 0:
+        yield path[:end]
+        end = path.rfind("/", 0, end)

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from windlass.artifacts.digest import ALGORITHMS, hash_stream
 from windlass.artifacts.files import walk
+from windlass.artifacts.fsspec_storage import folder_of, split_chain
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import MAX_OBJECTS, check_entry_path
 from windlass.errors import ConflictError, ObjectNotFoundError, UnsupportedError, UsageError
@@ -90,9 +91,10 @@ def _found_below(uri: str, prefix: str, storage: Storage, symlinks: str) -> Iter
     """Objects below a folder, each with its path in the artifact."""
     folder = storage.local_path(uri) if uri.startswith("file://") else None
     if folder is None or not os.path.isdir(folder):
-        base = uri.rstrip("/") + "/"
-        for info in storage.list(uri.rstrip("/")):
-            yield info, prefix + _below(info.uri, base)
+        head, chained = split_chain(uri)
+        base = folder_of(head)
+        for info in storage.list(uri if chained else uri.rstrip("/")):
+            yield info, prefix + _below(info.uri.removesuffix(chained), base)
         return
     # a storage follows links; whether a folder's owner meant what they lead to is not for it to know
     for source in walk(os.path.abspath(folder), prefix, symlinks=symlinks):
@@ -152,7 +154,7 @@ def verifiable(entry: Entry) -> bool:
 
 
 def _base_name(uri: str) -> str:
-    scheme, _, rest = uri.partition("://")
+    scheme, _, rest = split_chain(uri)[0].partition("://")
     if scheme != "file":  # a version id behind '?' or '#' is no part of the name
         rest = re.sub(r"[?#].*$", "", rest)
     name = rest.rstrip("/").rpartition("/")[2]

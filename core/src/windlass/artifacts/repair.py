@@ -81,6 +81,7 @@ def repair(
         if blob not in gone:
             reading.blobs.retire((blob,))
         reading.blobs.put(blob, data)
+        reading.blobs.purge((blob,))  # the damaged one would be read again if the new one were lost
         restored.append(blob)
     for entry in manifest if lost else ():
         for blob in lost.keys() & blobs_of(entry):

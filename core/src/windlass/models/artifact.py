@@ -82,6 +82,7 @@ class ArtifactVersion:
         run: Id of the run that logged it, or empty.
         deleted_at: Seconds since the epoch when it was deleted, else 0.0. It can be restored until purged.
         signatures: Detached signatures over the artifact digest, as JSON documents.
+        origins: Other entities that content of it was taken over from, by a link or a draft.
     """
 
     id: str
@@ -104,6 +105,7 @@ class ArtifactVersion:
     created_at: float = 0.0
     updated_at: float = 0.0
     deleted_at: float = 0.0
+    origins: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -118,6 +120,9 @@ class NewVersion:
     Attributes:
         upload: Id of the upload session that protects the blobs from garbage collection.
         attempt: Attempt of the run that logs it; a superseded attempt is refused. None: not a launched run.
+        ttl_seconds: Life time from now on. One that has the content already lives at least so long.
+        origins: See `ArtifactVersion`.
+        base: Id of the version that ``latest`` must still name, empty for none. None: any.
     """
 
     entity: str
@@ -137,6 +142,8 @@ class NewVersion:
     attempt: int | None = None
     upload: str = ""
     signatures: tuple[JSON, ...] = ()
+    origins: tuple[str, ...] = ()
+    base: str | None = None
 
     def numbered(self, version_id: str, number: int, now: float) -> ArtifactVersion:
         """The version that this becomes. Aliases are set afterwards."""
@@ -157,6 +164,7 @@ class NewVersion:
             ttl_seconds=self.ttl_seconds,
             run=self.run,
             signatures=self.signatures,
+            origins=tuple(sorted(set(self.origins) - {self.entity})),
             created_at=now,
             updated_at=now,
         )

@@ -14,6 +14,7 @@ from windlass.sdk.config import INTERNAL
 from windlass.sdk.operations import Operations
 from windlass.sdk.session import Session
 from windlass.sdk.settings import Settings
+from windlass.sdk.values import words
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
@@ -96,14 +97,14 @@ class Api(Operations):
         return True
 
     def artifacts(
-        self, type_name: str = "", name: str = "", *, tags: Sequence[str] = (), limit: int | None = None
+        self, type_name: str = "", name: str = "", *, tags: str | Sequence[str] = (), limit: int | None = None
     ) -> Iterator[ArtifactVersion]:
         """Versions, newest first.
 
         Args:
             type_name: Only this type.
             name: ``[[entity/]project/]name`` of a collection.
-            tags: Versions that have all of these tags.
+            tags: Versions that have all of these tags, or this one.
             limit: At most so many.
         """
         project_path, _, collection = name.rpartition("/")
@@ -113,7 +114,7 @@ class Api(Operations):
             wanted = _PAGE if left is None else min(_PAGE, left)
             page = self._session.store.artifacts.list(
                 ArtifactFilter(
-                    entity=entity, project=project, name=collection, type=type_name, tags=tuple(tags), before=before,
+                    entity=entity, project=project, name=collection, type=type_name, tags=words(tags), before=before,
                     limit=wanted,
                 )
             )  # fmt: skip

@@ -111,7 +111,8 @@ def check_may_load(
     """Decide whether a serializer may read a version. To be called before it gets the first byte.
 
     Serializers that run no code may read anything. Others may read what a trusted key has signed; without a signature,
-    and only when the policy does not require one, what an own or trusted entity has made, and what the caller allows.
+    and only when the policy does not require one, what own or trusted entities have made (all that content of it was
+    taken over from), and what the caller allows.
     A broken signature of a trusted key is refused whatever else holds.
 
     Args:
@@ -141,18 +142,26 @@ def check_may_load(
             "trust.yaml.",
             context=facts,
         )
-    if policy.trust_own_entity and own_entity and version.entity == own_entity:
+    own = {own_entity} - {""} if policy.trust_own_entity else set()
+    makers = {version.entity, *version.origins}
+    if makers <= own:
         return Permit(reason="own-entity")
-    if version.entity in policy.trusted_entities:
+    strangers = sorted(makers - own - set(policy.trusted_entities))
+    if not strangers:
         return Permit(reason="trusted-entity")
     if allow:
         return Permit(reason="allowed")
+    stranger = strangers[0]
     raise AccessError(
-        f"reading with '{serializer.name}' runs code that the artifact names, "
-        f"and its entity '{version.entity}' is not trusted",
+        f"reading with '{serializer.name}' runs code that the artifact names, and "
+        + (
+            f"its entity '{stranger}' is not trusted"
+            if stranger == version.entity
+            else f"content of it came from the entity '{stranger}', which is not trusted"
+        ),
         where=version.path,
         hint=f"Look into it first (windlass artifact scan {version.path}); then allow it for this call "
-        f"(allow_code=True) or process (WINDLASS_ALLOW_CODE=1), or add '{version.entity}' to trusted-entities in "
+        f"(allow_code=True) or process (WINDLASS_ALLOW_CODE=1), or add '{stranger}' to trusted-entities in "
         "trust.yaml.",
         context=facts,
     )

@@ -1,4 +1,4 @@
-"""Finds the pickles in files: plain, in our container, of joblib, compressed, in .npy and in zip archives."""
+"""Finds the pickles in files: plain, in our container, of joblib, compressed, in .npy, and in zip and tar archives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import bz2
 import gzip
 import lzma
 import os
+import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -91,6 +92,8 @@ def scan_file(
         if not head.startswith(b"PK"):  # an archive behind something else: a pickle, perhaps
             file.seek(0)
             yield from scan_streams(file, name, certain=certain, joblib=joblib, allow=allow)
+    elif _is_tar(file):
+        yield from _scan_tar(file, name, allow, limit, depth)
     elif (opener := _decompressor(head)) is not None:
         inner = f"{name}{_UNPACKED}"
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
@@ -133,6 +136,39 @@ def _scan_zip(file: BinaryIO, name: str, allow: tuple[str, ...], limit: int, dep
                         plain.seek(0)
                         yield from scan_file(cast(BinaryIO, plain), inner, allow=allow, limit=limit, depth=depth + 1)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        yield _unreadable(name, f"the archive cannot be read: {error}")
+
+
+def _is_tar(file: BinaryIO) -> bool:
+    """Whether a file begins with the header of a member whose checksum is right."""
+    file.seek(0)
+    block = file.read(tarfile.BLOCKSIZE)
+    file.seek(0)
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _scan_tar(file: BinaryIO, name: str, allow: tuple[str, ...], limit: int, depth: int) -> Iterator[ScannedPickle]:
+    try:
+        with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as archive:
+            for info in archive:
+                if not info.isreg():
+                    continue
+                inner = f"{name}!{info.name}"
+                member = archive.extractfile(info)
+                if member is None or depth >= _MAX_DEPTH or info.size > limit:
+                    yield _unreadable(inner, "packed too often, or too large")
+                    continue
+                with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
+                    problem = _transfer(member, plain, limit)
+                    if problem:
+                        yield _unreadable(inner, problem)
+                        continue
+                    yield from scan_file(cast(BinaryIO, plain), inner, allow=allow, limit=limit, depth=depth + 1)
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         yield _unreadable(name, f"the archive cannot be read: {error}")
 
 

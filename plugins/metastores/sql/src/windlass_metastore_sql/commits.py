@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from windlass import ids
 from windlass.artifacts.names import check_alias, check_name, check_project, check_tag, check_type
-from windlass.errors import UsageError
+from windlass.errors import ConflictError, UsageError
 from windlass.models.artifact import Collection, Committed, EdgeKind, NewVersion
 from windlass_metastore_sql import occurrences, versions
 from windlass_metastore_sql.database import Tx, marks
@@ -12,17 +12,36 @@ from windlass_metastore_sql.shelf import COLLECTIONS
 
 
 def commit(tx: Tx, new: NewVersion, now: float) -> Committed:
-    """Add the version, or find the one with the same content; then aliases and lineage."""
+    """Add the version, or find the one with the same content; then aliases and lineage.
+
+    Raises:
+        ConflictError: ``latest`` is not the version any more that the new one was made from.
+    """
     _check(new)
     if new.run and new.attempt is not None:
         from windlass_metastore_sql.runs import check_holder, get_run
 
         check_holder(get_run(tx, new.run, lock=True), None, new.attempt)
     number, next_version = _collection(tx, new, now)
+    if new.base is not None:
+        latest = tx.row("SELECT version_id FROM aliases WHERE collection_id = ? AND alias = 'latest'", number)
+        if (latest[0] if latest else "") != new.base:
+            raise ConflictError(
+                f"somebody has logged a version of '{new.name}' meanwhile",
+                hint="Begin with what is the latest version now, and log again.",
+            )
     same = tx.row(
-        "SELECT id FROM versions WHERE collection_id = ? AND digest = ? AND deleted_at = 0", number, new.digest
+        "SELECT id, created_at, ttl_seconds FROM versions WHERE collection_id = ? AND digest = ? AND deleted_at = 0",
+        number,
+        new.digest,
     )
-    version_id = same[0] if same else _insert(tx, new, number, next_version, now)
+    if same:
+        version_id, created_at, lives = same
+        wanted = None if new.ttl_seconds is None else now - created_at + new.ttl_seconds
+        if lives is not None and (wanted is None or wanted > lives):
+            tx.run("UPDATE versions SET ttl_seconds = ?, updated_at = ? WHERE id = ?", wanted, now, version_id)
+    else:
+        version_id = _insert(tx, new, number, next_version, now)
     moved = versions.point(tx, number, version_id, ("latest", *new.aliases))
     if new.run:
         versions.link(tx, EdgeKind.OUTPUT, new.run, version_id, now)

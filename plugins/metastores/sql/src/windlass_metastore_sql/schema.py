@@ -12,7 +12,14 @@ from typing import Any
 
 from windlass.errors import StoreError
 
-VERSIONS = ("0001_initial", "0002_schedule", "0003_agent_slots", "0004_short_ways", "0005_key_expiry")
+VERSIONS = (
+    "0001_initial",
+    "0002_schedule",
+    "0003_agent_slots",
+    "0004_short_ways",
+    "0005_key_expiry",
+    "0006_origins",
+)
 LATEST = len(VERSIONS)
 
 _WORDS = {

@@ -1,0 +1,73 @@
+"""Finding content that is stored already."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from windlass.artifacts.digest import short_form
+from windlass.artifacts.manifest import Manifest, Part
+from windlass.errors import ArtifactNotFoundError
+from windlass.models.artifact import ArtifactRef
+
+if TYPE_CHECKING:
+    from windlass.artifacts.engine import ArtifactEngine
+
+__all__ = ["Locator"]
+
+_SEARCHES = 4
+"""So many contents are searched for in the latest manifest; for more all of it is decoded and kept in memory."""
+
+
+class Locator:
+    """Finds content in the collection's latest version, so that it is stored once."""
+
+    def __init__(self, engine: ArtifactEngine, ref: ArtifactRef) -> None:
+        self._engine = engine
+        self._ref = ref
+        self._leaves: dict[int, int] | None = None  # where which content is, by short forms: there may be a million
+        self._leaf: tuple[int, dict[str, tuple[Part, ...]]] = (-1, {})
+        self._asked = 0
+        self._there: dict[str, bool] = {}
+
+    def __call__(self, digest: str) -> tuple[Part, ...] | None:
+        """Where content with a digest lies; empty parts mean a whole blob, None that it is not stored."""
+        parts = self._parts(digest)
+        if parts is None or not all(self._is_there(part[0]) for part in parts or ((digest, 0, 0),)):
+            return None
+        return parts
+
+    def _is_there(self, blob: str) -> bool:
+        """Whether a blob was not lost; each is looked for once."""
+        if blob not in self._there:
+            self._there[blob] = not self._engine.blobs.missing((blob,))
+        return self._there[blob]
+
+    def _parts(self, digest: str) -> tuple[Part, ...] | None:
+        self._asked += 1
+        if self._asked <= _SEARCHES:
+            found = self._latest.with_digest(digest) if self._latest is not None else None
+            return found.parts if found is not None else None
+        if self._latest is None:
+            return None
+        if self._leaves is None:
+            self._leaves = {}
+            for index in range(self._latest.leaves):
+                self._leaves.update((short_form(found), index) for found in self._contents(index))
+        index = self._leaves.get(short_form(digest), -1)
+        return self._contents(index).get(digest) if index >= 0 else None
+
+    def _contents(self, index: int) -> dict[str, tuple[Part, ...]]:
+        """The contents of a leaf and their places; the last leaf is kept, for paths are asked for in their order."""
+        if self._leaf[0] != index:
+            assert self._latest is not None
+            entries = self._latest.leaf(index)
+            self._leaf = index, {entry.digest: entry.parts for entry in entries if not entry.ref}
+        return self._leaf[1]
+
+    @cached_property
+    def _latest(self) -> Manifest | None:
+        try:
+            return self._engine.manifest(self._engine.store.artifacts.get(self._ref))
+        except ArtifactNotFoundError:
+            return None

@@ -1,0 +1,72 @@
+"""Globs: what they match, and that no pattern takes long."""
+
+import fnmatch
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass.artifacts.patterns import Patterns, compile_glob
+from windlass.errors import UsageError
+
+
+def naive(glob: str) -> re.Pattern[str]:
+    """The same without any care for how long it takes."""
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)
+
+
+GLOBS = st.lists(st.sampled_from(["a", "b", "/", "*", "**", "**/", "?"]), min_size=1, max_size=8).map("".join)
+
+
+@given(GLOBS, st.lists(st.text("ab/", max_size=9), min_size=5, max_size=5))
+def test_what_is_matched_does_not_depend_on_the_care(glob: str, paths: list[str]) -> None:
+    ours, plain = compile_glob(glob, anchored=True), naive(glob)
+    for path in paths:
+        assert bool(ours.fullmatch(path)) == bool(plain.fullmatch(path)), (glob, path)
+
+
+@pytest.mark.parametrize(
+    ("glob", "path"),
+    [
+        ("*a" * 10 + "*b", "a" * 60),
+        ("**/a/" * 10 + "b", "a/" * 60 + "c"),
+        ("**a" * 10 + "**b", "a" * 60),
+        ("*a*/" * 6 + "b", "aaaaaaaa/" * 20),
+    ],
+)
+def test_many_stars_are_answered_at_once(glob: str, path: str) -> None:
+    assert not compile_glob(glob, anchored=True).fullmatch(path)  # in vain, one would wait for years
+
+
+@pytest.mark.parametrize(
+    "glob", ["[abc].txt", "[!abc].txt", "[a-c]x", "[[]z", "[]x]", "[a&&b]", "x[-z]", r"\*", "a?[0-9]"]
+)
+def test_classes_are_those_of_the_shell(glob: str) -> None:
+    ours = compile_glob(glob, anchored=True)
+    shell = re.compile(fnmatch.translate("[*]" if glob == r"\*" else glob))
+    for text in ("a.txt", "d.txt", "bx", "dx", "[z", "]", "x", "&", "x-", "xz", "*", "y", "ab7", "abc"):
+        assert bool(ours.fullmatch(text)) == bool(shell.match(text)), text
+
+
+def test_a_range_that_goes_backwards_says_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / ".windlassignore").write_text("*.log\n[z-a]\n")
+    with pytest.raises(UsageError, match=r"\.windlassignore:2: '\[z-a\]' is not a pattern"):
+        Patterns.for_folder(str(tmp_path))
+    with pytest.raises(UsageError, match="bad character range"):
+        Patterns(exclude=["[z-a]"])
+
+
+def test_an_ignore_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / ".windlassignore").write_bytes(b"\xff\xfe*\x00")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        Patterns.for_folder(str(tmp_path))
+
+
+def test_one_pattern_is_one_pattern() -> None:
+    assert not Patterns(exclude="*.log").takes("a.log")
+    assert Patterns(exclude="*.log").takes("a")
+    assert not Patterns(include="*.csv").takes("a.log")
