@@ -313,3 +313,26 @@ def test_cache(windlass: Call, tmp_path: Path, word: str) -> None:
     assert (found["files"], found["size"]) == (3, 200_006)
     assert parsed(windlass("cache", word, "100", "--json"))["size"] <= 100
     assert (tmp_path / "out" / "large").stat().st_size == 200_000
+
+
+def test_nothing_is_deleted_when_one_of_several_is_not_there(windlass: Call) -> None:
+    for _ in range(2):
+        windlass("put", "--name", "demo/data", "data")
+        Path("data/a.txt").write_text("other")
+    code, _, err = windlass("rm", "demo/data:v0", "demo/data:v9")
+    assert (code, "v9" in err) == (1, True)
+    assert parsed(windlass("show", "demo/data:v0", "--json"))["version"] == "v0"
+
+
+@pytest.mark.parametrize(
+    "words", [["--exclude", "a*", "file:///tmp"], ["--include", "a*", "data/a.txt"], ["--no-checksum", "data"]]
+)
+def test_flags_that_would_be_overlooked_are_refused(windlass: Call, words: list[str]) -> None:
+    code, _, err = windlass("put", "--name", "demo/data", *words)
+    assert (code, words[0] in err, "it is for a" in err) == (2, True, True)
+
+
+@pytest.mark.parametrize("name", ["/data", "demo//data", "a/b/c/d"])
+def test_names_with_empty_parts(windlass: Call, name: str) -> None:
+    code, _, err = windlass("put", "--name", name, "data")
+    assert (code, "does not name an artifact" in err) == (2, True)

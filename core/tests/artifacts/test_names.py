@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,20 @@ BAD_PATHS = [
 @pytest.mark.parametrize("path", BAD_PATHS)
 def test_paths_that_lead_out(path: str) -> None:
     with pytest.raises(UsageError):
+        check_entry_path(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("x" * 256, "a part of it has 256 bytes"),
+        ("ok/" + "ü" * 128, "a part of it has 256 bytes"),
+        ("x/" * 2000 + "x", "it has 4001 characters"),
+        (Path("x"), "it is PosixPath, not text"),
+    ],
+)
+def test_paths_that_no_file_system_takes(path: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
         check_entry_path(path)
 
 

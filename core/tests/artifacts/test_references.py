@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -159,6 +160,28 @@ def test_nothing_there_where_nothing_is_listed() -> None:
         reference_entries("web://host/none", None, lambda _: Web())
     with pytest.raises(UnsupportedError, match="no listing"):
         reference_entries("web://host/folder/", None, lambda _: Web())
+
+
+def test_what_is_inside_of_another_object(engine: ArtifactEngine, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr("x.txt", "one")
+        archive.writestr("sub/y.txt", "two")
+    archive_uri = (tmp_path / "z.zip").as_uri()
+    for head, paths in (("zip://", ["sub/y.txt", "x.txt"]), ("zip://sub", ["y.txt"]), ("zip://sub/y.txt", ["y.txt"])):
+        artifact = Artifact("refs", "dataset")
+        artifact.app = engine.app
+        entries = artifact.add_reference(f"{head}::{archive_uri}")
+        assert [entry.path for entry in entries] == paths
+        out = Path(engine.log(artifact).download(tmp_path / f"out{len(paths)}{len(head)}"))
+        assert (out / paths[0]).read_text() == "two"
+
+
+def test_a_filesystem_that_lacks_a_package_says_so(engine: ArtifactEngine) -> None:
+    artifact = Artifact("refs", "dataset")
+    artifact.app = engine.app
+    with pytest.raises(StorageError, match="paramiko") as caught:
+        artifact.add_reference("sftp://host/x")
+    assert caught.value.hint == "pip install what 'sftp' needs."
 
 
 def test_any_fsspec_protocol(engine: ArtifactEngine, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_from_a_folder(engine: ArtifactEngine, tree: Path, tmp_path: Path, loss:
     done = repair(engine, artifact.manifest, str(tree))
     assert set(done.restored) == set(blobs)
     assert not done.lost
+    assert not list(engine.blobs.retired())  # damaged bytes would be read if the good ones were lost
     check(engine, artifact, tmp_path)
     collect_garbage(engine.store, grace=-1, undelete=-1, wait=0.1)
     check(engine, artifact, tmp_path)  # what was put aside does not come back

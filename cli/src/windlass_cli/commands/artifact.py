@@ -66,8 +66,8 @@ def put(
             where="artifact put",
             hint="Write its content to a file first.",
         )
-    project_path, _, base = name.rpartition("/")
-    entity, project = _split(state, project_path, f"--name {name}")
+    project_path, slash, base = name.rpartition("/")
+    entity, project = _split(state, project_path or slash, f"--name {name}")
     base = (
         base or os.path.basename(os.path.abspath(path)) if not is_uri else base or path.rstrip("/").rpartition("/")[2]
     )

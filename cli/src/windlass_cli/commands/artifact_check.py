@@ -120,7 +120,13 @@ def repair(context: click.Context, path: str, folder: str, as_json: bool) -> Non
 
 @click.command()
 @click.argument("path")
-@click.option("--depth", default=20, show_default=True, help="Steps to go; a run and an artifact are one each.")
+@click.option(
+    "--depth",
+    default=20,
+    type=click.IntRange(1),
+    show_default=True,
+    help="Steps to go; a run and an artifact are one each.",
+)
 @click.option("--openlineage", is_flag=True, help="Print OpenLineage run events, one JSON document a line.")
 @json_option
 @pass_state
