@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from windlass.clock import lease_clock
-from windlass.errors import FencedError
+from windlass.errors import AccessError, FencedError
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import Claim, Queue, Renewal
 from windlass.models.reason import Reason
@@ -18,6 +19,7 @@ from windlass.runners import RunnerState, RunStatus
 from windlass_agent import limits, outcome
 from windlass_agent.claims import Claims
 from windlass_agent.logs import BuildOutput, Pump
+from windlass_agent.prepare import Preparation
 
 
 class Store:
@@ -185,3 +187,32 @@ def test_the_clock_goes_on() -> None:
     before = lease_clock()
     time.sleep(0.01)
     assert lease_clock() > before
+
+
+@pytest.mark.parametrize(
+    ("remote", "store", "author", "allowed", "fetched"),
+    [
+        ("file:///repo", "https://windlass.example.com", "ann", False, False),
+        ("file:///repo", "unix:///run/windlass", "ann", False, False),
+        ("file:///repo", "https://windlass.example.com", "ann", True, True),
+        ("file:///repo", "https://windlass.example.com", "robot", False, True),
+        ("file:///repo", "sqlite:///x.db", "ann", False, True),
+        ("https://git.example.com/repo", "https://windlass.example.com", "ann", False, True),
+    ],
+)
+def test_repositories_of_its_machine_are_not_for_everybody(
+    remote: str, store: str, author: str, allowed: bool, fetched: bool
+) -> None:
+    services: Any = SimpleNamespace(
+        config=SimpleNamespace(local_repositories=allowed),
+        app=SimpleNamespace(settings=SimpleNamespace(store_url=store)),
+        store=SimpleNamespace(whoami=lambda: SimpleNamespace(name="robot")),
+    )
+    run = Run(id="r", entity="team", author=author)
+    queue = Queue(entity="team", name="q", resource="process")
+    preparation = Preparation(services, run, queue, "process", lambda _: None, SimpleNamespace())  # type: ignore[arg-type]
+    if fetched:
+        preparation._check_remote(remote)
+    else:
+        with pytest.raises(AccessError, match="does not fetch repositories of its machine for others"):
+            preparation._check_remote(remote)

@@ -74,6 +74,11 @@ class AgentConfig:
     git: dict[str, GitHost] = option(
         factory=dict, help="How to sign in at git hosts, by host name: `username`, `token`, `ssh-key`."
     )
+    local_repositories: bool = option(
+        default=False,
+        help="Fetch `file://` repositories of this machine for everybody who may submit through a server. "
+        "Without it for its own user only.",
+    )
     verbosity: int = option(default=0, minimum=0, help="0 says what changes, 1 more, 2 everything.")
     stopped_run_timeout: float | None = option(
         default=None,

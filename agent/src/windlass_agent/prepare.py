@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import evolve, field, frozen
 
 from windlass.builders import BuildSpec
-from windlass.errors import ConfigError, UnsupportedError
+from windlass.errors import AccessError, ConfigError, UnsupportedError
 from windlass.ids import attempt_id
 from windlass.models.job import SourceKind
 from windlass.models.run import RunPhase
@@ -181,6 +181,7 @@ class Preparation:
         from windlass.launch.sources import fetch_source
 
         assert self._run.spec is not None
+        self._check_remote(self._run.spec.source.remote)
         target = folder / "source"
         shutil.rmtree(target, ignore_errors=True)
         self._notes.clear()
@@ -192,6 +193,21 @@ class Preparation:
             access=git_access(self._services.config),
             note=self._notes.append,
         )
+
+    def _check_remote(self, remote: str) -> None:
+        """A server's submitters name repositories, and those of this machine are not theirs to read."""
+        services = self._services
+        if (
+            remote.startswith("file:")
+            and not services.config.local_repositories
+            and services.app.settings.store_url.startswith(("http", "unix:"))
+            and self._run.author != services.store.whoami().name
+        ):
+            raise AccessError(
+                "an agent of a server does not fetch repositories of its machine for others",
+                where=remote,
+                hint="Give the address of a git host. Or the agent's owner allows it: local-repositories: true.",
+            )
 
     def _environment(self, folder: Path, root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         """Variables of an environment that holds the job's dependencies, where it needs one; and those."""
