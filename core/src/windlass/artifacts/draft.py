@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -23,12 +23,18 @@ POLICIES = ("immutable", "mutable")
 class Draft:
     """Paths and sources. Files are not read before the artifact is logged.
 
+    An entry is found by its path, and one that holds an object also by the name it was added under: no two entries
+    share either.
+
     Args:
         base: Entries of the version this one is made from.
     """
 
     def __init__(self, base: Iterable[Entry] = ()) -> None:
-        self.items: dict[str, Source | Entry] = {entry.path: entry for entry in base}
+        self.items: dict[str, Source | Entry] = {}
+        self._named: dict[str, list[str]] = {}  # paths of the objects of a name: older versions may have several
+        for entry in base:
+            self._take(entry)
         self._staging = ""
 
     def stage(self) -> str:
@@ -110,7 +116,7 @@ class Draft:
                 source = Source(source.path, "", signature(os.stat(copy)), copy)
             if "\\" in source.path or ":" in source.path:
                 check_entry_path(source.path)
-            if source.path in self.items:
+            if source.path in self.items or source.path in self._named:
                 self._put(source, overwrite)
             else:
                 self.items[source.path] = source
@@ -125,22 +131,33 @@ class Draft:
     def add_checked(self, entries: Iterable[Entry], *, overwrite: bool) -> None:
         """Take references whose paths were checked already."""
         for entry in entries:
-            if entry.path in self.items:
+            if entry.path in self.items or entry.path in self._named:
                 self._put(entry, overwrite)
             else:
                 self.items[entry.path] = entry
 
+    def fill_up(self, entries: Iterable[Entry]) -> None:
+        """Take those entries whose paths and names the draft has not given itself."""
+        given = {*self.items, *self._named}
+        for entry in entries:
+            if entry.path not in given and _name(entry) not in given:
+                self._take(entry)
+
+    def has(self, name: str) -> bool:
+        """Whether an entry has that path, or holds the object of that name."""
+        return name in self.items or name in self._named
+
     def remove(self, path: str) -> int:
         """Remove an entry, or all below a folder; returns how many."""
         if path in self.items:
-            del self.items[path]
+            self._drop(path)
             return 1
         below = path.rstrip("/") + "/"
         found = [name for name in self.items if name.startswith(below)]
         if not found:
             raise ArtifactNotFoundError(f"the artifact has no entry and no folder '{path}'")
         for name in found:
-            del self.items[name]
+            self._drop(name)
         return len(found)
 
     def sources(self) -> Iterator[Source]:
@@ -168,13 +185,62 @@ class Draft:
 
     def _put(self, item: Source | Entry, overwrite: bool) -> None:
         before = self.items.get(item.path)
-        if before is not None and not overwrite and not _same(before, item):
-            raise UsageError(
-                f"the artifact has '{item.path}' already, with another content or address",
-                where=_origin(item),
-                hint=f"The first came from {_origin(before)}. Pass overwrite=True to replace it, or another name.",
-            )
+        rivals = self._rivals(item)
+        if not overwrite:
+            if before is not None:
+                name, new = _name(before), _name(item)
+                if not _same(before, item) or (name and new and name != new):
+                    raise UsageError(
+                        f"the artifact has '{item.path}' already, with another content, address or name",
+                        where=_origin(item),
+                        hint=f"The first came from {_origin(before)}. Pass overwrite=True to replace it, "
+                        "or another name.",
+                    )
+                if name and not new:
+                    item = before  # the same content: it stays the object that it was
+            if rivals:
+                path, name = next(iter(rivals.items()))
+                raise UsageError(
+                    f"'{name}' would be the name of two entries: '{path}' and '{item.path}'",
+                    where=_origin(item),
+                    hint="Pass overwrite=True to replace the first, or give another name.",
+                )
+        for path in rivals:
+            self._drop(path)
+        self._take(item)
+
+    def _rivals(self, item: Source | Entry) -> dict[str, str]:
+        """Paths of other entries that are found by the path or the name of this one, and which of the two it is."""
+        found: dict[str, str] = {}
+        for name in (item.path, _name(item)):
+            for path in (name, *self._named.get(name, ())):
+                if path != item.path and path in self.items:
+                    found[path] = name
+        return found
+
+    def _take(self, item: Source | Entry) -> None:
+        before = self.items.get(item.path)
+        if before is not None:
+            self._forget(before)
         self.items[item.path] = item
+        if name := _name(item):
+            self._named.setdefault(name, []).append(item.path)
+
+    def _drop(self, path: str) -> None:
+        self._forget(self.items.pop(path))
+
+    def _forget(self, item: Source | Entry) -> None:
+        name = _name(item)
+        if name:
+            self._named[name].remove(item.path)
+            if not self._named[name]:
+                del self._named[name]
+
+
+def _name(item: Source | Entry) -> str:
+    """The name of the object that an entry holds, else empty."""
+    record = item.extra.get("object") if item.extra else None
+    return str(record.get("name") or "") if isinstance(record, Mapping) else ""
 
 
 def _no_file(file: str, given: str) -> UsageError:
@@ -221,7 +287,7 @@ def writing(draft: Draft, path: str, mode: str, encoding: str | None) -> Iterato
             f"'{mode}' is not a mode for a new file", hint="Use 'x' (new only) or 'w', with 'b' for bytes."
         )
     check_entry_path(path)
-    if "x" in mode and path in draft.items:
+    if "x" in mode and draft.has(path):
         raise UsageError(f"the artifact has '{path}' already", hint="Use mode 'w' to replace it.")
     name = draft.new_file(path)
     with open(name, mode.replace("x", "w"), encoding=None if "b" in mode else encoding or "utf-8") as file:

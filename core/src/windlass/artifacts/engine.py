@@ -250,8 +250,7 @@ class ArtifactEngine(ArtifactReading):
             latest = self.store.artifacts.get(ref)
         except ArtifactNotFoundError:
             return
-        for entry in self.manifest(latest):
-            draft.items.setdefault(entry.path, entry)
+        draft.fill_up(self.manifest(latest))
 
     def _stat_cache(self) -> StatCache:
         return StatCache(Path(self.settings.cache_dir) / "stat", self.settings.store_url, self.algorithm)
