@@ -54,10 +54,10 @@ class ArtifactBuilding(ArtifactFacts):
             local_path: The file.
             name: Path in the artifact. Default: the file's own name.
             policy: ``immutable``: the file stays as it is until then (checked); ``mutable``: a copy is made now.
-            overwrite: Replace an entry of that path.
+            overwrite: Replace an entry of that path, and an object of that name.
 
         Raises:
-            UsageError: No such file, or the path is taken by other content.
+            UsageError: No such file, or the path is taken by other content or is the name of an object.
         """
         local = os.fspath(local_path)
         path = os.fspath(name) if name else os.path.basename(local)
@@ -136,9 +136,10 @@ class ArtifactBuilding(ArtifactFacts):
             name: Name in the artifact; an extension is added.
             serializer: Name of a serializer; by default one that knows the type, else ``pickle``.
             parameters: Passed to the serializer (``{"compress": 3}``).
-            overwrite: Replace an object of that name.
+            overwrite: Replace what has that name: an object, of whatever type, or a file.
 
         Raises:
+            UsageError: The name is taken; names both entries.
             PluginNotFoundError: No such serializer. Names those that are installed.
             SerializationError: It cannot hold the object.
         """

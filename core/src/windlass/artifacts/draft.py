@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -23,12 +23,18 @@ POLICIES = ("immutable", "mutable")
 class Draft:
     """Paths and sources. Files are not read before the artifact is logged.
 
+    An entry is found by its path, and one that holds an object also by the name it was added under: no two entries
+    share either.
+
     Args:
         base: Entries of the version this one is made from.
     """
 
     def __init__(self, base: Iterable[Entry] = ()) -> None:
-        self.items: dict[str, Source | Entry] = {entry.path: entry for entry in base}
+        self.items: dict[str, Source | Entry] = {}
+        self._named: dict[str, list[str]] = {}  # paths of the objects of a name: older versions may have several
+        for entry in base:
+            self._take(entry)
         self._staging = ""
 
     def stage(self) -> str:
@@ -111,8 +117,9 @@ class Draft:
             if "\\" in source.path or ":" in source.path:
                 check_entry_path(source.path)
             found[source.path] = source
+        count = len(found)
         self._put_all(found, overwrite)
-        return len(found)
+        return count
 
     def add_entry(self, entry: Entry, *, overwrite: bool) -> None:
         """Take an entry whose bytes are stored already, or a reference."""
@@ -123,17 +130,35 @@ class Draft:
         """Take references whose paths were checked already."""
         self._put_all({entry.path: entry for entry in entries}, overwrite)
 
+    def copy(self) -> Draft:
+        """A draft of the same content, which is staged as long as this one lives."""
+        made = Draft()
+        made.items = dict(self.items)
+        made._named = {name: list(paths) for name, paths in self._named.items()}
+        return made
+
+    def fill_up(self, entries: Iterable[Entry]) -> None:
+        """Take those entries whose paths and names the draft has not given itself."""
+        given = {*self.items, *self._named}
+        for entry in entries:
+            if entry.path not in given and _name(entry) not in given:
+                self._take(entry)
+
+    def has(self, name: str) -> bool:
+        """Whether an entry has that path, or holds the object of that name."""
+        return name in self.items or name in self._named
+
     def remove(self, path: str) -> int:
         """Remove an entry, or all below a folder; returns how many."""
         if path in self.items:
-            del self.items[path]
+            self._drop(path)
             return 1
         below = path.rstrip("/") + "/"
         found = [name for name in self.items if name.startswith(below)]
         if not found:
             raise ArtifactNotFoundError(f"the artifact has no entry and no folder '{path}'")
         for name in found:
-            del self.items[name]
+            self._drop(name)
         return len(found)
 
     def sources(self) -> Iterator[Source]:
@@ -160,26 +185,77 @@ class Draft:
                 folder = folder.rpartition("/")[0]
 
     def _put_all(self, found: dict[str, Source | Entry], overwrite: bool) -> None:
-        """Put all or none."""
-        for path in found.keys() & self.items.keys():
-            self._check_free(found[path], overwrite)
+        """Put plain files or references, all or none."""
+        known = (found.keys() & self.items.keys()) | (found.keys() & self._named.keys())
+        if not overwrite:
+            for path in known:
+                self._free(found[path])
+        for path in known:
+            self._put(found.pop(path), overwrite)
         if self.items:
             self.items.update(found)
         else:  # a million are not taken twice
             self.items = found
 
     def _put(self, item: Source | Entry, overwrite: bool) -> None:
-        self._check_free(item, overwrite)
-        self.items[item.path] = item
+        item = item if overwrite else self._free(item)
+        for path in self._rivals(item):
+            self._drop(path)
+        self._take(item)
 
-    def _check_free(self, item: Source | Entry, overwrite: bool) -> None:
+    def _free(self, item: Source | Entry) -> Source | Entry:
+        """What stands for an item when nothing may be replaced. Raises `UsageError` when its path or name is taken."""
         before = self.items.get(item.path)
-        if before is not None and not overwrite and not _same(before, item):
+        if before is not None:
+            name, new = _name(before), _name(item)
+            if not _same(before, item) or (name and new and name != new):
+                raise UsageError(
+                    f"the artifact has '{item.path}' already, with another content, address or name",
+                    where=_origin(item),
+                    hint=f"The first came from {_origin(before)}. Pass overwrite=True to replace it, or another name.",
+                )
+            if name and not new:
+                item = before  # the same content: it stays the object that it was
+        for path, name in self._rivals(item).items():
             raise UsageError(
-                f"the artifact has '{item.path}' already, with another content or address",
+                f"'{name}' would be the name of two entries: '{path}' and '{item.path}'",
                 where=_origin(item),
-                hint=f"The first came from {_origin(before)}. Pass overwrite=True to replace it, or another name.",
+                hint="Pass overwrite=True to replace the first, or give another name.",
             )
+        return item
+
+    def _rivals(self, item: Source | Entry) -> dict[str, str]:
+        """Paths of other entries that are found by the path or the name of this one, and which of the two it is."""
+        found: dict[str, str] = {}
+        for name in (item.path, _name(item)):
+            for path in (name, *self._named.get(name, ())):
+                if path != item.path and path in self.items:
+                    found[path] = name
+        return found
+
+    def _take(self, item: Source | Entry) -> None:
+        before = self.items.get(item.path)
+        if before is not None:
+            self._forget(before)
+        self.items[item.path] = item
+        if name := _name(item):
+            self._named.setdefault(name, []).append(item.path)
+
+    def _drop(self, path: str) -> None:
+        self._forget(self.items.pop(path))
+
+    def _forget(self, item: Source | Entry) -> None:
+        name = _name(item)
+        if name:
+            self._named[name].remove(item.path)
+            if not self._named[name]:
+                del self._named[name]
+
+
+def _name(item: Source | Entry) -> str:
+    """The name of the object that an entry holds, else empty."""
+    record = item.extra.get("object") if item.extra else None
+    return str(record.get("name") or "") if isinstance(record, Mapping) else ""
 
 
 def _no_file(file: str, given: str) -> UsageError:
@@ -226,7 +302,7 @@ def writing(draft: Draft, path: str, mode: str, encoding: str | None) -> Iterato
             f"'{mode}' is not a mode for a new file", hint="Use 'x' (new only) or 'w', with 'b' for bytes."
         )
     check_entry_path(path)
-    if "x" in mode and path in draft.items:
+    if "x" in mode and draft.has(path):
         raise UsageError(f"the artifact has '{path}' already", hint="Use mode 'w' to replace it.")
     name = draft.new_file(path)
     with open(name, mode.replace("x", "w"), encoding=None if "b" in mode else encoding or "utf-8") as file:

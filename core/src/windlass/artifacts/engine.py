@@ -80,8 +80,7 @@ class ArtifactEngine(ArtifactReading):
         project = check_project(project or artifact.project or self.settings.project)
         wanted = tuple(dict.fromkeys(check_alias(alias) for alias in aliases if alias != "latest"))
         labels = tuple(dict.fromkeys(check_tag(tag) for tag in (*artifact.tags, *tags)))
-        draft = artifact.content()
-        own = dict(draft.items) if artifact.incremental else None
+        draft = own = artifact.content()
         ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
         cache = self._stat_cache()
         new = NewVersion(
@@ -101,10 +100,10 @@ class ArtifactEngine(ArtifactReading):
             origins=artifact.origins,
         )
         made = False
-        tries = _TRIES if own is None else _TRIES_TO_ADD
+        tries = _TRIES_TO_ADD if artifact.incremental else _TRIES
         for again in range(tries):
-            if own is not None:
-                new = self._onto_latest(draft, own, ref, new, again)
+            if artifact.incremental:
+                draft, new = self._onto_latest(own, ref, new, again)
             draft.check_paths()
             with UploadSession(self.store.artifacts, owner=run or str(ref)) as session:
                 rows, digest, same = self._settle(draft, cache, ref, session, done, again=again > 0)
@@ -128,7 +127,7 @@ class ArtifactEngine(ArtifactReading):
                 except ConflictError:
                     # The session has ended: the machine slept, or its clock jumped. Look again which blobs are there.
                     # Or somebody has added something else to the version that this one adds to.
-                    if again + 1 == tries or (own is None and not session.id):
+                    if again + 1 == tries or (not artifact.incremental and not session.id):
                         raise
                     continue
             made = made or committed.created
@@ -263,19 +262,16 @@ class ArtifactEngine(ArtifactReading):
         self.store.artifacts.use(run, artifact.id, attempt)
         return artifact
 
-    def _onto_latest(
-        self, draft: Draft, own: dict[str, Source | Entry], ref: ArtifactRef, new: NewVersion, again: int
-    ) -> NewVersion:
-        """Let a draft hold its own items and the others of the latest version, on which the new one then depends."""
+    def _onto_latest(self, own: Draft, ref: ArtifactRef, new: NewVersion, again: int) -> tuple[Draft, NewVersion]:
+        """A draft with its own items and the others of the latest version, on which the new version then depends."""
         time.sleep(os.urandom(1)[0] / 255 * min(0.02 * again, 1.0))  # so that those who collide do not go on doing so
-        draft.items = dict(own)
         try:
             latest = self.store.artifacts.get(ref)
         except ArtifactNotFoundError:
-            return evolve(new, base="")
-        for entry in self.manifest(latest):
-            draft.items.setdefault(entry.path, entry)
-        return evolve(new, base=latest.id, origins=(*new.origins, *latest.origins))
+            return own, evolve(new, base="")
+        draft = own.copy()
+        draft.fill_up(self.manifest(latest))
+        return draft, evolve(new, base=latest.id, origins=(*new.origins, *latest.origins))
 
     def _stat_cache(self) -> StatCache:
         return StatCache(Path(self.settings.cache_dir) / "stat", self.settings.store_url, self.algorithm)

@@ -6,14 +6,16 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
-from windlass.artifacts.encoding import FPS, encoded_image, encoded_sound, encoded_video
+from windlass.artifacts.encoding import FPS, encoded_image, encoded_sound, encoded_video, number, plain
 from windlass.artifacts.media import Media, MediaReader, MediaWriter, extension_of
 from windlass.artifacts.metadata import clean_metadata
 from windlass.errors import SerializationError, UsageError
 
 __all__ = ["Audio", "Graph", "Html", "Image", "Object3D", "Plotly", "Video"]
+
+_FIGURE = "Pass a plotly figure, or what its to_json() gives."
 
 
 class _FileMedia(Media):
@@ -85,8 +87,9 @@ class Image(_FileMedia):
     """A picture.
 
     Args:
-        data_or_path: A file, encoded bytes, a Pillow image, a NumPy array (height × width [× 1, 3 or 4]; integers, or
-            floats from 0 to 1), or a Matplotlib figure.
+        data_or_path: A file, encoded bytes, a Pillow image, a NumPy array (height × width [× 1, 3 or 4]; integers from
+            0 to 255, or floats from 0 to 1, beyond which they are cut off), or a Matplotlib figure. All but files and
+            bytes become PNG; a Pillow image of colours that PNG does not have, such as CMYK, becomes RGB.
         mode: Pillow mode for arrays; guessed by default.
         caption: Text shown with it.
         boxes: Bounding boxes by group, JSON.
@@ -169,7 +172,10 @@ class Audio(_FileMedia):
     """A sound.
 
     Args:
-        data_or_path: A file, encoded bytes, or a NumPy array of samples (floats from -1 to 1, or 16-bit integers).
+        data_or_path: A file, encoded bytes, or an array of samples, time [× channel], which becomes a WAV of 16 bits:
+            floats from -1 to 1, beyond which they are cut off; 16-bit integers; or 32-bit integers, of which the upper
+            16 bits are taken, as soundfile does. Integers of other types, such as those of a list, are refused when
+            they do not fit into 16 bits, and unsigned or 8-bit ones always, because nobody can say how loud they are.
         sample_rate: Samples per second; required for arrays.
         caption: Text shown with it.
         format: Format of encoded bytes. Default ``wav``.
@@ -179,13 +185,13 @@ class Audio(_FileMedia):
     default = ".wav"
 
     def __init__(
-        self, data_or_path: Any, sample_rate: int | None = None, caption: str | None = None, format: str = ""
+        self, data_or_path: Any, sample_rate: float | None = None, caption: str | None = None, format: str = ""
     ) -> None:
-        self.sample_rate = sample_rate
+        self.sample_rate = None if sample_rate is None else number(sample_rate, "sample_rate")
         if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
-            if not sample_rate:
-                raise UsageError("samples need a sample_rate")
-            data_or_path = encoded_sound(data_or_path, sample_rate)
+            if not self.sample_rate:
+                raise UsageError("samples need a sample_rate", hint="Pass sample_rate=44100 or so.")
+            data_or_path = encoded_sound(data_or_path, self.sample_rate)
         super().__init__(data_or_path, caption=caption or "", format=format)
 
     def facts(self) -> dict[str, Any]:
@@ -202,7 +208,7 @@ class Video(_FileMedia):
 
     Args:
         data_or_path: A file, encoded bytes, or a NumPy array of frames (time × channel × height × width, or time ×
-            height × width [× channel]; 1, 3 or 4 channels; integers, or floats from 0 to 1).
+            height × width [× channel]; 1, 3 or 4 channels; integers from 0 to 255, or floats from 0 to 1).
         caption: Text shown with it.
         fps: Frames per second, kept as a fact. Default for arrays: 4.
         format: Format of encoded bytes: ``mp4`` (the default), ``webm``, ``gif``, ``ogg`` or ``mov``. What an array is
@@ -222,6 +228,7 @@ class Video(_FileMedia):
     def __init__(
         self, data_or_path: Any, caption: str | None = None, fps: float | None = None, format: str = ""
     ) -> None:
+        fps = None if fps is None else number(fps, "fps")
         if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
             fps, format = fps or FPS, format or "gif"
             data_or_path = encoded_video(data_or_path, fps, format)
@@ -252,9 +259,14 @@ class Object3D(_FileMedia):
 
     def __init__(self, data_or_path: Any, caption: str | None = None, format: str = "") -> None:
         if not isinstance(data_or_path, (str, os.PathLike, bytes, bytearray)):
-            points = data_or_path.tolist() if hasattr(data_or_path, "tolist") else data_or_path
-            if not isinstance(points, Sequence) or any(len(point) not in (3, 4, 6) for point in points):
-                raise UsageError("points are rows of 3, 4 or 6 numbers")
+            points = plain(data_or_path)
+            if not isinstance(points, list) or any(
+                not isinstance(point, list)
+                or len(point) not in (3, 4, 6)
+                or not all(isinstance(item, (int, float)) for item in point)
+                for point in points
+            ):
+                raise UsageError("points are rows of 3, 4 or 6 numbers", hint="Pass an array of n × 3, 4 or 6.")
             data_or_path, format = json.dumps(points).encode(), "json"
         super().__init__(data_or_path, caption=caption or "", format=format)
 
@@ -278,7 +290,13 @@ class Plotly(Media):
     def __init__(self, val: Any) -> None:
         if hasattr(val, "to_json"):
             val = val.to_json()
-        self.spec: dict[str, Any] = json.loads(val) if isinstance(val, (str, bytes)) else clean_metadata(val)
+        try:
+            spec = json.loads(val) if isinstance(val, (str, bytes, bytearray)) else clean_metadata(val)
+        except ValueError as error:
+            raise UsageError(f"the text is no JSON of a figure: {error}", hint=_FIGURE) from error
+        if not isinstance(spec, dict):
+            raise UsageError(f"a figure is a JSON object, not a {type(spec).__name__}", hint=_FIGURE)
+        self.spec: dict[str, Any] = spec
 
     def __repr__(self) -> str:
         return f"<Plotly of {len(self.spec.get('data', ()))} traces>"
@@ -316,25 +334,23 @@ class Graph(Media):
     media_name = "graph-file"
 
     def __init__(self, nodes: Sequence[Mapping[str, Any]] = (), edges: Sequence[Sequence[Any]] = ()) -> None:
-        self.nodes = [clean_metadata(node) for node in nodes]
-        self.edges = [list(edge) for edge in edges]
-        known = {node.get("id") for node in self.nodes}
-        for edge in self.edges:
-            if len(edge) != 2 or not set(edge) <= known:
-                raise UsageError(f"the edge {edge} does not join two nodes")
+        self.nodes = [_node(node) for node in nodes]
+        known = self._ids()
+        self.edges = [_edge(edge, known) for edge in edges]
 
     def add_node(self, id: Any, **facts: Any) -> None:
         """Add a node."""
-        self.nodes.append(clean_metadata({"id": id, **facts}))
+        self.nodes.append(_node({"id": id, **facts}))
 
     def __repr__(self) -> str:
         return f"<Graph of {len(self.nodes)} nodes and {len(self.edges)} edges>"
 
     def add_edge(self, source: Any, target: Any) -> None:
         """Add an edge between two nodes."""
-        if not {source, target} <= {node["id"] for node in self.nodes}:
-            raise UsageError(f"the edge [{source}, {target}] does not join two nodes")
-        self.edges.append([source, target])
+        self.edges.append(_edge((source, target), self._ids()))
+
+    def _ids(self) -> set[Any]:
+        return {node.get("id") for node in self.nodes}
 
     def to_media(self, writer: MediaWriter) -> dict[str, Any]:
         """All facts."""
@@ -349,3 +365,20 @@ class Graph(Media):
         return isinstance(other, Graph) and (self.nodes, self.edges) == (other.nodes, other.edges)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _node(facts: Mapping[str, Any]) -> dict[str, Any]:
+    made = clean_metadata(facts)
+    found = made.get("id")
+    if isinstance(found, (list, dict)):
+        raise UsageError(f"the id {found} of a node is a {type(found).__name__}", hint="Use a text or a number.")
+    return made
+
+
+def _edge(ends: Any, known: set[Any]) -> list[Any]:
+    found = plain(list(ends)) if hasattr(ends, "__iter__") else []
+    if len(found) != 2 or any(isinstance(end, (list, dict)) or end not in known for end in found):
+        raise UsageError(
+            f"the edge {found or ends} does not join two nodes", hint="An edge is a pair of ids of the nodes."
+        )
+    return cast("list[Any]", found)

@@ -53,17 +53,25 @@ def add_object(
     Raises:
         PluginNotFoundError: No such serializer.
         ConfigError: The parameters do not fit it.
-        SerializationError: It cannot hold the object.
+        SerializationError: It cannot hold the object, and where it was picked by the type, pickle cannot either.
+        UsageError: The name is taken.
     """
     if isinstance(obj, Media) and not serializer:
         return MediaWriter(draft, overwrite=overwrite).add(obj, name)
     chosen = serializer or pick_serializer(app, obj)
     try:
         return _write(app, draft, obj, name, chosen, parameters, overwrite, borrow)
-    except SerializationError:
+    except SerializationError as error:
         if serializer or parameters or chosen == DEFAULT_SERIALIZER:
             raise
-    return _write(app, draft, obj, name, DEFAULT_SERIALIZER, None, overwrite, borrow)
+        first = error
+    try:
+        return _write(app, draft, obj, name, DEFAULT_SERIALIZER, None, overwrite, borrow)
+    except SerializationError as error:
+        hints = dict.fromkeys(hint for hint in (first.hint, error.hint) if hint)
+        raise SerializationError(
+            f"{first.message}; and {error.message}", hint=" ".join(hints), context=error.context
+        ) from first
 
 
 def _write(

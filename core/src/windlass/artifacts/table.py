@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from windlass.artifacts.cells import cell_from_json, cell_to_json
 from windlass.artifacts.media import Media, MediaReader, MediaWriter
 from windlass.errors import SerializationError, UsageError
+from windlass.frames import arrow_of
 
 __all__ = ["Table"]
 
@@ -18,15 +18,21 @@ __all__ = ["Table"]
 class Table(Media):
     """Rows and columns. Cells may be JSON values, dates, bytes, NumPy values, or other media.
 
+    Cells read back as they were, but tuples as lists, sets as sorted lists, and pandas times as Python's where those
+    are as exact. Nulls keep their kind: ``None``, ``nan``, and those of pandas, ``NaT`` and ``NA``.
+
     Args:
         columns: Names. Default ``["Input", "Output", "Expected"]`` when nothing else is given.
         data: Rows.
         rows: The same as `data`.
         dataframe: A pandas or polars data frame or a pyarrow table; it is stored as Parquet where pyarrow is installed
-            and read back as the same kind by `get_dataframe`.
+            and no cell would change, else as rows of JSON; and read back as the same kind by `get_dataframe`. Parquet
+            gives lists in pandas frames back as arrays.
 
     Raises:
-        UsageError: A row has another number of cells than there are columns.
+        UsageError: A row has another number of cells than there are columns. When it is added to an artifact: a cell
+            of a type that no table holds, or a data frame of which Parquet would change cells and rows of JSON would
+            lose the index.
     """
 
     media_name = "table"
@@ -51,8 +57,7 @@ class Table(Media):
             self._frame, self._rows = dataframe, None
             self.columns: list[str | int] = [str(name) for name in _column_names(dataframe)]
             return
-        if hasattr(data, "tolist"):
-            data = data.tolist()
+        data = _items(data)
         width = len(data[0]) if data is not None and len(data) else 0
         if columns is None:
             columns = ["Input", "Output", "Expected"] if data is None else list(range(width))
@@ -81,7 +86,7 @@ class Table(Media):
 
     def add_column(self, name: str, data: Sequence[Any]) -> None:
         """Add a column. Raises `UsageError` unless it has one cell per row, and a new name."""
-        values = data.tolist() if hasattr(data, "tolist") else list(data)
+        values = list(_items(data))
         if name in self.columns:
             raise UsageError(f"the table has a column '{name}' already")
         rows = self.data
@@ -135,11 +140,9 @@ class Table(Media):
                 return pl.DataFrame(self._frame)
             return pl.DataFrame(self.data, schema=names, orient="row")
         if kind == "pyarrow":
-            return _to_arrow(self.get_dataframe("pandas"), "pandas") if self._frame is None else self._arrow()
+            kind = self._kind if self._frame is not None else "pandas"
+            return arrow_of(self.get_dataframe(kind), kind)
         raise UsageError(f"'{kind}' is no kind of data frame", hint="Use pandas, polars or pyarrow.")
-
-    def _arrow(self) -> Any:
-        return _to_arrow(self._frame, self._kind)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Table) or self.columns != other.columns or len(self.data) != len(other.data):
@@ -158,7 +161,7 @@ class Table(Media):
         data = _parquet(self._frame, self._kind) if self._frame is not None else b""
         if data:
             return {"columns": self.columns, "frame": self._kind, "path": writer.file(data, ".parquet")}
-        rows = [[_to_json(cell, writer) for cell in row] for row in self.data]
+        rows = [[cell_to_json(cell, writer) for cell in row] for row in self.data]
         return {"columns": self.columns, "frame": self._kind, "nrows": len(rows), "data": rows}
 
     @classmethod
@@ -167,7 +170,7 @@ class Table(Media):
         kind = str(facts.get("frame") or "")
         if "path" not in facts:
             made = cls(columns=facts["columns"], data=[])
-            made._rows = [[_from_json(cell, reader) for cell in row] for row in facts["data"]]
+            made._rows = [[cell_from_json(cell, reader) for cell in row] for row in facts["data"]]
             made._kind = kind
             return made
         try:
@@ -207,101 +210,80 @@ def _frame_rows(frame: Any, kind: str) -> Iterator[Sequence[Any]]:
     return zip(*columns, strict=True) if columns else iter(())
 
 
-def _to_arrow(frame: Any, kind: str) -> Any:
-    if kind == "pyarrow":
-        return frame
-    if kind == "polars":
-        return frame.to_arrow()
-    import pyarrow as pa
-
-    return pa.Table.from_pandas(frame)
+def _items(data: Any) -> Any:
+    """Rows or cells as Python objects; times of NumPy stay as they are, for Python's are less exact."""
+    if not hasattr(data, "tolist"):
+        return data
+    if getattr(getattr(data, "dtype", None), "kind", "") in ("M", "m") and hasattr(data, "tobytes"):
+        return list(data) if data.ndim < 2 else [list(row) for row in data]
+    return data.tolist()
 
 
 def _parquet(frame: Any, kind: str) -> bytes:
     """A data frame as Parquet; empty when pyarrow is not there, or Parquet cannot hold it and JSON can.
 
     Raises:
-        UsageError: Neither can, for rows do not keep the frame's index.
+        UsageError: Neither can, for rows of JSON would lose something.
     """
     try:
         import pyarrow as pa
         import pyarrow.parquet as parquet
     except ImportError:
+        _check_rows(frame, kind, "pyarrow is not installed", "pip install pyarrow")
         return b""
     buffer = io.BytesIO()
     try:
-        parquet.write_table(_to_arrow(frame, kind), buffer, compression="zstd")
-    except (pa.ArrowException, ValueError, TypeError) as error:  # cells of several types, columns of one name
-        if kind == "pandas" and type(frame.index).__name__ != "RangeIndex":
-            reason = str(error.args[0]) if error.args else str(error)
-            raise UsageError(
-                f"Parquet cannot hold the data frame ({reason}), and it has an index that rows of JSON would lose",
-                hint="Give each column one type and a name of its own, or reset the index.",
-            ) from error
+        parquet.write_table(arrow_of(frame, kind), buffer, compression="zstd")
+    except (pa.ArrowException, SerializationError, ValueError, TypeError) as error:
+        # cells of several types, or that would come back changed; columns of one name
+        reason = str(error.args[0]) if error.args else str(error)
+        _check_rows(frame, kind, reason, "Give each column one type and a name of its own")
         return b""
     return buffer.getvalue()
 
 
+def _check_rows(frame: Any, kind: str, reason: str, hint: str) -> None:
+    """Raise `UsageError` when rows of JSON would lose what only Parquet keeps of a frame."""
+    if kind == "pandas" and not _is_counted(frame.index):
+        raise UsageError(
+            f"Parquet cannot hold the data frame ({reason}), and it has an index that rows of JSON would lose",
+            hint=f"{hint}; or reset the index.",
+        )
+    if kind != "polars":
+        return
+    import polars as pl
+
+    for name, dtype in frame.schema.items():
+        if dtype == pl.Object:
+            raise UsageError(
+                f"the column '{name}' holds Python objects, which no format of a polars frame holds",
+                hint=f"Give the column '{name}' another dtype, or make the table of rows: "
+                "Table(columns=frame.columns, data=frame.rows()).",
+            )
+        if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+            raise UsageError(
+                f"Parquet cannot hold the data frame ({reason}), and rows of JSON would lose the nanoseconds of the "
+                f"column '{name}'",
+                hint=f"{hint}; or cast the column '{name}' to pl.Datetime('us').",
+            )
+
+
+def _is_counted(index: Any) -> bool:
+    """Whether an index is 0, 1, 2 … without a name, as that of rows is."""
+    counted = getattr(index.dtype, "kind", "") == "i" and index.tolist() == list(range(len(index)))
+    return counted and index.name is None
+
+
 def _equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if _is_no_time(one) and _is_no_time(other):
+        return type(one) is type(other)
     if isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other):
         return True
     same = one == other
     return bool(same.all() if hasattr(same, "all") else same)
 
 
-def _to_json(value: Any, writer: MediaWriter) -> Any:
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {"_type": "float", "value": str(float(value))}
-    if isinstance(value, Media):
-        return writer.document(value)
-    if isinstance(value, dt.datetime):
-        return {"_type": "datetime", "value": value.isoformat()}
-    if isinstance(value, dt.date):
-        return {"_type": "date", "value": value.isoformat()}
-    if isinstance(value, (bytes, bytearray)):
-        return {"_type": "bytes", "value": base64.b64encode(value).decode()}
-    if isinstance(value, Mapping):
-        items = {str(key): _to_json(item, writer) for key, item in value.items()}
-        return {"_type": "object", "value": items} if "_type" in items else items
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_to_json(item, writer) for item in value]
-    if hasattr(value, "dtype") and hasattr(value, "tolist"):
-        plain = value.tolist()
-        if getattr(value, "ndim", 0) == 0:
-            return _to_json(plain, writer)
-        return {"_type": "ndarray", "dtype": value.dtype.str, "shape": list(value.shape), "value": _b64(value)}
-    raise UsageError(f"a cell cannot be a {type(value).__name__}", hint="Use text, numbers, dates, bytes or media.")
-
-
-def _b64(array: Any) -> str:
-    if array.dtype.kind not in "biufcSUMm":
-        raise UsageError(f"a cell cannot be an array of {array.dtype}")
-    return base64.b64encode(array.tobytes()).decode()
-
-
-def _from_json(value: Any, reader: MediaReader) -> Any:
-    if isinstance(value, list):
-        return [_from_json(item, reader) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kind = value.get("_type")
-    if kind is None:
-        return {key: _from_json(item, reader) for key, item in value.items()}
-    if kind == "object":
-        return {key: _from_json(item, reader) for key, item in value["value"].items()}
-    if kind == "float":
-        return float(value["value"])
-    if kind == "datetime":
-        return dt.datetime.fromisoformat(value["value"])
-    if kind == "date":
-        return dt.date.fromisoformat(value["value"])
-    if kind == "bytes":
-        return base64.b64decode(value["value"])
-    if kind == "ndarray":
-        import numpy as np
-
-        data = base64.b64decode(value["value"])
-        return np.frombuffer(data, dtype=np.dtype(value["dtype"])).reshape(value["shape"]).copy()
-    return reader.object(value)
+def _is_no_time(value: Any) -> bool:
+    return getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m") and not value.ndim and str(value) == "NaT"

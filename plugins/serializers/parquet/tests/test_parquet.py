@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -119,3 +120,75 @@ def test_wrong_parameters() -> None:
         App().create_serializer("parquet", {"compresion": "zstd"})
     with pytest.raises(ConfigError, match="one of zstd"):
         App().create_serializer("parquet", {"compression": "zip"})
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [{"x": 1}, {"y": 2}],
+        [{"x": 1}, {}],
+        [{"x": [1, None]}],
+        [[1, None], [2]],
+        [[{"x": 1}, {"y": 1}]],
+        [{1, 2}],
+        ["text", b"bytes"],
+        [dt.date(2026, 1, 1), dt.datetime(2026, 1, 1, 5)],
+        [2**60 + 1, None],
+        [pd.Timestamp(5), None],
+        [{"x": pd.Timestamp(5)}],
+        [dt.timedelta(1), pd.Timedelta(5, "ns")],
+        [dt.datetime(2026, 1, 1, tzinfo=dt.UTC), dt.datetime(2026, 1, 1)],
+    ],
+    ids=repr,
+)
+def test_columns_that_would_come_back_changed(cells: list[Any]) -> None:
+    frame = pd.DataFrame({"good": [1] * len(cells), "bad": pd.Series(cells, dtype=object)})
+    with pytest.raises(SerializationError, match="the column 'bad': in row") as caught:
+        dumped(frame)
+    assert "another serializer" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [{"x": 1, "y": "a"}, {"x": 2, "y": None}, None],
+        [[1, 2], [], None],
+        [["a", None], ["b"]],
+        [[1, 0.5], [2]],
+        [[True, None]],
+        [(1, 2), [3]],
+        [[[1], [2, 3]], [[4]]],
+        [[{"x": 1}], [{"x": 2}]],
+        [[dt.datetime(2026, 1, 1)], [pd.Timestamp(5000)]],
+        [np.arange(3), np.arange(2)],
+        [1, 2.5],
+        [1, None],
+        [True, None],
+        ["a", None],
+        [decimal.Decimal("1.2"), decimal.Decimal("1.25")],
+        [dt.date(2026, 1, 1), None],
+        [dt.datetime(2026, 1, 1), pd.NaT],
+        [dt.time(1), None],
+        [None, float("nan")],
+    ],
+    ids=repr,
+)
+def test_columns_of_python_objects(cells: list[Any]) -> None:
+    found = list(loaded(dumped(pd.DataFrame({"a": pd.Series(cells, dtype=object)})))["a"])
+    for cell, back in zip(cells, found, strict=True):
+        if isinstance(back, np.ndarray):
+            assert plain(back) == plain(cell)
+        elif cell is None or cell != cell:
+            assert back is None or back != back
+        else:
+            assert back == cell
+
+
+def plain(value: Any) -> Any:
+    return [plain(item) for item in value] if isinstance(value, (list, tuple, np.ndarray)) else value
+
+
+def test_python_objects_of_polars() -> None:
+    frame = pl.DataFrame({"a": [1], "b": pl.Series([{1}], dtype=pl.Object)})
+    with pytest.raises(SerializationError, match="the column 'b' holds Python objects"):
+        dumped(frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from windlass.errors import SerializationError, UnsupportedError
+from windlass.frames import arrow_of
 from windlass.serializers import Serializer, reading, type_name, writing
 from windlass_serializer_parquet.config import ParquetConfig
 
@@ -19,7 +20,11 @@ class ParquetSerializer(Serializer):
         self._config = config
 
     def dump(self, obj: Any, file: BinaryIO) -> None:
-        """Write a table, one row group after the other. See `Serializer.dump`."""
+        """Write a table, one row group after the other. See `Serializer.dump`.
+
+        Raises:
+            SerializationError: Also for a column whose cells would come back changed.
+        """
         from pyarrow import parquet
 
         config = self._config
@@ -64,9 +69,9 @@ class ParquetSerializer(Serializer):
         elif kind == "pandas" and type(obj).__name__ == "DataFrame":
             if len({type(name) for name in obj.columns}) > 1:
                 raise TypeError("its column names are of several types, which would become texts")
-            table = pa.Table.from_pandas(obj, preserve_index=None if self._config.index else False)
+            table = arrow_of(obj, kind, index=None if self._config.index else False)
         elif kind == "polars" and type(obj).__name__ == "DataFrame":
-            table = obj.to_arrow()
+            table = arrow_of(obj, kind)
         else:
             raise SerializationError(
                 f"parquet cannot write a {type_name(obj)}",
