@@ -99,6 +99,16 @@ def test_all_that_is_wrong_with_a_queue_has_its_line(
         assert place in said
 
 
+def test_durations_have_an_end(call: Any) -> None:
+    Path("p.yaml").write_text("retry_delay: 1e13\nstop_grace: 3\nretries: {exit-code: 99999999999}\n")
+    said = call("queue", "create", "w", "-r", "process", "--policy", "p.yaml", code=2)
+    assert "p.yaml:1 ($.retry_delay): 10000000000000.0 is too much" in said
+    assert "ten years" in said
+    assert "p.yaml:3 ($.retries.exit-code)" in said
+    Path("p.yaml").write_text("retry_delay: 315360000\n")
+    call("queue", "create", "w", "-r", "process", "--policy", "p.yaml")
+
+
 def test_where_a_run_without_a_queue_would_be_executed(call: Any) -> None:
     for words, origin in (((), "default"), (("-r", "process"), "flag")):
         shown = call("launch", "-u", ".", "-E", "python t.py", *words, "--dry-run", "--json")

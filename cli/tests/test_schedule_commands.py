@@ -67,6 +67,7 @@ def test_users_keys_and_roles(call: Any) -> None:
     assert made["expires_at"][:10] in call("access", "key", "list", "ada")
     for wrong in ("soon", "30", "-1d", "0d", "1e9d", "9999999w"):
         assert "such as 30d" in call("access", "key", "create", "ada", "--expires", wrong, code=2)
+    assert "more than ten years" in call("access", "key", "create", "ada", "--expires", "999999w", code=2)
     call("access", "member", "set", "ada", "submitter")
     assert call("access", "member", "list", "--json") == [{"entity": "team", "user": "ada", "role": "submitter"}]
     call("access", "member", "remove", "ada")

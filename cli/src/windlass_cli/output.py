@@ -20,6 +20,10 @@ _COLORS = {
 }  # fmt: skip
 
 
+_LAST = 253402300799.0
+"""The last second that has a date, that of the year 9999."""
+
+
 def print_json(value: Any) -> None:
     """Print a JSON document: indented on a terminal, compact in a pipe."""
     indent = 2 if sys.stdout.isatty() else None
@@ -34,9 +38,10 @@ def yaml_text(value: Any) -> str:
 
 
 def iso(timestamp: float) -> str | None:
-    """A time as ISO 8601 in UTC with milliseconds; None for "not yet"."""
+    """A time as ISO 8601 in UTC with milliseconds; None for "not yet". Behind the year 9999 it is the end of that."""
     if not timestamp:
         return None
+    timestamp = min(timestamp, _LAST)
     return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -64,6 +64,8 @@ CASES = [
     ({**IMAGE, "policy": LaunchPolicy(attempt_timeout=500)}, "more than the queue", "$.policy.attempt_timeout"),
     ({**IMAGE, "policy": LaunchPolicy(retries={"luck": 1})}, "unknown cause", "$.policy.retries.luck"),
     ({**IMAGE, "policy": LaunchPolicy(retry_delay=-1)}, "must not be negative", "$.policy.retry_delay"),
+    ({**IMAGE, "policy": LaunchPolicy(retry_delay=1e13)}, "10000000000000.0 is too much", "$.policy.retry_delay"),
+    ({**IMAGE, "policy": LaunchPolicy(retry_delay=float("inf"))}, "inf is too much", "$.policy.retry_delay"),
     ({**IMAGE, "depends_on": ("nobody",)}, "nobody", "--after"),
     ({**IMAGE, "overrides": "/no/such.yaml"}, "does not exist", "/no/such.yaml"),
     ({**IMAGE, "overrides": "@over:run_confg: {a: 1}"}, "did you mean 'run_config'", "over.yaml:1"),
