@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import json
 
 import attrs
 import pytest
@@ -318,6 +320,37 @@ def test_toml_keeps_comments(tmp_path):
     assert "# top" in path.read_text()
     assert "# one" in path.read_text()
     assert read_config(path) == {"a": 5, "b": {"c": 2, "d": "x"}}
+
+
+TOML = """# top
+day = 2026-01-31 # first
+at = 2026-01-31T10:30:00Z
+clock = 10:30:00
+days = [2026-01-31, 2026-02-28]
+epochs = 3
+"""
+
+
+def test_toml_with_dates(tmp_path):
+    pytest.importorskip("tomlkit")
+    path = tmp_path / "c.toml"
+    path.write_text(TOML)
+    found = managed_file("c.toml", root=tmp_path, overrides={"c.toml": {"epochs": 5}})
+    assert path.read_text() == TOML.replace("epochs = 3", "epochs = 5"), "all else is as it was"
+    assert found.types == {"day": "str", "at": "str", "clock": "str", "days": "list", "epochs": "int"}
+    json.dumps([found.types, found.schema])
+    values = {"day": "2027-01-01", "at": "2027-01-01T00:00:00+00:00", "clock": "11:00:00", "days": ["2027-01-01"]}
+    managed_file("c.toml", root=tmp_path, overrides={"c.toml": values})
+    new = read_config(path)
+    assert (new["day"], new["days"]) == (dt.date(2027, 1, 1), [dt.date(2027, 1, 1)]), "what was a date stays one"
+    assert (new["at"], new["clock"]) == (dt.datetime(2027, 1, 1, tzinfo=dt.UTC), dt.time(11))
+    before = path.read_text()
+    for wrong in ({"day": "soon"}, {"days": ["soon"]}, {"epochs": 7, "clock": "noon"}):
+        with pytest.raises(ConfigError, match="expected a"):
+            managed_file("c.toml", root=tmp_path, overrides={"c.toml": wrong})
+    with pytest.raises(ConfigError, match="do not fit"):
+        managed_file("c.toml", root=tmp_path, overrides={"c.toml": {"day": 5}})
+    assert path.read_text() == before
 
 
 def test_toml_without_tomlkit_says_so(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _SUFFIXES = (".json", ".yaml", ".yml", ".toml")
 
 
 def read_config(path: Path) -> dict[str, JSON]:
-    """Content of a JSON, YAML or TOML file.
+    """Content of a JSON, YAML or TOML file. Dates and times are texts in YAML, objects of `datetime` in TOML.
 
     Raises:
         UsageError: Another kind of file.
@@ -121,10 +122,25 @@ def _patch_toml(text: str, values: Mapping[str, JSON], path: Path) -> str:
             elif value is None:
                 raise ConfigError("TOML has no null", where=f"{path}: {key}", hint="Give another value.")
             else:
-                into[key] = value
+                into[key] = _dated(value, into.get(key), f"{path}: {key}")
 
     lay(document, values)
     return tomlkit.dumps(document)
+
+
+def _dated(value: JSON, old: Any, where: str) -> Any:
+    """A value in place of an old one: what was a date or time stays one, as the code that reads it expects."""
+    if isinstance(old, list) and isinstance(value, list) and old:
+        return [_dated(item, old[0], where) for item in value]
+    kind = next((kind for kind in (datetime, date, time) if isinstance(old, kind)), None)
+    if kind is None:
+        return value
+    word = {datetime: "date and time", date: "date", time: "time"}[kind]
+    example = {datetime: "2026-01-31T10:30:00Z", date: "2026-01-31", time: "10:30:00"}[kind]
+    try:
+        return kind.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"expected a {word}, got {value!r}", where=where, hint=f"Write it as {example}.") from None
 
 
 def patch_yaml(text: str, values: Mapping[str, JSON]) -> str:

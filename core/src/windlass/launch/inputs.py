@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 from windlass.errors import ConfigError, Problem, UsageError
-from windlass.launch.paths import dotted, leaves, merge, parse_paths, select
+from windlass.launch.paths import dotted, leaves, parse_paths, select
 from windlass.launch.schema import infer_schema, infer_types, restricted, schema_of, validate
 from windlass.models import JSON
 
@@ -177,7 +177,7 @@ def managed_file(
         if problems:
             raise ConfigError("values for a config file do not fit", where=name, problems=problems)
         patch_file(file, values)
-        content = merge(content, values)
+        content = read_config(file)
     return ManagedFile(path=name, content=content, types=declared.types, schema=declared.schema)
 
 

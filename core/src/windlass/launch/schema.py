@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, time
 from typing import Any
 
 import attrs
@@ -34,7 +35,7 @@ def _kind(value: JSON) -> str:
         return "integer"
     if isinstance(value, float):
         return "number"
-    if isinstance(value, str):
+    if isinstance(value, (str, date, time)):  # TOML has dates; overrides, which are JSON, write them as texts
         return "string"
     return "object" if isinstance(value, Mapping) else "array"
 
