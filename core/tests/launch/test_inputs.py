@@ -141,6 +141,61 @@ def test_classes_of_both_kinds_in_each_other():
     assert "$.inner.epochs" in str(validate({"inner": {"epochs": "x"}}, schema_of(NestedOther))[0])
 
 
+@dataclasses.dataclass
+class Outer:
+    inner: DataConfig
+    several: dict[str, DataConfig] = dataclasses.field(default_factory=dict)
+    seed: int | None = None
+
+
+@attrs.define
+class Mixed:
+    inner: DataConfig
+
+
+@pytest.mark.parametrize("source", [Outer, Mixed])
+def test_a_misspelled_field_of_a_class_is_no_input(source):
+    found = schema_of(source)
+    assert validate({"inner": {"epochs": 3}}, found) == []
+    for wrong, place in (({"iner": {}}, "$.iner"), ({"inner": {"epoch": 3}}, "$.inner.epoch")):
+        (problem,) = validate(wrong, found)
+        assert (problem.where, "did you mean" in problem.hint) == (place, True)
+    several = {"several": {"any": {"epochs": 1}}, "seed": None}
+    assert source is Mixed or validate(several, found) == []
+    assert validate({"several": {"any": {"epoch": 1}}}, found)
+
+
+def test_pydantic_models_are_open_only_where_they_say_so():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Inner(pydantic.BaseModel):
+        epochs: int = 1
+        mode: str | None = None
+
+    class Open(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(extra="allow")
+        inner: Inner = Inner()
+
+    class Closed(pydantic.BaseModel):
+        inner: Inner = Inner()
+
+    for source in (Open, Closed, Open()):
+        found = schema_of(source)
+        assert validate({"inner": {"epochs": 3, "mode": None}}, found) == []
+        assert [p.where for p in validate({"inner": {"epoch": 3}}, found)] == ["$.inner.epoch"]
+        assert [p.where for p in validate({"iner": 3}, found)] == (["$.iner"] if source is Closed else [])
+
+
+def test_a_class_of_which_no_schema_can_be_made():
+    @dataclasses.dataclass
+    class Odd:
+        thing: object = dataclasses.field(default_factory=object)
+        other: complex = 1j
+
+    with pytest.raises(UsageError, match="no schema can be made from Odd"):
+        schema_of(Odd)
+
+
 @pytest.mark.parametrize("open_for_more", [True, False])
 def test_an_explicit_schema_opens_no_more_than_what_is_included(open_for_more):
     number = {"type": "integer"}

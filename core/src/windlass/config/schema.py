@@ -97,7 +97,8 @@ def _dataclass_schema(cls: type[Any]) -> dict[str, Any]:
             part["default"] = found.default
         if found.default is dataclasses.MISSING and found.default_factory is dataclasses.MISSING:
             required.append(found.name)
-    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**schema, "required": required} if required else schema
 
 
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", Path: "string"}
