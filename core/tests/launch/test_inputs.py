@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import enum
 import json
+from typing import Literal
 
 import attrs
 import pytest
@@ -163,6 +165,39 @@ def test_a_misspelled_field_of_a_class_is_no_input(source):
     several = {"several": {"any": {"epochs": 1}}, "seed": None}
     assert source is Mixed or validate(several, found) == []
     assert validate({"several": {"any": {"epoch": 1}}}, found)
+
+
+class Mode(enum.Enum):
+    FAST = "fast"
+    SLOW = "slow"
+
+
+@attrs.define
+class Options:
+    seed: int | None = None
+    mode: Mode | None = None
+    word: Literal["a", "b"] | None = None
+    size: int | str | None = None
+    inner: AttrsConfig | None = None
+    names: list[str] | None = None
+    day: dt.date = dt.date(2026, 1, 31)
+    epochs: int = 1
+
+
+def test_optional_fields_of_a_class_take_none():
+    found = schema_of(Options)
+    json.dumps(found)
+    for field in attrs.fields(Options):
+        wrong = validate({field.name: None}, found)
+        assert bool(wrong) is (field.name in ("day", "epochs")), field.name
+    fits = {"seed": 1, "mode": "fast", "word": "a", "size": "x", "inner": {"epochs": 2}, "names": ["a"]}
+    assert validate(fits, found) == []
+    wrong = {"seed": "x", "mode": "x", "word": "c", "size": 1.5, "inner": {"epoch": 1}, "names": "a", "day": 1}
+    assert [p.where for p in validate(wrong, found)] == [
+        "$.seed", "$.mode", "$.word", "$.size", "$.inner.epoch", "$.names", "$.day"
+    ]  # fmt: skip
+    rows = {row.path: row.type for row in input_rows({"@windlass.config": found}, {})}
+    assert (rows["seed"], rows["inner.epochs"]) == ("int | None", "int")
 
 
 def test_pydantic_models_are_open_only_where_they_say_so():
