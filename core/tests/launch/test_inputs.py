@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import enum
 import json
+import re
 from typing import Literal
 
 import attrs
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.errors import ConfigError, UnsupportedError, UsageError
-from windlass.launch.files import patch_file, patch_yaml, read_config
+from windlass.launch.files import patch_file, read_config
 from windlass.launch.inputs import (
     input_rows,
     joined,
@@ -28,6 +29,7 @@ from windlass.launch.inputs import (
 from windlass.launch.paths import merge
 from windlass.launch.policy import effective_policy, next_retry, retries_used
 from windlass.launch.schema import infer_schema, schema_of, validate
+from windlass.launch.yaml_edit import patch_yaml
 from windlass.models.launch import LaunchPolicy
 from windlass.models.reason import Reason
 from windlass.models.run import Run
@@ -374,6 +376,66 @@ def test_patched_yaml_is_the_merged_data(tmp_path_factory, tree, values):
     wanted = merge(read_config(path), values)
     patch_file(path, values)
     assert read_config(path) == wanted
+
+
+ANCHORS = """# top
+base: &b {x: 1, day: 2026-01-31}  # shared
+lr: &lr 1e-3  # rate
+use: *b  # the same
+rates: [*lr, 'a, b']
+more:
+  <<: *b  # and more
+  z: &z
+    - *lr  # in a list
+again: *z
+"""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"base": {"x": 5}},
+        {"lr": 0.5},
+        {"use": {"x": 5, "new": [1]}},
+        {"more": {"x": 5}},
+        {"again": [1]},
+        {"more": {"z": [2]}, "base": {"day": "2027-01-31"}},
+    ],
+)
+def test_comments_stay_where_values_are_shared(tmp_path, caplog, values):
+    path = tmp_path / "c.yaml"
+    path.write_text(ANCHORS)
+    wanted = merge(read_config(path), values)
+    patch_file(path, values)
+    assert read_config(path) == wanted
+    new = path.read_text()
+    assert all(comment in new for comment in re.findall("#.*", ANCHORS))
+    assert "lr: &lr" in new or "lr" in values
+    assert isinstance(yaml.safe_load(new)["base"]["day"], dt.date)
+    assert not caplog.records
+
+
+def test_a_file_that_is_written_anew_says_so_and_keeps_its_dates(tmp_path, caplog):
+    path = tmp_path / "c.yaml"
+    path.write_text("# top\nbase: &b {in: {x: 1}, day: 2026-01-31}\nmore: {<<: *b}\ntext: '2026-02-28'\n")
+    patch_file(path, {"more": {"in": {"y": 2}}})
+    found = yaml.safe_load(path.read_text())
+    assert found["more"] == {"in": {"x": 1, "y": 2}, "day": dt.date(2026, 1, 31)}
+    assert found["text"] == "2026-02-28"
+    assert "# top" not in path.read_text()
+    assert "c.yaml" in caplog.text
+    assert "without its comments" in caplog.text
+
+
+def test_values_are_written_as_every_yaml_parser_reads_them(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("lr: 0.1  # rate\nbound: .nan # none\nwait: 1\nday: 2026-01-31 # start\n")
+    patch_file(path, {"lr": 1e-05, "wait": [1e22, {"x": 2.5}], "day": "2027-01-31"})
+    found = yaml.safe_load(path.read_text())
+    assert (found["lr"], found["wait"]) == (1e-05, [1e22, {"x": 2.5}])
+    assert found["day"] == dt.date(2027, 1, 31), "what was a date stays one"
+    assert "# rate" in path.read_text()
+    assert "# none" in path.read_text()
 
 
 def test_json_keeps_its_indent(tmp_path):
