@@ -100,10 +100,11 @@ def patch_file(path: Path, values: Mapping[str, JSON]) -> None:
 
 
 def _patch_yaml(text: str, values: Mapping[str, JSON], wanted: JSON, path: Path) -> str:
-    for draft in (lambda: text, lambda: without_aliases(text)):
-        new = patch_yaml(draft(), values)
-        if _again(new, path) == _comparable(wanted):
-            return new
+    goal = _comparable(wanted)
+    if _again(new := patch_yaml(text, values), path) == goal:
+        return new
+    if _again(new := patch_yaml(without_aliases(text), values), path) == goal:
+        return new
     _log.warning("%s: the launch's values cannot be put in place; it was written anew, without its comments", path.name)
     return new_yaml(wanted, text)
 

@@ -48,16 +48,17 @@ def _set(text: str, root: Any, path: KeyPath, value: JSON) -> str:
 def without_aliases(text: str) -> str:
     """YAML text in which what an alias stands for is written in its place; all else stays as it is."""
     try:
-        events = list(yaml.parse(text, Loader=yaml.SafeLoader))
+        events: list[Any] = list(yaml.parse(text, Loader=yaml.SafeLoader))
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         nodes = {node.start_mark.index: node for node in _nodes(root)}
         meant: dict[str, Any] = {}  # an anchor may be given again further down
         places: list[tuple[int, int, str]] = []
         for event in events:
-            if isinstance(event, yaml.AliasEvent):
-                places.append((event.start_mark.index, event.end_mark.index, _flow_of(meant[event.anchor])))
-            elif getattr(event, "anchor", None):
-                meant[event.anchor] = nodes[event.start_mark.index]
+            name, start, end = getattr(event, "anchor", None), event.start_mark.index, event.end_mark.index
+            if type(event) is yaml.AliasEvent:
+                places.append((start, end, _flow_of(meant[str(name)])))
+            elif name is not None:
+                meant[name] = nodes[start]
     except (yaml.YAMLError, KeyError, RecursionError):
         return text
     for start, end, value in reversed(places):
@@ -143,7 +144,8 @@ def _replace(text: str, node: Any, value: JSON) -> str:
 
 
 def _is_date(value: JSON) -> bool:
-    return isinstance(value, str) and yaml.SafeLoader("").resolve(yaml.ScalarNode, value, (True, False)) == _DATE
+    loader: Any = yaml.SafeLoader("")
+    return isinstance(value, str) and loader.resolve(yaml.ScalarNode, value, (True, False)) == _DATE
 
 
 def _insert(text: str, node: Any, path: KeyPath, value: JSON) -> str:
