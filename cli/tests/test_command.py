@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -123,6 +125,14 @@ def test_the_json_of_nouns_has_the_promised_keys() -> None:
     assert agent["queues"] == ["e/q"]
     for shape in (run_shape, artifact, queue, agent):
         json.dumps(shape)
+
+
+def test_what_is_printed_is_json_for_every_parser() -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    text = output.json_text([{"limit": math.inf, "used": math.nan, "path": Path("x")}])
+    assert json.loads(text, parse_constant=refuse) == [{"limit": "Infinity", "used": "NaN", "path": "x"}]
 
 
 def test_short_forms_for_people() -> None:

@@ -45,6 +45,8 @@ def test_budgets_and_prices(call: Any) -> None:
     call("launch", "-u", ".", "-E", "python t.py", "-q", "q")
     (waiting,) = call("queue", "show", "q", "--json")["waiting"]
     assert "budget" in [reason["code"] for reason in waiting["reasons"]]
+    for wrong in ("inf", "nan", "1e12"):
+        assert "limit" in call("budget", "set", wrong, code=2).lower()
     assert "has no budget of hours" in call("budget", "remove", code=1)
     call("budget", "remove", "--unit", "money")
     assert call("budget", "list", "--json") == []

@@ -26,8 +26,17 @@ _LAST = 253402300799.0
 
 def print_json(value: Any) -> None:
     """Print a JSON document: indented on a terminal, compact in a pipe."""
-    indent = 2 if sys.stdout.isatty() else None
-    click.echo(json.dumps(value, ensure_ascii=False, indent=indent, default=str))
+    click.echo(json_text(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON; numbers that JSON does not have are texts."""
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=indent, default=str, allow_nan=False)
+    except ValueError:
+        from windlass.sdk.values import finite
+
+        return json.dumps(finite(value), ensure_ascii=False, indent=indent, default=str)
 
 
 def yaml_text(value: Any) -> str:
