@@ -99,6 +99,14 @@ def test_all_that_is_wrong_with_a_queue_has_its_line(
         assert place in said
 
 
+def test_a_template_without_allowed_values_is_refused(call: Any) -> None:
+    Path("c.yaml").write_text("nice: '{{n}}'\n")
+    Path("t.yaml").write_text("n: {type: integer,\n    enum: []}\nm: 5\n")
+    said = call("queue", "create", "w", "-r", "process", "-c", "c.yaml", "--templates", "t.yaml", code=2)
+    assert "t.yaml:2 ($.n.enum): no value would be allowed" in said
+    assert "t.yaml:3 ($.m)" in said
+
+
 def test_durations_have_an_end(call: Any) -> None:
     Path("p.yaml").write_text("retry_delay: 1e13\nstop_grace: 3\nretries: {exit-code: 99999999999}\n")
     said = call("queue", "create", "w", "-r", "process", "--policy", "p.yaml", code=2)
