@@ -39,6 +39,21 @@ def _signature(hook: Any) -> str:
     return str(inspect.signature(hook)).replace("'", "")
 
 
+_ERRORS = """\
+Every error has a stable code, which is also in a run's reason and in HTTP problems. With `--json`, a command that fails
+prints the error as one line of JSON, the last one on stderr; what is on stdout stays JSON, too, or is empty. The exit
+code is the same as without:
+
+```json
+{"code": "artifact-not-found", "message": "…", "where": "", "hint": "…", "context": {}, "retryable": false}
+```
+
+`where` names a file and line, a path such as `$.policy.deadline`, or an argument. A `config` error lists all that is
+wrong in `context.problems`, each with `message`, `where` and `hint`. Two codes belong to no class below: `system` (the
+operating system refused, exit code 1) and `internal` (a bug, exit code 1).
+"""
+
+
 def errors() -> str:
     """The errors, from the tree."""
     from windlass import errors as tree
@@ -48,8 +63,7 @@ def errors() -> str:
     for kind in sorted(kinds, key=lambda kind: kind.code):
         meaning = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
         rows.append(f"| `{kind.code}` | `{kind.__name__}` | {kind.exit_code} | {meaning} |")
-    intro = "Every error has a stable code, which is also in `--json` output, in a run's reason and in HTTP problems.\n"
-    return "\n".join(["# Errors\n", NOTE, intro, inspect.cleandoc(tree.__doc__ or ""), "", *rows, ""])
+    return "\n".join(["# Errors\n", NOTE, _ERRORS, inspect.cleandoc(tree.__doc__ or ""), "", *rows, ""])
 
 
 def plugins() -> str:

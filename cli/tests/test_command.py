@@ -97,6 +97,46 @@ def test_a_bug_is_one_line_unless_asked_for(monkeypatch, capsys) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["artifact", "show", "p/nope"], ("artifact-not-found", "", 1)),
+        (["run", "show", "nope"], ("run-not-found", "", 1)),
+        (["queue", "create", "q", "-r", "process", "-c", "none.yaml"], ("config", "none.yaml", 2)),
+        (["queue", "list", "--nope"], ("usage", "windlass queue list", 2)),
+        (["quue"], ("usage", "windlass", 2)),
+        (["artifact", "put", "none", "-n", "x"], ("usage", None, 2)),
+    ],
+)
+def test_with_json_an_error_is_json(words, wanted, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
+    code, where, exit_code = wanted
+    assert run(words) == exit_code
+    assert capsys.readouterr().err.startswith("error: ")
+    assert run([*words, "--json"]) == exit_code
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    error = json.loads(line)
+    assert list(error) == ["code", "message", "where", "hint", "context", "retryable"]
+    assert error["code"] == code
+    assert where is None or error["where"] == where
+    assert error["message"]
+    assert error["hint"]
+
+
+def test_other_errors_have_codes_too(monkeypatch, capsys) -> None:
+    for raised, code, where in (
+        (PermissionError(13, "no", "/x"), "system", "/x"), (RuntimeError("oops"), "internal", ""),
+    ):  # fmt: skip
+        monkeypatch.setattr("windlass_cli.state.State.__init__", lambda *_a, _e=raised, **_k: (_ for _ in ()).throw(_e))
+        assert run(["run", "list", "--json"]) == 1
+        error = json.loads(capsys.readouterr().err)
+        assert (error["code"], error["where"]) == (code, where)
+    assert run(["run", "logs", "--", "--json"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 def test_ctrl_c(monkeypatch, capsys) -> None:
     def interrupted(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt

@@ -33,7 +33,9 @@ def test_fields_are_listed_and_must_be_declared(call: Any) -> None:
         ("alpha", ["$.env[0]", "$.env[1]"], False, None),
         ("beta", ["$.env[1]"], False, None),
     ]
-    assert "c.yaml:1 ($.env[0]): the field {{alpha}} is not declared" in refused
+    error = json.loads(refused.splitlines()[-1])
+    assert (error["code"], error["where"], 0) != ("config", "queue create", 2)
+    assert {p["where"] for p in error["context"]["problems"]} == {"c.yaml:1 ($.env[0])", "c.yaml:1 ($.env[1])"}
     assert [q["name"] for q in call("queue", "list", "--json")] == ["q"], "nothing was made"
     call("queue", "create", "n", "-r", "process", "-c", "c.yaml", "--templates", "t.yaml")
     before = call("queue", "show", "n", "--json")
