@@ -183,8 +183,40 @@ def launch_config() -> str:
     return "\n".join(parts)
 
 
+_JSON = """\
+With `--json` a command prints one JSON document on stdout: an object, or an array where several things are listed.
+Times are texts in ISO 8601 (UTC), or null for "not yet"; sizes are bytes. Keys are added, never renamed or removed
+within a major version. What goes wrong is on stderr, as [one line of JSON](errors.md). The exit code is 0 only when
+what was asked happened.
+"""
+
+
+def json_keys() -> str:
+    """The JSON of the command line, by command and by noun."""
+    from windlass_cli.json_keys import OUTPUTS
+    from windlass_cli.json_shapes import SHAPES, keys_of
+
+    def link(shape: str) -> str:
+        return f"[{shape}](#{shape.replace(' ', '-')})"
+
+    parts = ["# JSON of the command line\n", NOTE, _JSON, "## Commands\n"]
+    parts += ["| command | prints |", "|---|---|"]
+    for command, outputs in sorted(OUTPUTS.items()):
+        cases = []
+        for output in outputs:
+            what = f"an array, each {link(output.shape)}" if output.many else link(output.shape)
+            more = "".join(f"; `{key}`: {text.rstrip('.')}" for key, text in output.more.items())
+            cases.append(f"{output.when}{': ' if output.when else ''}{what}{more}")
+        parts.append(f"| `windlass {command}` | {_cell(' · '.join(cases))} |")
+    parts += ["", "## Keys\n"]
+    for shape in sorted(SHAPES):
+        rows = [f"| {'any' if key == '*' else f'`{key}`'} | {_cell(text)} |" for key, text in keys_of(shape).items()]
+        parts += [f"### {shape}\n", "| key | meaning |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
 PAGES = {
-    "hooks": hooks, "errors": errors, "plugins": plugins, "cli": cli, "settings": settings,
+    "hooks": hooks, "errors": errors, "plugins": plugins, "cli": cli, "settings": settings, "json": json_keys,
     "launch-config": launch_config,
 }  # fmt: skip
 _INCLUDE = re.compile(r"<!-- include: (\S+) -->\n```(\w*)[^\n]*\n.*?\n```\n", re.DOTALL)

@@ -5,15 +5,19 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-from windlass.models.artifact import ArtifactVersion
-from windlass.models.queue import Agent, Queue, QueueRef, QueueStatus
+from windlass.models.artifact import ArtifactVersion, EdgeKind, LineageEdge
+from windlass.models.queue import Agent, Queue, QueueRef, QueueStatus, Waiting
 from windlass.models.run import Run, RunState
-from windlass_cli import output, shapes
+from windlass.plugins.types import PluginInfo
+from windlass_cli import output, shapes, waiting
+from windlass_cli.json_keys import OUTPUTS
+from windlass_cli.json_shapes import SHAPES, keys_of
 from windlass_cli.main import cli, run
 from windlass_cli.state import State
 from windlass_cli.tree import GROUPS, LazyGroup
@@ -165,6 +169,36 @@ def test_the_json_of_nouns_has_the_promised_keys() -> None:
     assert agent["queues"] == ["e/q"]
     for shape in (run_shape, artifact, queue, agent):
         json.dumps(shape)
+
+
+def test_every_json_is_in_the_reference() -> None:
+    def leaves(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
+        with click.Context(command) as context:
+            if isinstance(command, click.Group):
+                for name in command.list_commands(context):
+                    yield from leaves(command.get_command(context, name), (*path, name))
+            elif any("--json" in parameter.opts for parameter in command.params):
+                yield " ".join(path)
+
+    found = set(leaves(cli, ()))
+    assert found - OUTPUTS.keys() == set(), "say in json_keys.py what these print"
+    assert OUTPUTS.keys() - found <= {"artifact cache cleanup"}
+    used = {output.shape for outputs in OUTPUTS.values() for output in outputs}
+    assert SHAPES.keys() - used == {"edge", "waiting", "lineage node"}, "shapes within others"
+    assert all(text for shape in SHAPES for text in keys_of(shape).values())
+
+
+def test_shapes_have_the_documented_keys() -> None:
+    version = ArtifactVersion(id="i", entity="e", project="p", name="n", type="t", version=3, digest="d", manifest="m")
+    edge = LineageEdge(run="r", version="i", kind=EdgeKind.INPUT)
+    for shape, made in (
+        ("edge", shapes.edge(edge, version)),
+        ("waiting", waiting.shape(Waiting(run="r"))),
+        ("run", shapes.run(Run(id="a"))),
+        ("plugin", shapes.plugin(PluginInfo(kind="runner", name="n", distribution="d", version="1", target="t"))),
+    ):
+        assert made is not None
+        assert made.keys() == keys_of(shape).keys(), shape
 
 
 def test_what_is_printed_is_json_for_every_parser() -> None:
