@@ -125,8 +125,38 @@ def _helps(command: Any, path: tuple[str, ...], parent: Any) -> Iterator[tuple[t
                 yield from _helps(command.get_command(context, name), (*path, name), context)
 
 
+_VARIABLES: dict[str, dict[str, str]] = {
+    "Artifacts": {
+        "WINDLASS_CACHE_SIZE": "the most that the cache of artifacts may take: `20GB`, `512MiB`. Default: a tenth of "
+        "its disk.",
+        "WINDLASS_ARTIFACT_LINK": "how downloads share content with the cache: `auto`, `hard` (links to read-only "
+        "files) or `copy`. Default `auto`.",
+        "WINDLASS_DIGEST": "digest of new content: `blake3` or `sha256`. Default `blake3`; keep to one for a store.",
+        "WINDLASS_ALLOW_CODE": "`1`: read pickles of entities that are not trusted, too; they may run any code.",
+        "WINDLASS_SIGNING_KEY": "key of `windlass run provenance`: a file, or a secret reference such as `env/NAME`.",
+    },
+    "Commands and agents": {
+        "WINDLASS_DEBUG": "`1`: show the traceback of an error, as `-vv` does.",
+        "WINDLASS_PLUGIN_TIMEOUT": "seconds that the import of a plugin may take. Default 30.",
+        "WINDLASS_DISABLE_JOB_CREATION": "`true`: make no job from a run of the SDK.",
+        "WINDLASS_LAUNCH_QUEUES": "queues of `windlass launch-agent`, separated by commas.",
+        "WINDLASS_LAUNCH_MAX_JOBS": "runs at the same time of `windlass launch-agent`.",
+        "WINDLASS_TEST_REQUIRE": "services that a test of a plugin must find, separated by commas, or `all`.",
+    },
+    "In a launched job": {
+        "WINDLASS_LAUNCH": "`true`: this process is a launched run; the SDK goes on with that.",
+        "WINDLASS_JOB": "path of the job that runs.",
+        "WINDLASS_QUEUE": "name of the queue it came from.",
+        "WINDLASS_LAUNCH_FILE_OVERRIDES": "values for config files (JSON), as `WINDLASS_CONFIG` has those of the run's "
+        "config. Where one is long, it is cut into `NAME_0`, `NAME_1` …",
+        "WINDLASS_CHECKPOINT_DIR": "directory that all attempts of the run share (`run.checkpoint_dir`).",
+    },
+}
+"""Those that are no fields of the settings class, by who reads them."""
+
+
 def settings() -> str:
-    """The environment variables, from the settings class."""
+    """The environment variables, from the settings class and the table above."""
     from windlass.settings import Settings
 
     rows = ["# Settings\n", NOTE, "Arguments win over the environment, the environment over defaults.\n"]
@@ -137,6 +167,9 @@ def settings() -> str:
         match = re.match(r"``(WINDLASS_\w+)``(?: \(JSON\))?[.:]? *(.*)", words)
         if match:
             rows.append(f"| `{match[1]}` | {_cell(match[2])} |")
+    for title, found in _VARIABLES.items():
+        rows += ["", f"## {title}\n", "| variable | meaning |", "|---|---|"]
+        rows += [f"| `{name}` | {_cell(text)} |" for name, text in found.items()]
     return "\n".join([*rows, ""])
 
 
