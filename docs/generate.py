@@ -39,6 +39,21 @@ def _signature(hook: Any) -> str:
     return str(inspect.signature(hook)).replace("'", "")
 
 
+_ERRORS = """\
+Every error has a stable code, which is also in a run's reason and in HTTP problems. With `--json`, a command that fails
+prints the error as one line of JSON, the last one on stderr; what is on stdout stays JSON, too, or is empty. The exit
+code is the same as without:
+
+```json
+{"code": "artifact-not-found", "message": "…", "where": "", "hint": "…", "context": {}, "retryable": false}
+```
+
+`where` names a file and line, a path such as `$.policy.deadline`, or an argument. A `config` error lists all that is
+wrong in `context.problems`, each with `message`, `where` and `hint`. Two codes belong to no class below: `system` (the
+operating system refused, exit code 1) and `internal` (a bug, exit code 1).
+"""
+
+
 def errors() -> str:
     """The errors, from the tree."""
     from windlass import errors as tree
@@ -48,8 +63,7 @@ def errors() -> str:
     for kind in sorted(kinds, key=lambda kind: kind.code):
         meaning = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
         rows.append(f"| `{kind.code}` | `{kind.__name__}` | {kind.exit_code} | {meaning} |")
-    intro = "Every error has a stable code, which is also in `--json` output, in a run's reason and in HTTP problems.\n"
-    return "\n".join(["# Errors\n", NOTE, intro, inspect.cleandoc(tree.__doc__ or ""), "", *rows, ""])
+    return "\n".join(["# Errors\n", NOTE, _ERRORS, inspect.cleandoc(tree.__doc__ or ""), "", *rows, ""])
 
 
 def plugins() -> str:
@@ -111,8 +125,38 @@ def _helps(command: Any, path: tuple[str, ...], parent: Any) -> Iterator[tuple[t
                 yield from _helps(command.get_command(context, name), (*path, name), context)
 
 
+_VARIABLES: dict[str, dict[str, str]] = {
+    "Artifacts": {
+        "WINDLASS_CACHE_SIZE": "the most that the cache of artifacts may take: `20GB`, `512MiB`. Default: a tenth of "
+        "its disk.",
+        "WINDLASS_ARTIFACT_LINK": "how downloads share content with the cache: `auto`, `hard` (links to read-only "
+        "files) or `copy`. Default `auto`.",
+        "WINDLASS_DIGEST": "digest of new content: `blake3` or `sha256`. Default `blake3`; keep to one for a store.",
+        "WINDLASS_ALLOW_CODE": "`1`: read pickles of entities that are not trusted, too; they may run any code.",
+        "WINDLASS_SIGNING_KEY": "key of `windlass run provenance`: a file, or a secret reference such as `env/NAME`.",
+    },
+    "Commands and agents": {
+        "WINDLASS_DEBUG": "`1`: show the traceback of an error, as `-vv` does.",
+        "WINDLASS_PLUGIN_TIMEOUT": "seconds that the import of a plugin may take. Default 30.",
+        "WINDLASS_DISABLE_JOB_CREATION": "`true`: make no job from a run of the SDK.",
+        "WINDLASS_LAUNCH_QUEUES": "queues of `windlass launch-agent`, separated by commas.",
+        "WINDLASS_LAUNCH_MAX_JOBS": "runs at the same time of `windlass launch-agent`.",
+        "WINDLASS_TEST_REQUIRE": "services that a test of a plugin must find, separated by commas, or `all`.",
+    },
+    "In a launched job": {
+        "WINDLASS_LAUNCH": "`true`: this process is a launched run; the SDK goes on with that.",
+        "WINDLASS_JOB": "path of the job that runs.",
+        "WINDLASS_QUEUE": "name of the queue it came from.",
+        "WINDLASS_LAUNCH_FILE_OVERRIDES": "values for config files (JSON), as `WINDLASS_CONFIG` has those of the run's "
+        "config. Where one is long, it is cut into `NAME_0`, `NAME_1` …",
+        "WINDLASS_CHECKPOINT_DIR": "directory that all attempts of the run share (`run.checkpoint_dir`).",
+    },
+}
+"""Those that are no fields of the settings class, by who reads them."""
+
+
 def settings() -> str:
-    """The environment variables, from the settings class."""
+    """The environment variables, from the settings class and the table above."""
     from windlass.settings import Settings
 
     rows = ["# Settings\n", NOTE, "Arguments win over the environment, the environment over defaults.\n"]
@@ -123,6 +167,9 @@ def settings() -> str:
         match = re.match(r"``(WINDLASS_\w+)``(?: \(JSON\))?[.:]? *(.*)", words)
         if match:
             rows.append(f"| `{match[1]}` | {_cell(match[2])} |")
+    for title, found in _VARIABLES.items():
+        rows += ["", f"## {title}\n", "| variable | meaning |", "|---|---|"]
+        rows += [f"| `{name}` | {_cell(text)} |" for name, text in found.items()]
     return "\n".join([*rows, ""])
 
 
@@ -169,8 +216,40 @@ def launch_config() -> str:
     return "\n".join(parts)
 
 
+_JSON = """\
+With `--json` a command prints one JSON document on stdout: an object, or an array where several things are listed.
+Times are texts in ISO 8601 (UTC), or null for "not yet"; sizes are bytes. Keys are added, never renamed or removed
+within a major version. What goes wrong is on stderr, as [one line of JSON](errors.md). The exit code is 0 only when
+what was asked happened.
+"""
+
+
+def json_keys() -> str:
+    """The JSON of the command line, by command and by noun."""
+    from windlass_cli.json_keys import OUTPUTS
+    from windlass_cli.json_shapes import SHAPES, keys_of
+
+    def link(shape: str) -> str:
+        return f"[{shape}](#{shape.replace(' ', '-')})"
+
+    parts = ["# JSON of the command line\n", NOTE, _JSON, "## Commands\n"]
+    parts += ["| command | prints |", "|---|---|"]
+    for command, outputs in sorted(OUTPUTS.items()):
+        cases = []
+        for output in outputs:
+            what = f"an array, each {link(output.shape)}" if output.many else link(output.shape)
+            more = "".join(f"; `{key}`: {text.rstrip('.')}" for key, text in output.more.items())
+            cases.append(f"{output.when}{': ' if output.when else ''}{what}{more}")
+        parts.append(f"| `windlass {command}` | {_cell(' · '.join(cases))} |")
+    parts += ["", "## Keys\n"]
+    for shape in sorted(SHAPES):
+        rows = [f"| {'any' if key == '*' else f'`{key}`'} | {_cell(text)} |" for key, text in keys_of(shape).items()]
+        parts += [f"### {shape}\n", "| key | meaning |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
 PAGES = {
-    "hooks": hooks, "errors": errors, "plugins": plugins, "cli": cli, "settings": settings,
+    "hooks": hooks, "errors": errors, "plugins": plugins, "cli": cli, "settings": settings, "json": json_keys,
     "launch-config": launch_config,
 }  # fmt: skip
 _INCLUDE = re.compile(r"<!-- include: (\S+) -->\n```(\w*)[^\n]*\n.*?\n```\n", re.DOTALL)

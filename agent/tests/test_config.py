@@ -90,6 +90,7 @@ def test_queue_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureF
     ("text", "line", "wanted"),
     [
         ("entity: x\nmax_job: 3\n", 2, "did you mean 'max_jobs'"),
+        ("entity: x\ndocument: 5\n", 2, "unknown key 'document' (did you mean 'environment'?)"),
         ("max_jobs: many\n", 1, "a whole number"),
         ("max_jobs: -7\n", 1, "at least -1"),
         ("queues: {a: 1}\n", 1, "a list"),

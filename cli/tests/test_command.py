@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
-from windlass.models.artifact import ArtifactVersion
-from windlass.models.queue import Agent, Queue, QueueRef, QueueStatus
+from windlass.models.artifact import ArtifactVersion, EdgeKind, LineageEdge
+from windlass.models.queue import Agent, Queue, QueueRef, QueueStatus, Waiting
 from windlass.models.run import Run, RunState
-from windlass_cli import output, shapes
+from windlass.plugins.types import PluginInfo
+from windlass_cli import output, shapes, waiting
+from windlass_cli.json_keys import OUTPUTS
+from windlass_cli.json_shapes import SHAPES, keys_of
 from windlass_cli.main import cli, run
 from windlass_cli.state import State
 from windlass_cli.tree import GROUPS, LazyGroup
@@ -95,6 +101,46 @@ def test_a_bug_is_one_line_unless_asked_for(monkeypatch, capsys) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["artifact", "show", "p/nope"], ("artifact-not-found", "", 1)),
+        (["run", "show", "nope"], ("run-not-found", "", 1)),
+        (["queue", "create", "q", "-r", "process", "-c", "none.yaml"], ("config", "none.yaml", 2)),
+        (["queue", "list", "--nope"], ("usage", "windlass queue list", 2)),
+        (["quue"], ("usage", "windlass", 2)),
+        (["artifact", "put", "none", "-n", "x"], ("usage", None, 2)),
+    ],
+)
+def test_with_json_an_error_is_json(words, wanted, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
+    code, where, exit_code = wanted
+    assert run(words) == exit_code
+    assert capsys.readouterr().err.startswith("error: ")
+    assert run([*words, "--json"]) == exit_code
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    error = json.loads(line)
+    assert list(error) == ["code", "message", "where", "hint", "context", "retryable"]
+    assert error["code"] == code
+    assert where is None or error["where"] == where
+    assert error["message"]
+    assert error["hint"]
+
+
+def test_other_errors_have_codes_too(monkeypatch, capsys) -> None:
+    for raised, code, where in (
+        (PermissionError(13, "no", "/x"), "system", "/x"), (RuntimeError("oops"), "internal", ""),
+    ):  # fmt: skip
+        monkeypatch.setattr("windlass_cli.state.State.__init__", lambda *_a, _e=raised, **_k: (_ for _ in ()).throw(_e))
+        assert run(["run", "list", "--json"]) == 1
+        error = json.loads(capsys.readouterr().err)
+        assert (error["code"], error["where"]) == (code, where)
+    assert run(["run", "logs", "--", "--json"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 def test_ctrl_c(monkeypatch, capsys) -> None:
     def interrupted(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
@@ -123,6 +169,44 @@ def test_the_json_of_nouns_has_the_promised_keys() -> None:
     assert agent["queues"] == ["e/q"]
     for shape in (run_shape, artifact, queue, agent):
         json.dumps(shape)
+
+
+def test_every_json_is_in_the_reference() -> None:
+    def leaves(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
+        with click.Context(command) as context:
+            if isinstance(command, click.Group):
+                for name in command.list_commands(context):
+                    yield from leaves(command.get_command(context, name), (*path, name))
+            elif any("--json" in parameter.opts for parameter in command.params):
+                yield " ".join(path)
+
+    found = set(leaves(cli, ()))
+    assert found - OUTPUTS.keys() == set(), "say in json_keys.py what these print"
+    assert OUTPUTS.keys() - found <= {"artifact cache cleanup"}
+    used = {output.shape for outputs in OUTPUTS.values() for output in outputs}
+    assert SHAPES.keys() - used == {"edge", "waiting", "lineage node"}, "shapes within others"
+    assert all(text for shape in SHAPES for text in keys_of(shape).values())
+
+
+def test_shapes_have_the_documented_keys() -> None:
+    version = ArtifactVersion(id="i", entity="e", project="p", name="n", type="t", version=3, digest="d", manifest="m")
+    edge = LineageEdge(run="r", version="i", kind=EdgeKind.INPUT)
+    for shape, made in (
+        ("edge", shapes.edge(edge, version)),
+        ("waiting", waiting.shape(Waiting(run="r"))),
+        ("run", shapes.run(Run(id="a"))),
+        ("plugin", shapes.plugin(PluginInfo(kind="runner", name="n", distribution="d", version="1", target="t"))),
+    ):
+        assert made is not None
+        assert made.keys() == keys_of(shape).keys(), shape
+
+
+def test_what_is_printed_is_json_for_every_parser() -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    text = output.json_text([{"limit": math.inf, "used": math.nan, "path": Path("x")}])
+    assert json.loads(text, parse_constant=refuse) == [{"limit": "Infinity", "used": "NaN", "path": "x"}]
 
 
 def test_short_forms_for_people() -> None:

@@ -33,7 +33,9 @@ def test_fields_are_listed_and_must_be_declared(call: Any) -> None:
         ("alpha", ["$.env[0]", "$.env[1]"], False, None),
         ("beta", ["$.env[1]"], False, None),
     ]
-    assert "c.yaml:1 ($.env[0]): the field {{alpha}} is not declared" in refused
+    error = json.loads(refused.splitlines()[-1])
+    assert error["code"] == "config"
+    assert {p["where"] for p in error["context"]["problems"]} == {"c.yaml:1 ($.env[0])", "c.yaml:1 ($.env[1])"}
     assert [q["name"] for q in call("queue", "list", "--json")] == ["q"], "nothing was made"
     call("queue", "create", "n", "-r", "process", "-c", "c.yaml", "--templates", "t.yaml")
     before = call("queue", "show", "n", "--json")
@@ -97,6 +99,24 @@ def test_all_that_is_wrong_with_a_queue_has_its_line(
     for place in ("c.yaml:2 ($.env[0])", "t.yaml:2 ($.b.default)", "t.yaml:3 ($.d)", "p.yaml:3 ($.retries.infra",
                   "m.yaml:1 ($.deadline)"):  # fmt: skip
         assert place in said
+
+
+def test_a_template_without_allowed_values_is_refused(call: Any) -> None:
+    Path("c.yaml").write_text("nice: '{{n}}'\n")
+    Path("t.yaml").write_text("n: {type: integer,\n    enum: []}\nm: 5\n")
+    said = call("queue", "create", "w", "-r", "process", "-c", "c.yaml", "--templates", "t.yaml", code=2)
+    assert "t.yaml:2 ($.n.enum): no value would be allowed" in said
+    assert "t.yaml:3 ($.m)" in said
+
+
+def test_durations_have_an_end(call: Any) -> None:
+    Path("p.yaml").write_text("retry_delay: 1e13\nstop_grace: 3\nretries: {exit-code: 99999999999}\n")
+    said = call("queue", "create", "w", "-r", "process", "--policy", "p.yaml", code=2)
+    assert "p.yaml:1 ($.retry_delay): 10000000000000.0 is too much" in said
+    assert "ten years" in said
+    assert "p.yaml:3 ($.retries.exit-code)" in said
+    Path("p.yaml").write_text("retry_delay: 315360000\n")
+    call("queue", "create", "w", "-r", "process", "--policy", "p.yaml")
 
 
 def test_where_a_run_without_a_queue_would_be_executed(call: Any) -> None:

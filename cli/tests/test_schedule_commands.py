@@ -45,6 +45,8 @@ def test_budgets_and_prices(call: Any) -> None:
     call("launch", "-u", ".", "-E", "python t.py", "-q", "q")
     (waiting,) = call("queue", "show", "q", "--json")["waiting"]
     assert "budget" in [reason["code"] for reason in waiting["reasons"]]
+    for wrong in ("inf", "nan", "1e12"):
+        assert "limit" in call("budget", "set", wrong, code=2).lower()
     assert "has no budget of hours" in call("budget", "remove", code=1)
     call("budget", "remove", "--unit", "money")
     assert call("budget", "list", "--json") == []
@@ -67,6 +69,7 @@ def test_users_keys_and_roles(call: Any) -> None:
     assert made["expires_at"][:10] in call("access", "key", "list", "ada")
     for wrong in ("soon", "30", "-1d", "0d", "1e9d", "9999999w"):
         assert "such as 30d" in call("access", "key", "create", "ada", "--expires", wrong, code=2)
+    assert "more than ten years" in call("access", "key", "create", "ada", "--expires", "999999w", code=2)
     call("access", "member", "set", "ada", "submitter")
     assert call("access", "member", "list", "--json") == [{"entity": "team", "user": "ada", "role": "submitter"}]
     call("access", "member", "remove", "ada")

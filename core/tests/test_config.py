@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 
 from windlass.config import option
 from windlass.config.converter import structure, unstructure
@@ -45,6 +45,7 @@ class Config:
     command: str | tuple[str, ...] = option(default="", help="Command.")
     token: str = option(default="", help="Token.", secret=True, pattern="[a-z]+/.+")
     anything: Any = option(default=None, help="Anything.")
+    inside: int = field(default=0, init=False)
 
 
 def messages(data: object) -> list[str]:
@@ -113,6 +114,7 @@ def test_both_spellings_of_a_key() -> None:
         ({"image": "x", "imgae": "y"}, "$.imgae: unknown key 'imgae' (did you mean 'image'?)"),
         ({"image": "x", "zzzzzz": "y"}, "known keys: image, build-context-store"),
         ({"image": "x", 5: "y"}, "unknown key '5'"),
+        ({"image": "x", "inside": 5}, "$.inside: unknown key 'inside' (did you mean 'inner'?)"),
     ],
 )
 def test_one_problem(data: object, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
 import inspect
@@ -40,6 +41,25 @@ def generator() -> ModuleType:
 def test_generated_pages_are_up_to_date(generator: ModuleType) -> None:
     stale = [str(path) for path, text in generator.pages().items() if not path.exists() or path.read_text() != text]
     assert not stale, f"run: python docs/generate.py\n{stale}"
+
+
+INTERNAL = {
+    "WINDLASS_GIT_VARIABLE",  # between Windlass and the git that it starts
+    "WINDLASS_SWIFT",  # where the simulator of a Swift cluster is, for Windlass's own tests
+}
+
+
+def test_every_variable_is_documented() -> None:
+    listed = set(re.findall(r"^\| `(WINDLASS_\w+)` \|", (DOCS / "reference" / "settings.md").read_text(), re.MULTILINE))
+    used = set()
+    for path in ROOT.glob("**/src/**/*.py"):
+        if not {".venv", "node_modules"} & set(path.relative_to(ROOT).parts):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    used |= set(re.findall(r"^WINDLASS_[A-Z0-9_]*[A-Z0-9]$", node.value))
+    assert len(used) > 20
+    assert used - listed - INTERNAL == set(), "add them to docs/generate.py, or to INTERNAL"
+    assert listed - used == set(), "nothing reads these"
 
 
 def test_every_hook_is_documented_with_its_signature() -> None:

@@ -17,6 +17,7 @@ from windlass.config.document import Document
 from windlass.config.document import load as load_document
 from windlass.errors import ConfigError, Problem
 from windlass.launch.secret_env import secret_references
+from windlass.models import LONGEST
 from windlass_agent.slots import parse_slots
 
 __all__ = ["AgentConfig", "default_path", "load"]
@@ -83,6 +84,7 @@ class AgentConfig:
     stopped_run_timeout: float | None = option(
         default=None,
         minimum=0,
+        maximum=LONGEST,
         help="Seconds between SIGTERM and SIGKILL when a user stops a run. Default: the policy's.",
     )
     on_stop: str = option(

@@ -55,6 +55,9 @@ def _templates(document: Document) -> dict[str, TemplateVariable]:
                 )
             )
             continue
+        if value.get("enum") == []:  # behind here an empty enum cannot be told from none, which allows any value
+            place = document.place(f"{where}.enum")
+            problems.append(Problem("no value would be allowed", where=place, hint="list values, or leave enum out"))
         try:
             found[name] = structure(value, TemplateVariable, where=where, document=document)
         except ConfigError as error:

@@ -77,7 +77,7 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         from windlass_cli.problems import report
 
-        return report(error, command=_command(arguments), debug=_debug(arguments))
+        return report(error, command=_command(arguments), debug=_debug(arguments), as_json=_as_json(arguments))
 
 
 def _debug(arguments: list[str] | None) -> bool:
@@ -85,6 +85,12 @@ def _debug(arguments: list[str] | None) -> bool:
     leading = list(itertools.takewhile(lambda word: word.startswith("-"), given))
     verbose = sum(word.count("v") for word in leading if word.startswith("-v")) + leading.count("--verbose")
     return verbose >= 2 or bool(os.environ.get("WINDLASS_DEBUG"))
+
+
+def _as_json(arguments: list[str] | None) -> bool:
+    """Whether JSON was asked for, told by the words alone: they may be what is wrong."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return "--json" in itertools.takewhile(lambda word: word != "--", given)
 
 
 def _command(arguments: list[str] | None) -> str:

@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+from windlass.models import LONGEST, MOST
 
-MOST = 2**31 - 1
-"""The largest number that every store can count to."""
+F = TypeVar("F", bound=Callable[..., Any])
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 """Seconds in each unit of time that users may write behind a number."""
@@ -22,7 +21,10 @@ def duration(value: str) -> float:
     found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhdw])", value)
     if found is None or not float(found[1]):
         raise click.BadParameter(f"{value!r} is no duration; write a number and s, m, h, d or w, such as 30d.")
-    return float(found[1]) * UNITS[found[2]]
+    seconds = float(found[1]) * UNITS[found[2]]
+    if seconds > LONGEST:
+        raise click.BadParameter(f"{value!r} is more than ten years; give at most {LONGEST / 86400:.0f}d.")
+    return seconds
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; see the reference for its keys.")

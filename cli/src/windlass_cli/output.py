@@ -20,10 +20,23 @@ _COLORS = {
 }  # fmt: skip
 
 
+_LAST = 253402300799.0
+"""The last second that has a date, that of the year 9999."""
+
+
 def print_json(value: Any) -> None:
     """Print a JSON document: indented on a terminal, compact in a pipe."""
-    indent = 2 if sys.stdout.isatty() else None
-    click.echo(json.dumps(value, ensure_ascii=False, indent=indent, default=str))
+    click.echo(json_text(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON; numbers that JSON does not have are texts."""
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=indent, default=str, allow_nan=False)
+    except ValueError:
+        from windlass.sdk.values import finite
+
+        return json.dumps(finite(value), ensure_ascii=False, indent=indent, default=str)
 
 
 def yaml_text(value: Any) -> str:
@@ -34,9 +47,10 @@ def yaml_text(value: Any) -> str:
 
 
 def iso(timestamp: float) -> str | None:
-    """A time as ISO 8601 in UTC with milliseconds; None for "not yet"."""
+    """A time as ISO 8601 in UTC with milliseconds; None for "not yet". Behind the year 9999 it is the end of that."""
     if not timestamp:
         return None
+    timestamp = min(timestamp, _LAST)
     return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -1,6 +1,6 @@
 """The JSON of ``--json``, in one place: stable names, times in ISO 8601 (UTC), a list is an array.
 
-Keys are added, never renamed or removed within a major version.
+Keys are added, never renamed or removed within a major version. `json_shapes` says what they mean.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from windlass.errors import UsageError
+from windlass.models import LONGEST
 
 __all__ = ["Settings"]
 
@@ -95,9 +96,11 @@ class Settings:
                 _number(env, "WINDLASS_STORE_PATIENCE", float) if env.get("WINDLASS_STORE_PATIENCE") else None
             ),
         )
-        if found.lease_seconds <= 0:
+        if not 0 < found.lease_seconds <= LONGEST:
             raise UsageError(
-                "must be greater than 0", where="WINDLASS_LEASE_SECONDS", hint="Give a number of seconds, e.g. 60."
+                "must be greater than 0, and ten years at the most",
+                where="WINDLASS_LEASE_SECONDS",
+                hint="Give a number of seconds, e.g. 60.",
             )
         if found.mode not in MODES:
             raise UsageError(

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import enum
+import json
+import re
+from typing import Literal
 
 import attrs
 import pytest
@@ -11,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.errors import ConfigError, UnsupportedError, UsageError
-from windlass.launch.files import patch_file, patch_yaml, read_config
+from windlass.launch.files import patch_file, read_config
 from windlass.launch.inputs import (
     input_rows,
     joined,
@@ -24,6 +29,7 @@ from windlass.launch.inputs import (
 from windlass.launch.paths import merge
 from windlass.launch.policy import effective_policy, next_retry, retries_used
 from windlass.launch.schema import infer_schema, schema_of, validate
+from windlass.launch.yaml_edit import patch_yaml
 from windlass.models.launch import LaunchPolicy
 from windlass.models.reason import Reason
 from windlass.models.run import Run
@@ -137,6 +143,94 @@ def test_classes_of_both_kinds_in_each_other():
         ("trainer.epochs", "int", ""), ("trainer.rate", "float", "0.1"), ("mode", "str", '"a"'),
     ]  # fmt: skip
     assert "$.inner.epochs" in str(validate({"inner": {"epochs": "x"}}, schema_of(NestedOther))[0])
+
+
+@dataclasses.dataclass
+class Outer:
+    inner: DataConfig
+    several: dict[str, DataConfig] = dataclasses.field(default_factory=dict)
+    seed: int | None = None
+
+
+@attrs.define
+class Mixed:
+    inner: DataConfig
+
+
+@pytest.mark.parametrize("source", [Outer, Mixed])
+def test_a_misspelled_field_of_a_class_is_no_input(source):
+    found = schema_of(source)
+    assert validate({"inner": {"epochs": 3}}, found) == []
+    for wrong, place in (({"iner": {}}, "$.iner"), ({"inner": {"epoch": 3}}, "$.inner.epoch")):
+        (problem,) = validate(wrong, found)
+        assert (problem.where, "did you mean" in problem.hint) == (place, True)
+    several = {"several": {"any": {"epochs": 1}}, "seed": None}
+    assert source is Mixed or validate(several, found) == []
+    assert validate({"several": {"any": {"epoch": 1}}}, found)
+
+
+class Mode(enum.Enum):
+    FAST = "fast"
+    SLOW = "slow"
+
+
+@attrs.define
+class Options:
+    seed: int | None = None
+    mode: Mode | None = None
+    word: Literal["a", "b"] | None = None
+    size: int | str | None = None
+    inner: AttrsConfig | None = None
+    names: list[str] | None = None
+    day: dt.date = dt.date(2026, 1, 31)
+    epochs: int = 1
+
+
+def test_optional_fields_of_a_class_take_none():
+    found = schema_of(Options)
+    json.dumps(found)
+    for field in attrs.fields(Options):
+        wrong = validate({field.name: None}, found)
+        assert bool(wrong) is (field.name in ("day", "epochs")), field.name
+    fits = {"seed": 1, "mode": "fast", "word": "a", "size": "x", "inner": {"epochs": 2}, "names": ["a"]}
+    assert validate(fits, found) == []
+    wrong = {"seed": "x", "mode": "x", "word": "c", "size": 1.5, "inner": {"epoch": 1}, "names": "a", "day": 1}
+    assert [p.where for p in validate(wrong, found)] == [
+        "$.seed", "$.mode", "$.word", "$.size", "$.inner.epoch", "$.names", "$.day"
+    ]  # fmt: skip
+    rows = {row.path: row.type for row in input_rows({"@windlass.config": found}, {})}
+    assert (rows["seed"], rows["inner.epochs"]) == ("int | None", "int")
+
+
+def test_pydantic_models_are_open_only_where_they_say_so():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Inner(pydantic.BaseModel):
+        epochs: int = 1
+        mode: str | None = None
+
+    class Open(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(extra="allow")
+        inner: Inner = Inner()
+
+    class Closed(pydantic.BaseModel):
+        inner: Inner = Inner()
+
+    for source in (Open, Closed, Open()):
+        found = schema_of(source)
+        assert validate({"inner": {"epochs": 3, "mode": None}}, found) == []
+        assert [p.where for p in validate({"inner": {"epoch": 3}}, found)] == ["$.inner.epoch"]
+        assert [p.where for p in validate({"iner": 3}, found)] == (["$.iner"] if source is Closed else [])
+
+
+def test_a_class_of_which_no_schema_can_be_made():
+    @dataclasses.dataclass
+    class Odd:
+        thing: object = dataclasses.field(default_factory=object)
+        other: complex = 1j
+
+    with pytest.raises(UsageError, match="no schema can be made from Odd"):
+        schema_of(Odd)
 
 
 @pytest.mark.parametrize("open_for_more", [True, False])
@@ -284,6 +378,66 @@ def test_patched_yaml_is_the_merged_data(tmp_path_factory, tree, values):
     assert read_config(path) == wanted
 
 
+ANCHORS = """# top
+base: &b {x: 1, day: 2026-01-31}  # shared
+lr: &lr 1e-3  # rate
+use: *b  # the same
+rates: [*lr, 'a, b']
+more:
+  <<: *b  # and more
+  z: &z
+    - *lr  # in a list
+again: *z
+"""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"base": {"x": 5}},
+        {"lr": 0.5},
+        {"use": {"x": 5, "new": [1]}},
+        {"more": {"x": 5}},
+        {"again": [1]},
+        {"more": {"z": [2]}, "base": {"day": "2027-01-31"}},
+    ],
+)
+def test_comments_stay_where_values_are_shared(tmp_path, caplog, values):
+    path = tmp_path / "c.yaml"
+    path.write_text(ANCHORS)
+    wanted = merge(read_config(path), values)
+    patch_file(path, values)
+    assert read_config(path) == wanted
+    new = path.read_text()
+    assert all(comment in new for comment in re.findall("#.*", ANCHORS))
+    assert "lr: &lr" in new or "lr" in values
+    assert isinstance(yaml.safe_load(new)["base"]["day"], dt.date)
+    assert not caplog.records
+
+
+def test_a_file_that_is_written_anew_says_so_and_keeps_its_dates(tmp_path, caplog):
+    path = tmp_path / "c.yaml"
+    path.write_text("# top\nbase: &b {in: {x: 1}, day: 2026-01-31}\nmore: {<<: *b}\ntext: '2026-02-28'\n")
+    patch_file(path, {"more": {"in": {"y": 2}}})
+    found = yaml.safe_load(path.read_text())
+    assert found["more"] == {"in": {"x": 1, "y": 2}, "day": dt.date(2026, 1, 31)}
+    assert found["text"] == "2026-02-28"
+    assert "# top" not in path.read_text()
+    assert "c.yaml" in caplog.text
+    assert "without its comments" in caplog.text
+
+
+def test_values_are_written_as_every_yaml_parser_reads_them(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("lr: 0.1  # rate\nbound: .nan # none\nwait: 1\nday: 2026-01-31 # start\n")
+    patch_file(path, {"lr": 1e-05, "wait": [1e22, {"x": 2.5}], "day": "2027-01-31"})
+    found = yaml.safe_load(path.read_text())
+    assert (found["lr"], found["wait"]) == (1e-05, [1e22, {"x": 2.5}])
+    assert found["day"] == dt.date(2027, 1, 31), "what was a date stays one"
+    assert "# rate" in path.read_text()
+    assert "# none" in path.read_text()
+
+
 def test_json_keeps_its_indent(tmp_path):
     path = tmp_path / "c.json"
     path.write_text('{\n    "a": 1,\n    "b": {"c": "é"}\n}\n')
@@ -318,6 +472,37 @@ def test_toml_keeps_comments(tmp_path):
     assert "# top" in path.read_text()
     assert "# one" in path.read_text()
     assert read_config(path) == {"a": 5, "b": {"c": 2, "d": "x"}}
+
+
+TOML = """# top
+day = 2026-01-31 # first
+at = 2026-01-31T10:30:00Z
+clock = 10:30:00
+days = [2026-01-31, 2026-02-28]
+epochs = 3
+"""
+
+
+def test_toml_with_dates(tmp_path):
+    pytest.importorskip("tomlkit")
+    path = tmp_path / "c.toml"
+    path.write_text(TOML)
+    found = managed_file("c.toml", root=tmp_path, overrides={"c.toml": {"epochs": 5}})
+    assert path.read_text() == TOML.replace("epochs = 3", "epochs = 5"), "all else is as it was"
+    assert found.types == {"day": "str", "at": "str", "clock": "str", "days": "list", "epochs": "int"}
+    json.dumps([found.types, found.schema])
+    values = {"day": "2027-01-01", "at": "2027-01-01T00:00:00+00:00", "clock": "11:00:00", "days": ["2027-01-01"]}
+    managed_file("c.toml", root=tmp_path, overrides={"c.toml": values})
+    new = read_config(path)
+    assert (new["day"], new["days"]) == (dt.date(2027, 1, 1), [dt.date(2027, 1, 1)]), "what was a date stays one"
+    assert (new["at"], new["clock"]) == (dt.datetime(2027, 1, 1, tzinfo=dt.UTC), dt.time(11))
+    before = path.read_text()
+    for wrong in ({"day": "soon"}, {"days": ["soon"]}, {"epochs": 7, "clock": "noon"}):
+        with pytest.raises(ConfigError, match="expected a"):
+            managed_file("c.toml", root=tmp_path, overrides={"c.toml": wrong})
+    with pytest.raises(ConfigError, match="do not fit"):
+        managed_file("c.toml", root=tmp_path, overrides={"c.toml": {"day": 5}})
+    assert path.read_text() == before
 
 
 def test_toml_without_tomlkit_says_so(tmp_path, monkeypatch):

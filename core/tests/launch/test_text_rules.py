@@ -237,6 +237,23 @@ def test_declarations_that_do_not_fit():
     assert len(templates.check_templates(wrong)) == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "enum", "given_", "fits"),
+    [
+        ("string", (1, 2.0), ["1", 1, "2", 2.0], ["1", "1", "2", "2"]),
+        ("integer", ("1", 2), ["1", 1, 2.0], [1, 1, 2]),
+        ("float", ("0.5", 1), [0.5, "1"], [0.5, 1.0]),
+    ],
+)
+def test_allowed_values_are_brought_to_the_type_too(kind, enum, given_, fits):
+    variable = TemplateVariable(type=kind, enum=enum, default=enum[0])
+    assert templates.check_templates({"x": variable}) == []
+    for value, wanted in zip(given_, fits, strict=True):
+        assert templates.template_values({"a": "{{x}}"}, {"x": variable}, {"x": value}) == ({"x": wanted}, [])
+    _, (problem,) = templates.template_values({"a": "{{x}}"}, {"x": variable}, {"x": "7"})
+    assert "is not allowed" in problem.message
+
+
 def test_fields_are_listed_with_their_places():
     config = {"env": ["A={{a}}", "B={{ b }}-{{a}}-{{a}}"], "docker": {"cpus": "{{c}}"}}
     declared = {"a": TemplateVariable(type="integer", default=1), "bb": TemplateVariable()}

@@ -104,6 +104,15 @@ def test_values_that_json_does_not_have(store) -> None:
     assert values == {"nan": "NaN", "inf": "-Infinity", "np": 0.5, "array": [0, 1, 2]}
 
 
+def test_infinite_config_values_stay_numbers_and_are_recorded_as_texts(store) -> None:
+    with windlass.init(config={"lr": math.inf, "deep": [{"x": -math.inf}]}, settings=quick()) as run:
+        assert run.config == {"lr": math.inf, "deep": [{"x": -math.inf}]}
+        run.config.x = math.nan
+        assert math.isnan(run.config.x)
+    recorded = {key: value for key, value in store.runs.get(run.id).config.items() if key != "_windlass"}
+    assert recorded == {"lr": "Infinity", "deep": [{"x": "-Infinity"}], "x": "NaN"}
+
+
 def test_summary_rules(store) -> None:
     with windlass.init(settings=quick()) as run:
         run.define_metric("acc", summary="max")

@@ -78,8 +78,9 @@ def test_keys_that_others_can_read_are_refused(tmp_path: Path, key: SigningKey) 
     with pytest.raises(AccessError, match="others can read") as caught:
         load_signing_key(path)
     assert "chmod 600" in caught.value.hint
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError) as missing:
         load_signing_key(tmp_path / "none.pem")
+    assert "windlass artifact keygen" in missing.value.hint
 
 
 def test_keys_of_other_kinds_are_refused(tmp_path: Path, key: SigningKey) -> None:

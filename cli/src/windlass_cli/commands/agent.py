@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from windlass.models import MOST
 from windlass_cli import shapes
-from windlass_cli.options import MOST, entity_option, json_option
+from windlass_cli.options import entity_option, json_option
 from windlass_cli.output import ago, note, print_json, table
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from windlass.models import MOST
 from windlass_cli import shapes, waiting
-from windlass_cli.options import MOST, entity_option, json_option
+from windlass_cli.options import entity_option, json_option
 from windlass_cli.output import ago, facts, note, print_json, table, yaml_text
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group

@@ -10,7 +10,7 @@ import click
 
 from windlass_cli import shapes, waiting
 from windlass_cli.options import entity_option, json_option, limit_option
-from windlass_cli.output import ago, facts, note, print_json, seconds, size, table
+from windlass_cli.output import ago, facts, json_text, note, print_json, seconds, size, table
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
 
@@ -257,7 +257,7 @@ def retry(
         except WindlassError as error:
             if len(run_ids) == 1:
                 raise
-            note(f"error: {error}")
+            note(json_text(error.to_dict()) if as_json else f"error: {error}")
             failed = True
             continue
         launched.append(new)

@@ -65,8 +65,8 @@ def unstructure(value: Any) -> Any:
 
 
 def field_keys(cls: type[Any]) -> dict[str, str]:
-    """YAML key by field name of a config class."""
-    return {a.name: a.metadata.get("key") or a.name for a in attrs.fields(cls)}
+    """YAML key by field name of a config class; fields that the class itself fills have none."""
+    return {a.name: a.metadata.get("key") or a.name for a in attrs.fields(cls) if a.init}
 
 
 class _Mismatch(Exception):

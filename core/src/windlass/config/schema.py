@@ -7,6 +7,7 @@ import enum
 import types
 import typing
 from collections.abc import Mapping
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -68,8 +69,8 @@ def _class_schema(cls: type[Any]) -> dict[str, Any]:
         if a.metadata.get("help"):
             part["description"] = a.metadata["help"]
         if a.metadata.get("choices"):
-            target = part["items"] if part.get("type") == "array" else part
-            target["enum"] = list(a.metadata["choices"])
+            target = part["items"] if "array" in _kinds(part) else part
+            target["enum"] = [*a.metadata["choices"], *([None] if "null" in _kinds(target) else [])]
         for name, word in (("minimum", "minimum"), ("maximum", "maximum"), ("pattern", "pattern")):
             if a.metadata.get(name) not in (None, ""):
                 part[word] = a.metadata[name]
@@ -97,15 +98,33 @@ def _dataclass_schema(cls: type[Any]) -> dict[str, Any]:
             part["default"] = found.default
         if found.default is dataclasses.MISSING and found.default_factory is dataclasses.MISSING:
             required.append(found.name)
-    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**schema, "required": required} if required else schema
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema that takes null, too. What it says of other values stays where it is."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    return {**schema, "type": [*_kinds(schema), "null"]} if "type" in schema else schema
+
+
+def _kinds(schema: dict[str, Any]) -> list[str]:
+    kinds = schema.get("type", [])
+    return kinds if isinstance(kinds, list) else [kinds]
 
 
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", Path: "string"}
+_TIMES = {datetime: "date-time", date: "date", time: "time"}
 
 
 def _type_schema(kind: Any) -> dict[str, Any]:
     if kind in _SIMPLE:
         return {"type": _SIMPLE[kind]}
+    if kind in _TIMES:
+        return {"type": "string", "format": _TIMES[kind]}
     if isinstance(kind, type) and attrs.has(kind):
         return _class_schema(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
@@ -117,7 +136,8 @@ def _type_schema(kind: Any) -> dict[str, Any]:
         return {"enum": list(args)}
     if origin in (typing.Union, types.UnionType):
         options = [_type_schema(arg) for arg in args if arg is not type(None)]
-        return options[0] if len(options) == 1 else {"anyOf": options}
+        made = options[0] if len(options) == 1 else {"anyOf": options}
+        return _nullable(made) if type(None) in args else made
     if origin in (tuple, list, set, frozenset):
         return {"type": "array", "items": _type_schema(args[0]) if args else {}}
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -142,13 +162,16 @@ def _word(kind: Any) -> str:
 
 
 def _schema_word(schema: dict[str, Any]) -> str:
+    kinds = _kinds(schema)
+    if len(kinds) > 1:  # that a key may be null goes without saying: it may be left out
+        kinds = [kind for kind in kinds if kind != "null"]
     if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
-    if schema.get("type") == "array":
+        return " | ".join(str(value) for value in schema["enum"] if value is not None)
+    if kinds == ["array"]:
         return f"list of {_schema_word(schema['items'])}"
     if "anyOf" in schema:
-        return " or ".join(_schema_word(part) for part in schema["anyOf"])
-    return _WORDS.get(schema.get("type", ""), "value")
+        return " or ".join(_schema_word(part) for part in schema["anyOf"] if part != {"type": "null"})
+    return _WORDS.get("".join(kinds), "value")
 
 
 def _default(a: attrs.Attribute[Any]) -> Any:
@@ -159,4 +182,6 @@ def _default(a: attrs.Attribute[Any]) -> Any:
     default: Any = a.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         default = None if default.takes_self else default.factory()
+    if isinstance(default, (date, time)):
+        return default.isoformat()
     return unstructure(default)

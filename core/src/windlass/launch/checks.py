@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -11,7 +12,14 @@ from windlass.launch.paths import covered, dotted, leaves, parse_path
 from windlass.models import JSON
 from windlass.models.queue import Queue
 
-__all__ = ["closed_fields", "env_problems", "open_field_problems", "secret_name_problems", "secret_problems"]
+__all__ = [
+    "closed_fields",
+    "env_problems",
+    "number_problems",
+    "open_field_problems",
+    "secret_name_problems",
+    "secret_problems",
+]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("WINDLASS_",)
@@ -61,6 +69,21 @@ def env_problems(env: Mapping[str, str], where: str = "$.env") -> list[Problem]:
         elif "\x00" in value:
             problems.append(Problem("the value holds a NUL character", where=place))
     return problems
+
+
+def number_problems(node: JSON, where: str) -> list[Problem]:
+    """Infinity and NaN in what a submitter sent: on the way to the job, which is JSON, they would become nothing."""
+    if isinstance(node, float) and not math.isfinite(node):
+        hint = 'JSON has no such number; leave it out, or give the text "inf" or "nan" and turn it into one in the code'
+        return [Problem(f"{node!r} cannot be passed on", where=where, hint=hint)]
+    found: list[Problem] = []
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            found += number_problems(value, f"{where}.{dotted((str(key),))}")
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            found += number_problems(value, f"{where}[{i}]")
+    return found
 
 
 def secret_name_problems(wanted: Mapping[str, str], given: Mapping[str, str], queue: Queue) -> list[Problem]:

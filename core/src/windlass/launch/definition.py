@@ -18,6 +18,7 @@ from windlass.launch.plan import BUILDER_KEY, check_builder, queue_config, resou
 from windlass.launch.policy import check_policy
 from windlass.launch.private import is_private
 from windlass.launch.secret_env import take_secrets
+from windlass.models import MOST
 from windlass.models.queue import Queue
 from windlass.schedule.costs import check_prices
 
@@ -106,9 +107,11 @@ def _place(where: str, document: Document, sources: Mapping[str, Document]) -> s
 
 def _limit_problems(queue: Queue) -> list[Problem]:
     return [
-        Problem(f"expected a number from 1, got {value!r}", where=f"$.limits.{name}", hint="null is unlimited")
+        Problem(
+            f"expected a number from 1 to {MOST}, got {value!r}", where=f"$.limits.{name}", hint="null is unlimited"
+        )
         for name, value in attrs.asdict(queue.limits).items()
-        if value is not None and (isinstance(value, bool) or value < 1)
+        if value is not None and (isinstance(value, bool) or not 1 <= value <= MOST)
     ]
 
 

@@ -1,34 +1,37 @@
 """Config files of a job: reading them, and writing values into them without losing comments.
 
-JSON needs nothing, YAML is edited in place through the positions that its parser gives, TOML needs the package
-``tomlkit``. An edit is read back and compared before it replaces the file.
+JSON needs nothing, YAML is edited in place, TOML needs the package ``tomlkit``. An edit is read back and compared
+before it replaces the file.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from windlass.config.document import loads
 from windlass.errors import ConfigError, UnsupportedError, UsageError
-from windlass.launch.paths import KeyPath, leaves, merge
+from windlass.launch.paths import merge
+from windlass.launch.yaml_edit import new_yaml, patch_yaml, without_aliases
 from windlass.models import JSON
 
-__all__ = ["patch_file", "patch_yaml", "read_config"]
+__all__ = ["patch_file", "read_config"]
+
+_log = logging.getLogger("windlass")
 
 _SUFFIXES = (".json", ".yaml", ".yml", ".toml")
 
 
 def read_config(path: Path) -> dict[str, JSON]:
-    """Content of a JSON, YAML or TOML file.
+    """Content of a JSON, YAML or TOML file. Dates and times are texts in YAML, objects of `datetime` in TOML.
 
     Raises:
         UsageError: Another kind of file.
@@ -67,7 +70,9 @@ def _parse(text: str, path: Path) -> Any:
 def patch_file(path: Path, values: Mapping[str, JSON]) -> None:
     """Lay values over a config file: mappings are merged, everything else is replaced. In one step.
 
-    Line ends stay what they are, a byte order mark goes.
+    Line ends stay what they are, a byte order mark goes. Comments of YAML and TOML stay; aliases of YAML are written
+    out when a value that several places share changes in one of them. A YAML file in which values cannot be put in
+    place is written anew, without comments, and a warning says so.
 
     Raises:
         UnsupportedError: A TOML file, and ``tomlkit`` is not installed.
@@ -82,9 +87,7 @@ def patch_file(path: Path, values: Mapping[str, JSON]) -> None:
     elif path.suffix == ".toml":
         new = _patch_toml(text, values, path)
     else:
-        new = patch_yaml(text, values)
-        if _again(new, path) != wanted:
-            new = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
+        new = _patch_yaml(text, values, wanted, path)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline=ends) as out:
@@ -96,11 +99,26 @@ def patch_file(path: Path, values: Mapping[str, JSON]) -> None:
         raise
 
 
-def _again(text: str, path: Path) -> Any:
+def _patch_yaml(text: str, values: Mapping[str, JSON], wanted: JSON, path: Path) -> str:
+    goal = _comparable(wanted)
+    if _again(new := patch_yaml(text, values), path) == goal:
+        return new
+    if _again(new := patch_yaml(without_aliases(text), values), path) == goal:
+        return new
+    _log.warning("%s: the launch's values cannot be put in place; it was written anew, without its comments", path.name)
+    return new_yaml(wanted, text)
+
+
+def _again(text: str, path: Path) -> str:
     try:
-        return _parse(text, path)
+        return _comparable(_parse(text, path))
     except ConfigError:
-        return None
+        return ""
+
+
+def _comparable(value: JSON) -> str:
+    """A text that two equal values have; NaN would not be equal to itself."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _patch_toml(text: str, values: Mapping[str, JSON], path: Path) -> str:
@@ -121,70 +139,22 @@ def _patch_toml(text: str, values: Mapping[str, JSON], path: Path) -> str:
             elif value is None:
                 raise ConfigError("TOML has no null", where=f"{path}: {key}", hint="Give another value.")
             else:
-                into[key] = value
+                into[key] = _dated(value, into.get(key), f"{path}: {key}")
 
     lay(document, values)
     return tomlkit.dumps(document)
 
 
-def patch_yaml(text: str, values: Mapping[str, JSON]) -> str:
-    """Edit YAML text in place: only the places of the given values change.
-
-    The caller reads the result back: anchors, and documents in unusual shapes, may come out wrong.
-    """
-    for path, value in leaves(values):
-        try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError:
-            return text
-        text = _set(text, root, path, value)
-    return text
-
-
-def _set(text: str, root: Any, path: KeyPath, value: JSON) -> str:
-    node = root
-    for depth, key in enumerate(path):
-        if not isinstance(node, yaml.MappingNode):
-            return text
-        below = next((item for name, item in node.value if getattr(name, "value", None) == key), None)
-        if below is None:
-            return _insert(text, node, path[depth:], value)
-        node = below
-    return _replace(text, node, value)
-
-
-def _flow(value: JSON) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _end(node: Any) -> int:
-    """Where a node's own text ends; for block collections the parser's end lies behind comments that follow."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _end(last[1] if isinstance(last, tuple) else last)
-    return int(node.end_mark.index)
-
-
-def _replace(text: str, node: Any, value: JSON) -> str:
-    start, end = node.start_mark.index, _end(node)
-    if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
-        return text[:start] + _flow(value) + "\n" + text[end:]
-    gap = " " if start and text[start - 1] == ":" else ""
-    return text[:start] + gap + _flow(value) + text[end:]
-
-
-def _insert(text: str, node: Any, path: KeyPath, value: JSON) -> str:
-    for key in reversed(path[1:]):
-        value = {key: value}
-    entry = f"{_flow(path[0]) if not re.fullmatch(r'[A-Za-z_][A-Za-z0-9_-]*', path[0]) else path[0]}: {_flow(value)}"
-    if node.flow_style or not node.value:
-        end = node.end_mark.index - 1
-        if end < 0 or text[end : end + 1] != "}":
-            return text
-        return text[:end] + (", " if node.value else "") + entry + text[end:]
-    indent = " " * node.value[0][0].start_mark.column
-    end = _end(node)
-    stop = text.find("\n", end) if not text[:end].endswith("\n") else end - 1
-    if stop < 0:
-        return f"{text}\n{indent}{entry}\n"
-    return f"{text[: stop + 1]}{indent}{entry}\n{text[stop + 1 :]}"
+def _dated(value: JSON, old: Any, where: str) -> Any:
+    """A value in place of an old one: what was a date or time stays one, as the code that reads it expects."""
+    if isinstance(old, list) and isinstance(value, list) and old:
+        return [_dated(item, old[0], where) for item in value]
+    kind = next((kind for kind in (datetime, date, time) if isinstance(old, kind)), None)
+    if kind is None:
+        return value
+    word = {datetime: "date and time", date: "date", time: "time"}[kind]
+    example = {datetime: "2026-01-31T10:30:00Z", date: "2026-01-31", time: "10:30:00"}[kind]
+    try:
+        return kind.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"expected a {word}, got {value!r}", where=where, hint=f"Write it as {example}.") from None

@@ -13,7 +13,8 @@ from pathlib import Path
 from attrs import frozen
 
 from windlass.errors import ConfigError, Problem, UsageError
-from windlass.launch.paths import dotted, leaves, merge, parse_paths, select
+from windlass.launch.checks import number_problems
+from windlass.launch.paths import dotted, leaves, parse_paths, select
 from windlass.launch.schema import infer_schema, infer_types, restricted, schema_of, validate
 from windlass.models import JSON
 
@@ -177,17 +178,17 @@ def managed_file(
         if problems:
             raise ConfigError("values for a config file do not fit", where=name, problems=problems)
         patch_file(file, values)
-        content = merge(content, values)
+        content = read_config(file)
     return ManagedFile(path=name, content=content, types=declared.types, schema=declared.schema)
 
 
 def check_overrides(
     schemas: Mapping[str, JSON], run_config: Mapping[str, JSON], files: Mapping[str, JSON]
 ) -> list[Problem]:
-    """What is wrong with values for a job's inputs, by the schemas that the job recorded; nothing if there are none."""
+    """What is wrong with values for a job's inputs: in themselves, and by the schemas that the job recorded if any."""
+    problems = [*number_problems(run_config, "$.run_config"), *number_problems(files, "$.files")]
     if not schemas:
-        return []
-    problems: list[Problem] = []
+        return problems
     file_schemas = schemas.get("files") or {}
     if CONFIG_KEY in schemas:
         problems += validate(run_config, schemas[CONFIG_KEY], "$.run_config")

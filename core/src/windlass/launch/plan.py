@@ -9,7 +9,7 @@ from attrs import field, frozen
 from windlass import wire
 from windlass.errors import ConfigError, MacroError, Problem
 from windlass.launch import macros, templates
-from windlass.launch.checks import closed_fields, env_problems, secret_name_problems, secret_problems
+from windlass.launch.checks import closed_fields, env_problems, number_problems, secret_name_problems, secret_problems
 from windlass.launch.inputs import CONFIG_VARIABLE, FILES_VARIABLE, shards
 from windlass.launch.needs import SLOTS_KEY
 from windlass.launch.paths import merge
@@ -150,6 +150,7 @@ def check_spec(spec: LaunchSpec, queue: Queue) -> list[Problem]:
     problems += closed_fields(spec.resource_args, spec.env, queue)
     problems += env_problems(spec.env)
     problems += secret_problems(spec.resource_args)
+    problems += number_problems(spec.resource_args, "$.resource_args")
     if SECRETS_KEY in spec.resource_args:
         problems.append(Problem("this is for the queue's owner", where=f"$.resource_args.{SECRETS_KEY}"))
     if spec.secrets:

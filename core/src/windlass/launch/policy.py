@@ -6,6 +6,7 @@ import attrs
 from attrs import field, frozen
 
 from windlass.errors import Problem
+from windlass.models import LONGEST, MOST
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import Queue
 from windlass.models.reason import Reason
@@ -54,7 +55,7 @@ _WHEN_RETRYABLE = ("build", "registry", "submit", "runner", "storage", "access",
 
 
 def check_policy(policy: LaunchPolicy, where: str = "$.policy") -> list[Problem]:
-    """What is wrong with a policy in itself: unknown causes, negative numbers."""
+    """What is wrong with a policy in itself: unknown causes, negative numbers, durations of more than ten years."""
     problems = []
     for cause, count in policy.retries.items():
         place = f"{where}.retries.{cause}"
@@ -62,10 +63,15 @@ def check_policy(policy: LaunchPolicy, where: str = "$.policy") -> list[Problem]
             problems.append(Problem(f"unknown cause '{cause}'", where=place, hint=f"one of {', '.join(CAUSES)}"))
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             problems.append(Problem(f"expected a whole number from 0, got {count!r}", where=place))
+        elif count > MOST:
+            problems.append(Problem(f"{count!r} is too many", where=place, hint=f"at most {MOST}"))
     for name in _NUMBERS:
         value = getattr(policy, name)
         if value is not None and not value >= 0:
             problems.append(Problem(f"must not be negative, got {value!r}", where=f"{where}.{name}"))
+        elif value is not None and value > LONGEST:
+            hint = f"at most {LONGEST:.0f}" + ("" if name == "idle_cpu" else " seconds, ten years")
+            problems.append(Problem(f"{value!r} is too much", where=f"{where}.{name}", hint=hint))
     return problems
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, time
 from typing import Any
 
 import attrs
@@ -34,7 +35,7 @@ def _kind(value: JSON) -> str:
         return "integer"
     if isinstance(value, float):
         return "number"
-    if isinstance(value, str):
+    if isinstance(value, (str, date, time)):  # TOML has dates; overrides, which are JSON, write them as texts
         return "string"
     return "object" if isinstance(value, Mapping) else "array"
 
@@ -68,6 +69,9 @@ def infer_schema(value: JSON) -> dict[str, JSON]:
 def schema_of(source: object) -> dict[str, JSON]:
     """A schema from a JSON Schema (a dict with ``type``, ``properties`` …), from values, or from a class.
 
+    Of a class exactly its fields may be set, so that a misspelled one is refused: of a Pydantic model too, whatever
+    `extra` says, unless that is ``allow``. A JSON Schema means what it says.
+
     Raises:
         UsageError: Nothing a schema can be made from.
         ConfigError: A JSON Schema with mistakes.
@@ -82,7 +86,7 @@ def schema_of(source: object) -> dict[str, JSON]:
     maker: Callable[[], Any] | None = getattr(source, "model_json_schema", None)  # Pydantic, class or instance
     if callable(maker):
         made: Mapping[str, JSON] = maker()
-        return schema_of(made)
+        return schema_of(_closed(made))
     cls = source if isinstance(source, type) else type(source)
     if attrs.has(cls):
         from windlass.config.schema import json_schema
@@ -93,13 +97,39 @@ def schema_of(source: object) -> dict[str, JSON]:
     if dataclasses.is_dataclass(cls):
         import msgspec
 
-        (root,), parts = msgspec.json.schema_components([cls], ref_template="#/$defs/{name}")
-        return schema_of({**root, "$defs": parts})
+        try:
+            (root,), parts = msgspec.json.schema_components([cls], ref_template="#/$defs/{name}")
+        except TypeError as error:
+            raise UsageError(
+                f"no schema can be made from {cls.__name__}: {error}",
+                where="schema",
+                hint="Use simple types, lists, mappings and dataclasses in it, or give a JSON Schema.",
+            ) from None
+        return schema_of(_closed({**root, "$defs": parts}))
     raise UsageError(
         f"no schema can be made from {cls.__name__}",
         where="schema",
         hint="Give a JSON Schema, an attrs class, a dataclass or a Pydantic model.",
     )
+
+
+def _closed(schema: JSON) -> JSON:
+    """A schema of classes that refuses what is no field of them, where it does not say otherwise."""
+    if not isinstance(schema, Mapping):
+        return schema
+    made = dict(schema)
+    for word in ("properties", "$defs", "definitions"):
+        if isinstance(made.get(word), Mapping):
+            made[word] = {name: _closed(part) for name, part in made[word].items()}
+    for word in ("anyOf", "oneOf"):
+        if isinstance(made.get(word), list):
+            made[word] = [_closed(part) for part in made[word]]
+    for word in ("items", "additionalProperties"):
+        if word in made:
+            made[word] = _closed(made[word])
+    if "properties" in made:
+        made.setdefault("additionalProperties", False)
+    return made
 
 
 def _is_schema(value: Mapping[str, JSON]) -> bool:

@@ -213,6 +213,13 @@ def _number_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
 
 
+def _allowed(variable: TemplateVariable) -> list[JSON]:
+    """The values of `enum`, brought to the variable's type as those are that are held against them."""
+    plain = TemplateVariable(type=variable.type)
+    checked = [_coerce(value, plain, "") for value in variable.enum]
+    return [value for value, problem in checked if problem is None]
+
+
 def _coerce(value: JSON, variable: TemplateVariable, where: str) -> tuple[JSON, Problem | None]:
     kind = variable.type
     result: JSON = value
@@ -237,7 +244,7 @@ def _coerce(value: JSON, variable: TemplateVariable, where: str) -> tuple[JSON, 
         return None, Problem(f"expected {word}, got {value!r}", where=where)
     if isinstance(result, str) and "\x00" in result:
         return None, Problem("a text must not hold a NUL character", where=where)
-    if variable.enum and result not in variable.enum:
+    if variable.enum and result not in _allowed(variable):
         return None, Problem(
             f"{result!r} is not allowed", where=where, hint=f"one of {', '.join(map(str, variable.enum))}"
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from attrs import frozen
 
 from windlass.errors import AccessError, UsageError
+from windlass.models import LONGEST
 
 
 class Role(StrEnum):
@@ -67,9 +67,12 @@ def key_end(now: float, expires_in: float | None, not_after: float = 0.0) -> flo
     """When a key made now expires, `not_after` at the latest. Raises `UsageError` for a time that is none."""
     if expires_in is None:
         return not_after
-    if not 0 < expires_in < math.inf:
-        raise UsageError(f"a key cannot expire in {expires_in!r} seconds", hint="Give a positive number.")
-    return min(now + expires_in, not_after or math.inf)
+    if not 0 < expires_in <= LONGEST:
+        raise UsageError(
+            f"a key cannot expire in {expires_in!r} seconds",
+            hint=f"Give a positive number, at most {LONGEST:.0f} (ten years), or none for a key that stays.",
+        )
+    return min(now + expires_in, not_after or now + LONGEST)
 
 
 def expired_key(expires_at: float) -> AccessError:

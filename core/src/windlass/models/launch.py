@@ -23,6 +23,8 @@ class Priority(IntEnum):
 class LaunchPolicy:
     """Limits and retries of one run. None or empty: the queue's value, else the default written here.
 
+    Durations are in seconds, ten years at the most (`windlass.models.LONGEST`).
+
     Attributes:
         retries: Further attempts by cause: ``infrastructure``, ``preemption``, ``out-of-memory``, ``exit-code``.
             Default: preemption 5, all others 0. A configuration error is never retried.

@@ -62,8 +62,10 @@ def check_budget(budget: Budget) -> None:
     """Raise `UsageError` for a budget that is none."""
     if not budget.entity:
         raise UsageError("a budget needs an entity", where="entity")
-    if budget.limit != budget.limit:
-        raise UsageError("the limit is no number", where="limit")
+    if not -1e12 < budget.limit < 1e12:
+        raise UsageError(
+            f"{budget.limit!r} is no limit", where="limit", hint="Give a number from 0; without a budget there is none."
+        )
 
 
 def remove_budget(schedule: ScheduleStore, budget: Budget) -> None:

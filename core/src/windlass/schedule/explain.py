@@ -191,7 +191,10 @@ def _count(number: int, what: str) -> str:
 
 
 def _clock(time: float) -> str:
-    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%H:%M:%S UTC")
+    try:
+        return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return "no date that there is"  # of a policy that was stored before durations were bounded
 
 
 def _next_month(now: float) -> str:

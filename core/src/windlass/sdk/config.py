@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from windlass.errors import UsageError
-from windlass.sdk.values import deep_merge, to_json
+from windlass.sdk.values import deep_merge, finite, to_json
 
 __all__ = ["Config", "read_config"]
 
@@ -21,6 +21,9 @@ class Config(MutableMapping[str, Any]):
     """A mapping with attribute access: ``config.lr`` is ``config["lr"]``.
 
     Values that the launch has set are locked: they are laid over whatever the code assigns.
+
+    Infinity and NaN stay numbers here. JSON does not have them, so that they are recorded as the texts ``"Infinity"``,
+    ``"-Infinity"`` and ``"NaN"``, which is also what a resumed run finds.
     """
 
     _own: dict[str, Any]
@@ -83,7 +86,7 @@ class Config(MutableMapping[str, Any]):
         Raises:
             UsageError: A value is no JSON, or may not change.
         """
-        given = to_json({**read_config(values), **more}, "config")
+        given = to_json({**read_config(values), **more}, "config", keep=True)
         for key, value in given.items():
             if key in self._own and self._own[key] != value and not allow_val_change:
                 raise UsageError(
@@ -97,7 +100,7 @@ class Config(MutableMapping[str, Any]):
                 _log.warning("config: '%s' was set by the launch to %r; that value is kept", key, locked)
             self._own[key] = value
         if given:
-            self._changed({key: self[key] for key in given})
+            self._changed(finite({key: self[key] for key in given}))
 
     def setdefaults(self, values: Any) -> None:
         """Set those keys that have no value yet."""
@@ -106,6 +109,10 @@ class Config(MutableMapping[str, Any]):
     def as_dict(self) -> dict[str, Any]:
         """A plain copy."""
         return dict(self.items())
+
+    def recorded(self) -> dict[str, Any]:
+        """A plain copy as it is recorded."""
+        return dict(finite(self.as_dict()))
 
     def own_dict(self) -> dict[str, Any]:
         """What the code itself has set, without what the launch has laid over it."""
@@ -117,7 +124,7 @@ class Config(MutableMapping[str, Any]):
         object.__setattr__(self, "_launch", keep(self._launch))
         changed = {key: self.get(key) for key, value in before.items() if self.get(key) != value}
         if changed:
-            self._changed(changed)
+            self._changed(finite(changed))
 
 
 def read_config(values: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from windlass.sdk.run import Run
 from windlass.sdk.sender import Sender
 from windlass.sdk.session import Session, patiently
 from windlass.sdk.settings import Settings
-from windlass.sdk.values import deep_merge, to_json, words
+from windlass.sdk.values import deep_merge, finite, to_json, words
 
 if TYPE_CHECKING:
     from windlass.settings import Settings as ProcessSettings
@@ -62,7 +62,8 @@ def init(
         project: Name space. Default ``WINDLASS_PROJECT``.
         entity: Owner. Default ``WINDLASS_ENTITY``.
         name: Display name. Default: the id.
-        config: Inputs: a mapping, a namespace (argparse) or the path of a YAML or JSON file.
+        config: Inputs: a mapping, a namespace (argparse) or the path of a YAML or JSON file. Infinity and NaN are
+            recorded as texts, see `Config`.
         id: Id of the run. Default: a new one.
         resume: ``"never"`` or None: the id must be new. ``"allow"`` or True: go on with that run if it exists.
             ``"must"``: it has to exist.
@@ -94,7 +95,7 @@ def init(
     resolved = chosen.resolve()
     if resume is not None and resume is not True and resume is not False and resume not in _RESUME:
         raise UsageError(f"resume={resume!r} does not exist", where="init()", hint=f"One of: {', '.join(_RESUME)}.")
-    values = to_json(read_config(config), "config")
+    values = to_json(read_config(config), "config", keep=True)
     if resolved.mode == "disabled":
         record = RunRecord(id=id or new_run_id(), entity=resolved.entity, project=resolved.project)
         run = Run(
@@ -128,7 +129,7 @@ def init(
                 state=RunState.RUNNING,
                 author=resolved.entity,
                 host=socket.gethostname(),
-                config=values,
+                config=finite(values),
                 job_type=job_type,
                 group=group,
                 tags=words(tags),
@@ -176,8 +177,8 @@ def _start(session: Session, record: RunRecord, values: dict[str, Any], chosen: 
         ending=None if _no_job(chosen) else maker.finish,
     )
     recorded = {key: item for key, item in record.config.items() if key != INTERNAL}
-    if run.config.as_dict() != recorded:
-        sender.change(config=run.config.as_dict())
+    if run.config.recorded() != recorded:
+        sender.change(config=run.config.recorded())
     sender.start()
     active.remember(run)
     if not _no_job(chosen):

@@ -11,17 +11,23 @@ from typing import Any
 
 from windlass.errors import UsageError
 
-__all__ = ["deep_merge", "to_json", "words"]
+__all__ = ["deep_merge", "finite", "to_json", "words"]
 
 _MAX_DEPTH = 50
 _MAX_ELEMENTS = 100_000
 
 
-def to_json(value: Any, where: str, depth: int = 0) -> Any:
+def to_json(value: Any, where: str, depth: int = 0, *, keep: bool = False) -> Any:
     """A JSON value with the content of `value`.
 
     Numbers that JSON does not have become ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``. Scalars of array libraries
     become numbers, small arrays lists; dataclasses, attrs classes and namespaces become mappings.
+
+    Args:
+        value: Anything.
+        where: Its place, for messages.
+        depth: How deep it lies.
+        keep: Leave numbers that JSON does not have as they are; `finite` makes them texts later.
 
     Raises:
         UsageError: It cannot be written as JSON. Names the place.
@@ -29,31 +35,36 @@ def to_json(value: Any, where: str, depth: int = 0) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, enum.Enum):
-        return to_json(value.value, where, depth)
+        return to_json(value.value, where, depth, keep=keep)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return _finite(float(value))
+        return float(value) if keep else finite(float(value))
     if depth > _MAX_DEPTH:
         raise UsageError("nested too deeply", where=where, hint=f"At most {_MAX_DEPTH} levels, and no cycles.")
     if isinstance(value, Mapping):
-        return {str(key): to_json(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        return {str(key): to_json(item, f"{where}.{key}", depth + 1, keep=keep) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [to_json(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+        return [to_json(item, f"{where}[{i}]", depth + 1, keep=keep) for i, item in enumerate(value)]
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     if isinstance(value, PurePath):
         return str(value)
-    return _foreign(value, where, depth)
+    return _foreign(value, where, depth, keep)
 
 
-def _finite(value: float) -> float | str:
-    if math.isfinite(value):
+def finite(value: Any) -> Any:
+    """What `to_json` gave with `keep`, with texts for the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    if not isinstance(value, float) or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _foreign(value: Any, where: str, depth: int) -> Any:
+def _foreign(value: Any, where: str, depth: int, keep: bool) -> Any:
     size = getattr(value, "size", None)
     count = size() if callable(size) else size  # numpy has an attribute, torch a method
     if hasattr(value, "item") and hasattr(value, "tolist"):
@@ -65,14 +76,14 @@ def _foreign(value: Any, where: str, depth: int) -> Any:
                 where=where,
                 hint="Log a statistic of it, or put it into an artifact.",
             )
-        return to_json(value.tolist(), where, depth + 1)
+        return to_json(value.tolist(), where, depth + 1, keep=keep)
     fields = getattr(type(value), "__dataclass_fields__", None) or [
         a.name for a in getattr(type(value), "__attrs_attrs__", ())
     ]
     if fields:
-        return {name: to_json(getattr(value, name), f"{where}.{name}", depth + 1) for name in fields}
+        return {name: to_json(getattr(value, name), f"{where}.{name}", depth + 1, keep=keep) for name in fields}
     if type(value).__name__ in ("Namespace", "SimpleNamespace"):
-        return to_json(vars(value), where, depth)
+        return to_json(vars(value), where, depth, keep=keep)
     raise UsageError(
         f"a {type(value).__module__}.{type(value).__qualname__} cannot be written as JSON",
         where=where,

@@ -127,7 +127,7 @@ def load_signing_key(
         ) from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise ConfigError(
-            "this is not an Ed25519 key", where=str(source), hint="Make one with windlass.trust.keys.generate_key."
+            "this is not an Ed25519 key", where=str(source), hint="Make one: windlass artifact keygen FILE"
         )
     return SigningKey(id=_fingerprint(key.public_key()), key=key)
 
@@ -196,8 +196,6 @@ def _read_private(path: Path) -> bytes:
                 raise AccessError("others can read this private key", where=str(path), hint=f"chmod 600 {path}")
             return file.read()
     except FileNotFoundError:
-        raise NotFoundError(
-            f"there is no key at {path}", hint="Make one with windlass.trust.keys.generate_key."
-        ) from None
+        raise NotFoundError(f"there is no key at {path}", hint="Make one: windlass artifact keygen FILE") from None
     except OSError as error:
         raise AccessError(f"the key cannot be read: {error.strerror}", where=str(path)) from None
