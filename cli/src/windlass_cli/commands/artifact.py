@@ -127,11 +127,17 @@ def _seconds(text: str) -> float | None:
     if not text:
         return None
     from windlass.errors import UsageError
+    from windlass.models import LONGEST
 
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdw]?)", text.strip().lower())
-    if match is None or not float(match[1]):
-        raise UsageError(f"'{text}' is not a life time", where="--ttl", hint="e.g. 12h, 30d or 8w.")
-    return float(match[1]) * UNITS[match[2] or "s"]
+    seconds = float(match[1]) * UNITS[match[2] or "s"] if match else 0.0
+    if not 0 < seconds <= LONGEST:
+        raise UsageError(
+            f"'{text}' is not a life time",
+            where="--ttl",
+            hint="e.g. 12h, 30d or 8w; at most ten years.",
+        )
+    return seconds
 
 
 def _metadata(text: str) -> dict[str, Any]:

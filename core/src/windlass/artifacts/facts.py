@@ -11,6 +11,7 @@ from windlass.artifacts.manifest import Manifest
 from windlass.artifacts.metadata import clean_metadata
 from windlass.artifacts.names import check_name, check_reserved, check_type
 from windlass.errors import UsageError
+from windlass.models import LONGEST
 
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ArtifactFacts"]
 
 
-_LONGEST = timedelta(days=365_000)
+_LONGEST = timedelta(seconds=LONGEST)
 
 
 class ArtifactFacts:
