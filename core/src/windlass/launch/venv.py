@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from windlass.builders import BuildLog
     from windlass.models.launch import LaunchSpec
 
-__all__ = ["JobEnvironment", "plan_environment"]
+__all__ = ["JobEnvironment", "packages", "plan_environment"]
 
 _DONE = ".windlass-complete"
+"""Made last; lists what is installed."""
+_FORMAT = "2"
+"""Of environments; of the first, Windlass's own dependencies may have replaced what the job had pinned."""
 _TIMEOUT = 3600.0
 
 
@@ -78,11 +81,10 @@ class JobEnvironment:
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            (folder / _DONE).touch()
         return folder
 
     def _key(self) -> str:
-        texts = [self.python, sys.executable, *job_requirements()[0], *self.needs.lines]
+        texts = [_FORMAT, self.python, sys.executable, *job_requirements()[0], *self.needs.lines]
         for name in self.needs.includes:
             texts += [name, read_text(self.root, name) or ""]
         if self.needs.needs_code:
@@ -104,13 +106,19 @@ class JobEnvironment:
         try:
             if uv:
                 quiet = ["--no-config", "--no-progress", "--color", "never"]
+                listed = [uv, "pip", "list", "--format=freeze", *quiet, "--python", python]
                 _run([uv, "venv", "--quiet", *quiet, "--python", self._interpreter(uv), str(folder)], self.root, log)
                 install = [uv, "pip", "install", *quiet, "--python", python]
             else:
                 _run([self._interpreter(""), "-m", "venv", str(folder)], self.root, log)
+                listed = [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
                 install = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
             _run([*install, *find, "-r", str(list_file)], self.root, log)
-            _run([*install, *find, *ours], self.root, log)  # apart, as a list with hashes admits nothing without
+            # Apart, as a list with hashes admits nothing without. What the job has got keeps its version.
+            list_file.write_bytes(_run(listed, self.root, None))
+            log.line("windlass is installed beside these packages, whose versions stay as they are")
+            _run([*install, *find, "-c", str(list_file), *ours], self.root, log)
+            (folder / _DONE).write_bytes(_run(listed, self.root, None))
         finally:
             list_file.unlink(missing_ok=True)
             if find:
@@ -126,6 +134,11 @@ class JobEnvironment:
                 hint=f"Install python{self.python} or uv there, or put the job on a docker queue.",
             )  # fmt: skip
         return found or self.python
+
+
+def packages(folder: Path) -> tuple[str, ...]:
+    """What is installed in an environment, ``name==version`` each."""
+    return tuple((folder / _DONE).read_text(encoding="utf-8").split())
 
 
 def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironment:
@@ -185,19 +198,26 @@ def _missing_notes(missing: tuple[str, ...], needs: Requirements, why: str) -> t
     return (f"WARNING: {needs.origin} asks for {', '.join(missing[:20])}; not installed beside the agent, and {why}",)
 
 
-def _run(command: list[str], cwd: Path, log: TailLog) -> None:
+def _run(command: list[str], cwd: Path, log: TailLog | None) -> bytes:
+    """What a command says. With a `log` that goes there as it comes, what it says on stderr, too."""
     keep = re.compile(r"(?:PIP|UV)_(?:INDEX_URL|EXTRA_INDEX_URL|DEFAULT_INDEX|INDEX|CACHE_DIR|NO_INDEX|FIND_LINKS)"
                       r"|PATH|HOME|LANG|TMPDIR|SSL_CERT_(?:FILE|DIR)|[A-Za-z]*_proxy|[A-Z]*_PROXY")  # fmt: skip
     env = {name: value for name, value in os.environ.items() if keep.fullmatch(name)}
+    errors = subprocess.DEVNULL if log is None else subprocess.STDOUT
+    pieces = []
     try:
         with subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         ) as process:
             assert process.stdout is not None
             while piece := os.read(process.stdout.fileno(), 65536):
-                log.write(piece)
+                pieces.append(piece)
+                if log is not None:
+                    log.write(piece)
             code = process.wait(_TIMEOUT)
     except OSError as error:
         raise BuildError(f"{command[0]} cannot be started: {error.strerror}", retryable=False) from None
+    said = b"".join(pieces)
     if code:
-        raise build_error(log.tail)
+        raise build_error(log.tail if log is not None else said.decode(errors="replace"))
+    return said
