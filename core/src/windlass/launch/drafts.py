@@ -255,7 +255,10 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
 
 
 def _python(request: LaunchRequest) -> str:
-    return check_python(request.python, "--runtime") if request.python else script_settings(request).python
+    if request.python:
+        return check_python(request.python, "--runtime")
+    of_script = script_settings(request).python
+    return check_python(of_script, f"{request.uri} [tool.windlass] ($.python)") if of_script else ""
 
 
 def _missing_script(entry: tuple[str, ...], context: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -18,7 +19,13 @@ from windlass.errors import BuildError, ConfigError
 from windlass.launch.buildlog import TailLog, build_error
 from windlass.launch.installed import unmet
 from windlass.launch.lockfiles import program
-from windlass.launch.requirements import Requirements, find_requirements, python_version
+from windlass.launch.requirements import (
+    NEWEST_PYTHON,
+    OLDEST_PYTHON,
+    Requirements,
+    find_requirements,
+    python_wish,
+)
 from windlass.launch.safe import read_text
 from windlass.launch.wheels import job_requirements, pack_wheels
 
@@ -43,6 +50,7 @@ class JobEnvironment:
         root: Directory with the code.
         needs: Its dependencies.
         python: ``3.N``.
+        asked_in: Place that asks for this Python; empty: the agent's own is as good as any.
         notes: What was chosen and why, a line each.
         wanted: False when the job runs with what is installed beside the agent.
     """
@@ -50,6 +58,7 @@ class JobEnvironment:
     root: Path
     needs: Requirements
     python: str
+    asked_in: str = ""
     notes: tuple[str, ...] = ()
     wanted: bool = True
 
@@ -107,7 +116,7 @@ class JobEnvironment:
             if uv:
                 quiet = ["--no-config", "--no-progress", "--color", "never"]
                 listed = [uv, "pip", "list", "--format=freeze", *quiet, "--python", python]
-                _run([uv, "venv", "--quiet", *quiet, "--python", self._interpreter(uv), str(folder)], self.root, log)
+                self._make_with_uv([uv, "venv", "--quiet", *quiet, "--python", self._interpreter(uv), str(folder)], log)
                 install = [uv, "pip", "install", *quiet, "--python", python]
             else:
                 _run([self._interpreter(""), "-m", "venv", str(folder)], self.root, log)
@@ -125,15 +134,27 @@ class JobEnvironment:
                 shutil.rmtree(find[1], ignore_errors=True)
 
     def _interpreter(self, uv: str) -> str:
-        if self.python == f"3.{sys.version_info.minor}":
-            return sys.executable
-        found = shutil.which(f"python{self.python}")
+        found = _python_here(self.python)
         if not found and not uv:
-            raise ConfigError(
-                f"there is no Python {self.python} on the agent's machine", where="python",
-                hint=f"Install python{self.python} or uv there, or put the job on a docker queue.",
-            )  # fmt: skip
+            raise self._no_python("")
         return found or self.python
+
+    def _make_with_uv(self, command: list[str], log: TailLog) -> None:
+        """Make it, with a Python that uv fetches where it is not there, and uv knows it and can."""
+        try:
+            _run(command, self.root, log)
+        except BuildError as error:
+            if error.retryable or _python_here(self.python):
+                raise
+            raise self._no_python("uv", error.hint) from None
+
+    def _no_python(self, uv: str, said: str = "") -> ConfigError:
+        tried, install = (", and uv cannot get it", "") if uv else ("", " or uv")
+        advice = f"Install python{self.python}{install} there, or put the job on a docker queue."
+        return ConfigError(
+            f"there is no Python {self.python} on the agent's machine{tried}", where=self.asked_in or "python",
+            hint=f"{_versions()} {advice}\n{said}".strip(),
+        )  # fmt: skip
 
 
 def packages(folder: Path) -> tuple[str, ...]:
@@ -151,15 +172,27 @@ def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironmen
             another Python than the agent's, or some of its dependencies are not installed beside the agent.
 
     Raises:
-        ConfigError: See `find_requirements` and `python_version`.
+        ConfigError: See `find_requirements` and `python_wish`; with ``never`` these are notes.
     """
     from windlass.launch.plan import command_of
 
     command = command_of(spec)[0]
-    needs = find_requirements(root, spec.requirements, command)
     own = f"3.{sys.version_info.minor}"
+    doubt: tuple[str, ...] = ()
+    try:
+        needs = find_requirements(root, spec.requirements, command)
+    except ConfigError as error:
+        if choice != "never":
+            raise
+        needs, doubt = Requirements(), (f"WARNING: {error.where}: {error.message}; nothing is installed anyway",)
     missing = unmet(needs, root)
-    python, doubt = _python(root, spec.source.python, command, own, strict=choice == "always" or bool(missing))
+    try:
+        python, asked_in = python_wish(root, spec.source.python, command)
+    except ConfigError as error:
+        if choice != "never" and not (choice == "auto" and not missing and _is_name(root, error.where)):
+            raise ConfigError(error.message, where=error.where, hint=f"{error.hint} {_versions()}") from None
+        python, asked_in = own, ""
+        doubt = (*doubt, f"WARNING: {error.where}: {error.message}; it runs with Python {own}")
     listed = needs.origin != "job" or choice == "always"
     if choice == "never" or (choice == "auto" and not listed):
         # The list of an automatic job holds whatever was installed where it was made, mostly not needed.
@@ -177,19 +210,29 @@ def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironmen
     )  # fmt: skip
     if missing and choice == "auto":
         notes = (*notes, f"not installed beside the agent: {', '.join(missing[:20])}")
-    return JobEnvironment(root=root, needs=needs, python=python, notes=notes)
+    return JobEnvironment(root=root, needs=needs, python=python, asked_in=asked_in, notes=notes)
 
 
-def _python(
-    root: Path, wanted: str, command: tuple[str, ...], own: str, *, strict: bool
-) -> tuple[str, tuple[str, ...]]:
-    """The version that the code asks for. Where nothing is to be installed, an unreadable wish is only spoken of."""
-    try:
-        return python_version(root, wanted, command), ()
-    except ConfigError as error:
-        if strict:
-            raise
-        return own, (f"WARNING: {error.where}: {error.message}; it runs with Python {own}",)
+def _is_name(root: Path, where: str) -> bool:
+    """Whether ``.python-version`` names somebody's environment, as pyenv has it, and no version at all."""
+    text = read_text(root, where) if where == ".python-version" else None
+    return text is not None and re.match(r"\W*(?:[a-z]+[-@]?)?\d", text) is None
+
+
+def _python_here(version: str) -> str:
+    """Path of a Python ``3.N`` that starts; empty if there is none. pyenv has programs that do not."""
+    if version == f"3.{sys.version_info.minor}":
+        return sys.executable
+    found = shutil.which(f"python{version}") or ""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if found and not subprocess.run([found, "-c", ""], capture_output=True, check=False, timeout=30).returncode:
+            return found
+    return ""
+
+
+def _versions() -> str:
+    here = [version for n in range(OLDEST_PYTHON, NEWEST_PYTHON + 1) if _python_here(version := f"3.{n}")]
+    return f"On the agent's machine is Python {', '.join(here)}."
 
 
 def _missing_notes(missing: tuple[str, ...], needs: Requirements, why: str) -> tuple[str, ...]:
