@@ -105,6 +105,14 @@ def test_a_config_file_is_input_and_keeps_its_comments(home) -> None:
     assert "nope" in said
 
 
+def test_values_for_a_file_that_nobody_declares(home) -> None:
+    write("code", main__py="import windlass\nwith windlass.init(config={'a': 1}): print('ran')\n", config__yaml=CONFIG)
+    over = json.dumps({"files": {"config.yaml": {"learning_rate": 0.5}}})
+    out = typed("launch", "-u", "code", "-J", "plain", "-c", over)
+    assert "values for config.yaml were not used" in out
+    assert "declares no config files" in typed("launch", "-j", "plain", "-c", over, code=2)
+
+
 @pytest.mark.service("docker")
 def test_inputs_in_a_container(home, docker_base) -> None:
     write("code", main__py=FILE, config__yaml=CONFIG)

@@ -120,6 +120,18 @@ def test_a_run_that_fails_here_fails_the_command(code) -> None:
     assert json.loads(done.stdout)["exit_code"] == 7
 
 
+def test_a_run_without_a_queue_is_run_again_here(code) -> None:
+    (code / "odd.py").write_text("import sys\nprint('once more')\nsys.exit(3)\n")
+    typed("launch", "-u", "code", "-E", "python odd.py", code=1)
+    (run,) = json.loads(typed("run", "list", "--json").stdout)
+    done = typed("run", "retry", run["id"], code=1)
+    assert (done.stdout, "had no queue: running it again here" in done.stderr) == ("once more\n", True)
+    again = json.loads(typed("run", "retry", run["id"], "--json", code=1).stdout)
+    assert (again["state"], again["exit_code"], again["resource"]) == ("failed", 3, "process")
+    assert json.loads(typed("queue", "list", "--json").stdout) == []
+    assert "No run fits" in typed("run", "retry", "--state", "failed").stderr
+
+
 def test_a_dry_run_stores_nothing(code) -> None:
     shown = json.loads(typed("launch", "-u", "code", "-E", "python train.py", "--dry-run", "--json").stdout)
     assert shown["plan"]["command"] == ["python", "train.py"]

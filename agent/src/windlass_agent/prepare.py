@@ -45,7 +45,8 @@ class Prepared:
         work_dir: Directory with the code, or empty.
         timings: Seconds by step.
         digest: Digest of a built image, or empty.
-        requirements: What was to be installed for it.
+        requirements: What it finds installed; of an image, what was to be installed.
+        asked: What it asks for.
         env: Variables that lead to an environment made for the job.
     """
 
@@ -54,6 +55,7 @@ class Prepared:
     timings: dict[str, float]
     digest: str = ""
     requirements: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
     env: dict[str, str] = field(factory=dict)
 
 
@@ -153,10 +155,11 @@ class Preparation:
         code = self._fetch(folder)
         if not needs_image:
             root = self._context_of(code)
-            env, requirements = self._environment(folder, root)
-            return Prepared(work_dir=str(root), env=env, requirements=requirements, timings=self._done())
-        built, requirements = self._build(folder, code)
-        return Prepared(image=built.uri, digest=built.digest, requirements=requirements, timings=self._done())
+            return evolve(self._environment(folder, root), work_dir=str(root), timings=self._done())
+        built, asked = self._build(folder, code)
+        return Prepared(
+            image=built.uri, digest=built.digest, requirements=asked, asked=asked, timings=self._done()
+        )  # fmt: skip
 
     def _fetch(self, folder: Path) -> Path:
         assert self._run.spec is not None
@@ -209,27 +212,29 @@ class Preparation:
                 hint="Give the address of a git host. Or the agent's owner allows it: local-repositories: true.",
             )
 
-    def _environment(self, folder: Path, root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-        """Variables of an environment that holds the job's dependencies, where it needs one; and those."""
-        from windlass.launch.venv import plan_environment
+    def _environment(self, folder: Path, root: Path) -> Prepared:
+        """Where the job needs one, an environment that holds its dependencies; and what those are."""
+        from windlass.launch.installed import beside
+        from windlass.launch.venv import packages, plan_environment
 
         assert self._run.spec is not None
         planned = plan_environment(self._run.spec, root, self._venv)
         notes = (*self._notes, *planned.notes)
+        found = Prepared(requirements=beside(planned.needs, root), asked=planned.needs.lines, timings={})
         if not planned.wanted and not notes:
-            return {}, planned.needs.lines
+            return found
         if planned.wanted:
             self._phase(RunPhase.BUILDING)
 
-        def work(output: BuildOutput) -> dict[str, str]:
+        def work(output: BuildOutput) -> Prepared:
             _say(output, notes)
             if not planned.wanted:
-                return {}
+                return found
             made = planned.make(self._services.app.settings.cache_dir, output)
             path = os.pathsep.join((str(made / "bin"), os.path.dirname(sys.executable), os.environ.get("PATH", "")))
-            return {"VIRTUAL_ENV": str(made), "PATH": path}
+            return evolve(found, env={"VIRTUAL_ENV": str(made), "PATH": path}, requirements=packages(made))
 
-        return self._logged(folder, work), planned.needs.lines
+        return self._logged(folder, work)
 
     def _context_of(self, code: Path) -> Path:
         assert self._run.spec is not None

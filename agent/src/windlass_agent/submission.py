@@ -179,7 +179,10 @@ class Submission:
     def _origin(self, ready: Prepared) -> dict[str, Any]:
         """Where the run comes from, beside what its own code records."""
         known = self._record.run.config.get("_windlass") or {}
-        found = record(self.plan, digest=ready.digest, requirements=ready.requirements, agent=windlass.__version__)
+        found = record(
+            self.plan, digest=ready.digest, requirements=ready.requirements, asked=ready.asked,
+            agent=windlass.__version__,
+        )  # fmt: skip
         return {"_windlass": {**known, KEY: found}}
 
     def _secrets(self) -> dict[str, str]:

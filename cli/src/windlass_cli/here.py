@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
+from windlass_cli import shapes
 from windlass_cli.output import note
 from windlass_cli.state import State
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from windlass.models.run import Run
     from windlass_agent.agent import Agent
 
-__all__ = ["run_here", "take_over", "watch"]
+__all__ = ["need_agent", "run_here", "serve", "take_over", "tell_end", "watch"]
 
 
 def run_here(state: State, request: LaunchRequest, *, quiet: bool, said: str = "") -> Run:
@@ -28,14 +29,21 @@ def run_here(state: State, request: LaunchRequest, *, quiet: bool, said: str = "
 
     Ctrl-C stops the run in good order; a second one leaves at once.
     """
-    from windlass.launch.private import discard
     from windlass.launch.submit import submit
 
-    _need_agent("running here")
+    need_agent("running here")
     run = submit(request, app=state.app, store=state.store, engine=state.engine)
     if said:  # only now: what is refused does not run
         note(said)
+    return serve(state, run, quiet=quiet)
+
+
+def serve(state: State, run: Run, *, quiet: bool) -> Run:
+    """Serve a run on a private queue with an agent in this process, wait for its end, and remove the queue."""
+    from windlass.launch.private import discard
+
     try:
+        need_agent("running here")
         agent = _agent(state, run)
         work = _Work(agent)
         work.start()
@@ -53,18 +61,32 @@ def take_over(state: State, run: Run) -> None:
     """See a run to its end whose agent is gone, with an agent in this process. Returns when it is over."""
     from windlass.launch.private import discard
 
-    _need_agent("taking a run over")
+    need_agent("taking a run over")
     _agent(state, run, run=run.id).run()
     discard(run, state.store)
 
 
-def _need_agent(what: str) -> None:
+def need_agent(what: str) -> None:
+    """Raise `PluginNotFoundError` where there is no agent."""
     import importlib.util
 
     from windlass.errors import PluginNotFoundError
 
     if importlib.util.find_spec("windlass_agent") is None:
         raise PluginNotFoundError(f"{what} needs an agent, which is not installed", hint="pip install windlass-agent")
+
+
+def tell_end(state: State, run: Run) -> None:
+    """Say how a run ended, and which artifacts it made."""
+    from windlass.models.artifact import EdgeKind
+    from windlass.models.run import RunState
+
+    duration = shapes.duration(run)
+    note(f"Run {run.id} {run.state}" + (f" after {duration:.1f} s." if duration is not None else "."))
+    if run.reason is not None and run.state is not RunState.FINISHED:
+        note(f"  {run.reason.code}: {run.reason.message}" + (f"\n  hint: {run.reason.hint}" if run.reason.hint else ""))
+    for edge in state.store.artifacts.edges(run_id=run.id, kind=EdgeKind.OUTPUT):
+        note(f"  artifact {state.store.artifacts.get_by_id(edge.version).path}")
 
 
 def _agent(state: State, served: Run, *, run: str = "") -> Agent:

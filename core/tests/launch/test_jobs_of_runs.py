@@ -1,4 +1,4 @@
-"""Script headers, secrets by reference, lock files, environments, and the jobs that runs leave."""
+"""Script headers, secrets by reference, lock files, and the jobs that runs leave."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from attrs import evolve
 
 from windlass.config.secrets import SecretResolver
-from windlass.errors import BuildError, ConfigError, SecretError
-from windlass.launch import lockfiles, venv
+from windlass.errors import ConfigError, SecretError
+from windlass.launch import lockfiles
 from windlass.launch.automatic import Entry, GitState, automatic_job, inputs_of
 from windlass.launch.installed import unmet
 from windlass.launch.request import LaunchRequest
@@ -18,8 +18,6 @@ from windlass.launch.schema import validate
 from windlass.launch.script import read_header, script_settings, with_script
 from windlass.launch.secret_env import resolve_secrets, secret_references, take_secrets
 from windlass.launch.submit import resolve
-from windlass.models.job import JobSource, SourceKind
-from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
 from windlass_testkit.services import search_path
 
@@ -182,78 +180,6 @@ def test_what_is_installed_is_compared(tmp_path, monkeypatch, line, met):
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     (tmp_path / "requirements.txt").write_text(f"{line}\n")
     assert unmet(find_requirements(tmp_path), tmp_path) == (() if met else (line,))
-
-
-class Log:
-    def __init__(self):
-        self.text = ""
-
-    def write(self, data):
-        self.text += data.decode()
-
-    def phase(self, name):
-        pass
-
-
-def plan(root, choice, script=False):
-    source = JobSource(kind=SourceKind.CODE, entry_point=("python", "a.py"))
-    (root / "a.py").write_text('# /// script\n# dependencies = ["attrs"]\n# ///\n' if script else "")
-    return venv.plan_environment(LaunchSpec(source=source), root, choice)
-
-
-def test_when_an_environment_is_made(tmp_path):
-    (tmp_path / "requirements.txt").write_text("attrs\n")
-    assert not plan(tmp_path, "auto").wanted
-    assert plan(tmp_path, "always").wanted
-    assert plan(tmp_path, "auto", script=True).wanted
-    (tmp_path / "requirements.txt").write_text("no-such-thing\n")
-    assert plan(tmp_path, "auto").wanted
-    never = plan(tmp_path, "never")
-    assert not never.wanted
-    assert "WARNING" in never.notes[0]
-
-
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("runtime.txt", "python-3.14"),
-        (".python-version", "3.14.1\n"),
-        ("pyproject.toml", '[project]\nrequires-python = ">=3.14"\n'),
-    ],
-)
-def test_another_python_needs_an_environment(tmp_path, file, text):
-    (tmp_path / file).write_text(text)
-    found = plan(tmp_path, "auto")
-    assert (found.wanted, found.python) == (True, "3.14")
-    never = plan(tmp_path, "never")
-    assert not never.wanted
-    assert "WARNING: the code asks for Python 3.14" in never.notes[0]
-
-
-def test_a_python_version_that_cannot_be_read(tmp_path):
-    (tmp_path / ".python-version").write_text("my-virtualenv\n")
-    found = plan(tmp_path, "auto")
-    assert not found.wanted
-    assert ".python-version" in found.notes[0]
-    (tmp_path / "requirements.txt").write_text("no-such-thing\n")
-    with pytest.raises(ConfigError, match="no Python version"):
-        plan(tmp_path, "auto")
-
-
-def test_a_failed_environment_is_no_environment(tmp_path, monkeypatch):
-    (tmp_path / "requirements.txt").write_text("no-such-thing\n")
-    monkeypatch.setattr(venv, "_run", _refuse)
-    with pytest.raises(BuildError, match="no-such-thing"):
-        plan(tmp_path, "auto").make(tmp_path / "cache", Log())
-    assert {path.suffix for path in (tmp_path / "cache" / "venvs").iterdir()} == {".lock"}
-    assert not list(tmp_path.glob(".windlass-*"))
-
-
-def _refuse(command, cwd, log):
-    from windlass.launch.buildlog import build_error
-
-    if "pip" in command:
-        raise build_error("ERROR: No matching distribution found for no-such-thing")
 
 
 def test_the_job_of_a_run(tmp_path):

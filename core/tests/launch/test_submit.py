@@ -114,6 +114,7 @@ def test_image_jobs_keep_the_images_entry_point(world, queue):
 
 
 def test_merge_order_and_origins(world, code, queue, tmp_path):
+    (code / "a.py").touch()
     file = tmp_path / "over.yaml"
     file.write_text(
         "overrides:\n  run_config: {a: 1, b: {c: 2, d: 3}}\n  args: [--from, file]\n  entry_point: python a.py\n"

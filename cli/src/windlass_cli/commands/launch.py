@@ -208,16 +208,11 @@ def _used_up(state: State, found: ResolvedLaunch) -> list[str]:
 
 
 def _end(state: State, run: Run, *, as_json: bool) -> int:
-    from windlass.models.artifact import EdgeKind
     from windlass.models.run import RunState
+    from windlass_cli.here import tell_end
 
     if as_json:
         print_json(shapes.run(run))
-        return 0 if run.state is RunState.FINISHED else 1
-    duration = shapes.duration(run)
-    note(f"Run {run.id} {run.state}" + (f" after {duration:.1f} s." if duration is not None else "."))
-    if run.reason is not None and run.state is not RunState.FINISHED:
-        note(f"  {run.reason.code}: {run.reason.message}" + (f"\n  hint: {run.reason.hint}" if run.reason.hint else ""))
-    for edge in state.store.artifacts.edges(run_id=run.id, kind=EdgeKind.OUTPUT):
-        note(f"  artifact {state.store.artifacts.get_by_id(edge.version).path}")
+    else:
+        tell_end(state, run)
     return 0 if run.state is RunState.FINISHED else 1

@@ -230,12 +230,13 @@ def retry(
     """Launch again what runs ran, with the same inputs, as new runs on their queues.
 
     Name runs, or choose dead letters with --queue, --state and --reason. A chosen one is launched again once, however
-    often this is called; a named one each time. With --json: the new run, or an array when runs were chosen or several
-    are named. The exit code is 1 if any could not be launched.
+    often this is called; a named one each time. What others wait for comes first, and they wait for its retry. A named
+    run that had no queue is run again here and now. With --json: the new run, or an array when runs were chosen or
+    several are named. The exit code is 1 if any could not be launched, or did not finish here.
     """
     from windlass.errors import UsageError, WindlassError
     from windlass.launch.again import DEAD as OVER
-    from windlass.launch.again import dead_letters, launch_again
+    from windlass.launch.again import dead_letters, in_order, launch_again
     from windlass.models.run import RunState
 
     chosen = bool(queue or states or reasons)
@@ -251,16 +252,20 @@ def retry(
         )  # fmt: skip
         run_ids = tuple(reversed([item.id for item in found]))
     launched, failed = [], False
-    for run_id in run_ids:
+    for run_id in in_order(state.store, run_ids):
         try:
-            new, made = launch_again(state.store, run_id, exact=exact, once=chosen, say=note)
+            new, made = launch_again(state.store, run_id, exact=exact, once=chosen, here=not chosen, say=note)
+            ended = _here(state, run_id, new, quiet=as_json)
         except WindlassError as error:
             if len(run_ids) == 1:
                 raise
             note(json_text(error.to_dict()) if as_json else f"error: {error}")
             failed = True
             continue
-        launched.append(new)
+        launched.append(ended or new)
+        if ended is not None:
+            failed = failed or ended.state is not RunState.FINISHED
+            continue
         said = (
             f"Launched run {new.id} on queue {new.queue}."
             if made
@@ -273,6 +278,20 @@ def retry(
     elif not run_ids:
         note("No run fits.")
     return 1 if failed else 0
+
+
+def _here(state: State, old: str, run: Run, *, quiet: bool) -> Run | None:
+    """How a retry without a queue ended, which is run by this command; None for one on a queue."""
+    from windlass.launch.private import was_private
+    from windlass_cli.here import serve, tell_end
+
+    if not was_private(run, state.store):
+        return None
+    note(f"Run {old} had no queue: running it again here, as {run.id}, with the {run.resource} runner.")
+    ended = serve(state, run, quiet=quiet)
+    if not quiet:
+        tell_end(state, ended)
+    return ended
 
 
 @click.command()

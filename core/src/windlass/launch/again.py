@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from windlass.errors import UsageError
+from attrs import evolve
+
+from windlass.errors import NotFoundError, UsageError
 from windlass.ids import new_run_id
-from windlass.models.queue import NewItem, queue_of
+from windlass.launch.private import private_queue, was_private
+from windlass.models.queue import NewItem, QueueRef, queue_of
 from windlass.models.run import Run, RunFilter, RunState
 
 if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
 
-__all__ = ["DEAD", "dead_letters", "launch_again"]
+__all__ = ["DEAD", "dead_letters", "in_order", "launch_again"]
 
 DEAD = (RunState.FAILED, RunState.CRASHED, RunState.KILLED)
 """States of runs that are over and did not finish."""
+_NOTES, _LINK = "_windlass", "retry_of"
+"""Where a retry names the run that it repeats, in its config."""
 _PAGE = 200
 _LONGEST_ID = 48
 
@@ -27,22 +33,27 @@ def launch_again(
     *,
     exact: bool = False,
     once: bool = False,
+    here: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Run, bool]:
     """Launch what a run ran again, with the same inputs, as a new run on its queue.
+
+    It waits for the newest retries of the runs that the old one waited for.
 
     Args:
         store: Where the run is recorded.
         run_id: A run that is over.
         exact: Pin all that can be pinned, see `windlass.launch.provenance.pinned`.
-        say: Is told what `exact` could not pin.
         once: The new run is named after the old one (``<id>-r``), so that a repeated call makes no second one.
+        here: A run that had no queue gets a private one again, which the caller must serve and remove afterwards
+            (`windlass.launch.private`); otherwise it is refused.
+        say: Is told what `exact` could not pin.
 
     Returns:
         The new run, and whether it was made now.
 
     Raises:
-        UsageError: The run was not launched, or is not over.
+        UsageError: The run was not launched, is not over, had no queue, or waited for a run that failed.
         NotFoundError: There is no such run, or its queue is gone.
     """
     old = store.runs.get(run_id)
@@ -53,26 +64,109 @@ def launch_again(
         )  # fmt: skip
     if not old.state.is_terminal:
         raise UsageError(f"run {run_id} is {old.state}", where="run retry", hint=f"windlass run stop {run_id}")
-    spec, queue = old.spec, queue_of(old)
+    own = f"{old.id}-r"
+    new_id = own if once and len(own) <= _LONGEST_ID else new_run_id()
+    if new_id == own:
+        try:
+            return store.runs.get(own), False
+        except NotFoundError:
+            pass
+    private = was_private(old, store)
+    if private and not here:
+        raise UsageError(
+            f"run {old.id} had no queue: it ran where it was launched", where="run retry",
+            hint=f"Run it there again: windlass run retry {old.id}. Or launch its job: windlass launch --job {old.job}",
+        )  # fmt: skip
+    queue = private_queue(new_id, old.entity, old.resource) if private else store.queues.get(queue_of(old))
+    spec = evolve(old.spec, depends_on=_needs(store, old))
     if exact:
         from windlass.launch.provenance import pinned
 
-        spec, loose = pinned(old, store.queues.get(queue))
+        spec, loose = pinned(evolve(old, spec=spec), queue)
         for what in loose:
             say(f"not pinned: {what}")
-    own = f"{old.id}-r"
-    new_id = own if once and len(own) <= _LONGEST_ID else new_run_id()
     before = store.now()
     name = "" if old.name == old.id else old.name  # one that nobody gave stays its own
-    (new,) = store.queues.enqueue(
-        [
-            NewItem(
-                run_id=new_id, queue=queue, spec=spec, name=name, project=old.project, entity=old.entity,
-                author=store.whoami().name, priority=old.priority, config=dict(spec.run_config),
-            )
-        ]
+    item = NewItem(
+        run_id=new_id, queue=QueueRef(entity=queue.entity, name=queue.name), spec=spec, name=name, project=old.project,
+        entity=old.entity, author=store.whoami().name, priority=old.priority,
+        config={**spec.run_config, _NOTES: {_LINK: old.id}},
     )  # fmt: skip
+    if private:
+        store.queues.create(queue)
+    try:
+        (new,) = store.queues.enqueue([item])
+    except Exception:
+        if private:
+            store.queues.delete(item.queue, force=True)
+        raise
     return new, new.created_at >= before
+
+
+def in_order(store: MetadataStore, run_ids: Sequence[str]) -> tuple[str, ...]:
+    """Runs in an order in which they can be launched again: what others wait for comes first. Unknown ones stay."""
+    needs: dict[str, tuple[str, ...]] = {}
+    for run_id in run_ids:
+        try:
+            needs[run_id] = spec.depends_on if (spec := store.runs.get(run_id).spec) is not None else ()
+        except NotFoundError:
+            needs[run_id] = ()
+    found: dict[str, None] = {}
+
+    def add(run_id: str) -> None:
+        if run_id in needs and run_id not in found:
+            for need in needs[run_id]:
+                add(need)
+            found[run_id] = None
+
+    for run_id in run_ids:
+        add(run_id)
+    return tuple(found)
+
+
+def _needs(store: MetadataStore, old: Run) -> tuple[str, ...]:
+    """What a retry waits for."""
+    found = []
+    for run_id in old.spec.depends_on if old.spec is not None else ():
+        try:
+            need = store.runs.get(run_id)
+        except NotFoundError:
+            raise UsageError(
+                f"run {old.id} waited for run {run_id}, which was deleted", where="run retry",
+                hint=f"Launch its job: windlass launch --job {old.job}",
+            ) from None  # fmt: skip
+        retries = (need, *_retries(store, need))
+        usable = [run.id for run in retries if run.state not in DEAD]
+        if not usable:
+            last = retries[-1]
+            raise UsageError(
+                f"run {old.id} waited for run {last.id}, which has {last.state} and was not launched again",
+                where="run retry", hint=f"Launch both, in this order: windlass run retry {last.id} {old.id}",
+            )  # fmt: skip
+        found.append(usable[-1])
+    return tuple(dict.fromkeys(found))
+
+
+def _retries(store: MetadataStore, run: Run) -> tuple[Run, ...]:
+    """Retries of a run, and retries of these, oldest first."""
+    later = takewhile(lambda other: other.id != run.id and other.created_at >= run.created_at,
+                      _all(store, RunFilter(entity=run.entity, project=run.project, limit=_PAGE)))  # fmt: skip
+    family = {run.id: run}
+    for other in reversed(list(later)):
+        notes = other.config.get(_NOTES)
+        link = notes.get(_LINK) if isinstance(notes, dict) else None
+        if link in family or other.id.removesuffix("-r") in family:
+            family[other.id] = other
+    return tuple(family.values())[1:]
+
+
+def _all(store: MetadataStore, wanted: RunFilter) -> Iterator[Run]:
+    while True:
+        page = store.runs.list(wanted)
+        yield from page
+        if len(page) < wanted.limit:
+            return
+        wanted = evolve(wanted, before=page[-1].id)
 
 
 def dead_letters(
@@ -83,7 +177,7 @@ def dead_letters(
     states: Sequence[RunState] = DEAD,
     reasons: Sequence[str] = (),
 ) -> Iterator[Run]:
-    """Launched runs that are over and did not finish, newest first.
+    """Runs from queues that are over and did not finish, newest first.
 
     Args:
         store: Where they are recorded.
@@ -92,13 +186,8 @@ def dead_letters(
         states: Only these states.
         reasons: Only these reason codes (``agent-lost``, ``out-of-memory`` …); empty: any.
     """
-    before = ""
-    while True:
-        page = store.runs.list(RunFilter(entity=entity, queue=queue, states=tuple(states), before=before, limit=_PAGE))
-        for run in page:
-            code = run.reason.code if run.reason is not None else ""
-            if run.queue and run.spec is not None and (not reasons or code in reasons):
-                yield run
-        if len(page) < _PAGE:
-            return
-        before = page[-1].id
+    for run in _all(store, RunFilter(entity=entity, queue=queue, states=tuple(states), limit=_PAGE)):
+        code = run.reason.code if run.reason is not None else ""
+        launched = run.spec is not None and run.queue and not was_private(run, store)
+        if launched and (not reasons or code in reasons):
+            yield run

@@ -17,12 +17,16 @@ _SHOWN_LINES = 25
 _PACKAGES = tuple(
     re.compile(pattern)
     for pattern in (
+        r"The user requested \(constraint\) (\S+)",
+        r"depends? on \S+ and ([A-Za-z0-9_.\-]+==[^\s,]+), we can conclude that all versions of windlass",
         r"No matching distribution found for ([^\s(,]+)",
         r"Could not find a version that satisfies the requirement ([^\s(,]+)",
         r"(?:Failed building|Failed to build|Could not build) wheels? for ([A-Za-z0-9_.\-]+)",
         r"Invalid requirement: '([^']+)'",
         r"Because ([A-Za-z0-9_.\-]+)(?:[=<>~!]=?\S+)? was not found",
         r"there is no version of ([A-Za-z0-9_.\-]+\S*)",
+        r"depends? on ([A-Za-z0-9_.\-]+==[^\s,]+), we can conclude",
+        r"Because ([A-Za-z0-9_.\-]+==\S+) depends on",
         r"Cannot install (.+?) because these package versions have conflicting dependencies",
         r"E: Unable to locate package (\S+)",
     )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from windlass.config.secrets import is_reference
 from windlass.errors import Problem
 from windlass.launch.paths import covered, dotted, leaves, parse_path
+from windlass.launch.safe import relative_problem
 from windlass.models import JSON
 from windlass.models.queue import Queue
 
 __all__ = [
     "closed_fields",
     "env_problems",
+    "file_problems",
     "number_problems",
     "open_field_problems",
     "secret_name_problems",
@@ -53,6 +56,31 @@ def closed_fields(resource_args: Mapping[str, JSON], env: Mapping[str, str], que
         for path in wanted
         if not covered(path, opened)
     ]
+
+
+def file_problems(files: Mapping[str, JSON], schemas: Mapping[str, JSON], where: str = "$.files") -> list[Problem]:
+    """Values for config files that no run could take.
+
+    Args:
+        files: By path.
+        schemas: Of an existing job's inputs; empty when they are not known yet.
+        where: Place of `files`.
+    """
+    problems = []
+    for path, content in files.items():
+        place = f"{where}.{path}"
+        plain = PurePosixPath(path).as_posix()
+        if wrong := relative_problem(path):
+            hint = "give the path that the code gives to launch.manage_config_file"
+            problems.append(Problem(f"{path!r}: {wrong}", where=place, hint=hint))
+        elif plain != path:
+            problems.append(Problem(f"{path!r} is not written as files are declared", where=place, hint=repr(plain)))
+        elif schemas and not schemas.get("files"):
+            hint = "the code declares them with launch.manage_config_file"
+            problems.append(Problem("this job declares no config files", where=place, hint=hint))
+        if not isinstance(content, Mapping):
+            problems.append(Problem("expected a mapping", where=place, hint="{key: value}"))
+    return problems
 
 
 def env_problems(env: Mapping[str, str], where: str = "$.env") -> list[Problem]:

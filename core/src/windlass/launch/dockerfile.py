@@ -18,6 +18,10 @@ _HOME = "/home/windlass"
 _UID = 1000
 _CACHE = "--mount=type=cache,target=/root/.cache/pip "
 _PIP = "/env/bin/python -m pip install --disable-pip-version-check --no-input"
+# Not what the base image has, which an environment may replace.
+_LIST = "mkdir -p /windlass && /env/bin/python -m pip list --local --format=freeze --disable-pip-version-check"
+_INSTALLED = "/windlass/installed.txt"
+_WHEELS = "/windlass/wheels"
 # Python does what useradd would, which is missing in small images. Group 0, as arbitrary users of some platforms have.
 _ADD_USER = (
     f"import os; os.makedirs('{_HOME}/src', exist_ok=True); "
@@ -71,17 +75,21 @@ def generate(plan: ImagePlan) -> str:
         f"RUN python3 -m venv {'--system-site-packages ' if plan.accelerator else ''}/env",
     ]
     early = plan.requirements and not plan.requirements_need_code
+    late = plan.requirements and not early
     if early:
         lines += [
             f"COPY {SUPPORT_FOLDER}/requirements/ /windlass/requirements/",
             f"RUN {_CACHE}cd /windlass/requirements && {_PIP} -r requirements.txt",
         ]
-    lines += _windlass(plan)
-    if plan.requirements and not early:
+    if plan.windlass and plan.wheels:
+        lines.append(f"COPY {SUPPORT_FOLDER}/wheels/ {_WHEELS}/")
+    lines += _windlass(plan, beside=early)
+    if late:
         lines += [
             f"COPY {CODE_FOLDER}/ {_HOME}/src/",
             f"COPY {SUPPORT_FOLDER}/requirements/ {_HOME}/src/",
             f"RUN {_CACHE}cd {_HOME}/src && {_PIP} -r requirements.txt",
+            *_windlass(plan, beside=True),  # is there; fails when it does not go with what was asked for
         ]
     lines += [
         "",
@@ -97,19 +105,22 @@ def generate(plan: ImagePlan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _windlass(plan: ImagePlan) -> list[str]:
+def _windlass(plan: ImagePlan, *, beside: bool) -> list[str]:
+    """Installs windlass; `beside` the job's packages, which keep their versions."""
     if not plan.windlass:
         return []
     names = " ".join(plan.windlass)
+    before = ""
+    if beside:
+        before, names = f"{_LIST} > {_INSTALLED} && ", f"-c {_INSTALLED} {names}"
     if not plan.wheels:
-        return [f"RUN {_CACHE}{_PIP} {names}"]
-    wheels = "/windlass/wheels"
+        return [f"RUN {_CACHE}{before}{_PIP} {names}"]
     # What the wheels cannot give (another Python or platform than the builder's) comes from the index.
     install = (
-        f"RUN {_CACHE}{_PIP} -q --no-index --find-links {wheels} {names} 2>/dev/null"
-        f" || {_PIP} --find-links {wheels} {names}"
+        f"RUN {_CACHE}{before}{{ {_PIP} -q --no-index --find-links {_WHEELS} {names} 2>/dev/null"
+        f" || {_PIP} --find-links {_WHEELS} {names}; }}"
     )
-    return [f"COPY {SUPPORT_FOLDER}/wheels/ {wheels}/", install]
+    return [install]
 
 
 def _accelerator_python(version: str) -> list[str]:

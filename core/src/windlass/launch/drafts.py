@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from windlass.errors import ConfigError, UsageError
+from windlass.artifacts.names import check_alias
+from windlass.errors import ConfigError, Problem, UsageError
 from windlass.launch.context import UNASKED_DOCKERFILES
 from windlass.launch.git import resolve_commit
 from windlass.launch.ignore import code_files
@@ -28,9 +30,10 @@ from windlass.models.job import JobSource, JobSpec, SourceKind
 
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
+    from windlass.models.launch import LaunchSpec
     from windlass.settings import Settings
 
-__all__ = ["Draft", "make_draft", "store_draft"]
+__all__ = ["Draft", "make_draft", "spec_problems", "store_draft"]
 
 _DEFAULT_SCRIPT = "main.py"
 
@@ -81,6 +84,11 @@ def make_draft(
         raise ConfigError("paths lead out of the source", where="launch", problems=problems)
     if request.job_name and (wrong := name_problem(request.job_name, "--job-name")):
         raise UsageError(wrong.message, where=wrong.where, hint=wrong.hint)
+    for alias in request.aliases:
+        try:
+            check_alias(alias)
+        except UsageError as error:  # the code would be stored before the job is refused
+            raise UsageError(error.message, where="--alias", hint=error.hint) from None
     if request.git_hash and not request.uri:
         raise UsageError("a git hash needs a git URI", where="--git-hash", hint="Give it with --uri.")
     if request.base_image:
@@ -95,6 +103,71 @@ def make_draft(
         return _git_draft(request, location.remote, settings)
     assert location.path is not None
     return _code_draft(request, location.path)
+
+
+def spec_problems(draft: Draft, spec: LaunchSpec) -> list[Problem]:
+    """What does not go with the source of that which replaces the job's values: from the overrides file, a script's
+    header, or flags beside an existing job.
+    """
+    given = {name: getattr(spec, name) for name in ("build_context", "dockerfile", "base_image") if getattr(spec, name)}
+    if spec.source.kind is SourceKind.IMAGE:
+        return [Problem("an image is run as it is, not built", where=f"$.{n}", hint="leave it out") for n in given]
+    problems = []
+
+    def check(action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (UsageError, ConfigError) as error:
+            problems.append(Problem(error.message, where=error.where, hint=error.hint))
+
+    if spec.base_image:
+        check(lambda: parse_image(spec.base_image, "$.base_image"))
+    if spec.entry_point:
+        check(lambda: _check_words(spec.entry_point, "$.entry_point"))
+    root, wanted = draft.directory, spec.build_context or spec.source.build_context
+    dockerfile = spec.dockerfile or spec.source.dockerfile
+    if root is None or not (given or spec.entry_point) or relative_problem(wanted) or relative_problem(dockerfile):
+        return problems  # paths that lead out are reported beside the queue's rules
+
+    def check_files() -> None:
+        context = _check_context(root, wanted, dockerfile, "$.build_context", "$.dockerfile")
+        _check_script(spec.entry_point or spec.source.entry_point, context, dockerfile, "$.entry_point")
+
+    check(check_files)
+    return problems
+
+
+def _check_context(root: Path, wanted: str, dockerfile: str, where: str, dockerfile_where: str) -> Path:
+    """The build context, if it is there and holds the Dockerfile that is asked for. Raises `ConfigError`."""
+    context = inside(root, wanted, where)
+    if not context.is_dir():
+        raise ConfigError(
+            f"there is no directory {wanted!r} in the source", where=where, hint=f"The source is {root}."
+        )  # fmt: skip
+    if dockerfile and not inside(context, dockerfile, dockerfile_where).is_file():
+        raise ConfigError(
+            f"there is no file {dockerfile!r} in the build context", where=dockerfile_where,
+            hint=f"The build context is {context}; the path is relative to it.",
+        )  # fmt: skip
+    return context
+
+
+def _check_script(entry: tuple[str, ...], context: Path, dockerfile: str, where: str) -> None:
+    """Raise `ConfigError` if the script that is to be started is not there, and no Dockerfile can bring it."""
+    own = dockerfile or any((context / file).is_file() for file in UNASKED_DOCKERFILES)
+    if not own and (missing := _missing_script(entry, context)):
+        raise ConfigError(
+            f"there is no file {missing!r} in the build context", where=where,
+            hint=f"The build context is {context}; the entry point starts there.",
+        )  # fmt: skip
+
+
+def _check_words(words: tuple[str, ...], where: str) -> None:
+    if any(".." in PurePosixPath(word).parts for word in words[:2]):
+        raise UsageError(
+            f"{' '.join(words)!r} leads out of the source", where=where,
+            hint="Start the launch in the directory that holds all of the code.",
+        )  # fmt: skip
 
 
 def _image_draft(request: LaunchRequest) -> Draft:
@@ -149,17 +222,7 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
             hint=f"Write file://{path} to launch a commit of a repository.",
         )  # fmt: skip
     directory, script = (path.parent, path.name) if path.is_file() else (path, "")
-    context = inside(directory, request.build_context, "--build-context")
-    if not context.is_dir():
-        raise ConfigError(
-            f"there is no directory {request.build_context!r} in the source", where="--build-context",
-            hint=f"The source is {directory}.",
-        )  # fmt: skip
-    if request.dockerfile and not inside(context, request.dockerfile, "--dockerfile").is_file():
-        raise ConfigError(
-            f"there is no file {request.dockerfile!r} in the build context", where="--dockerfile",
-            hint=f"The build context is {context}; the path is relative to it.",
-        )  # fmt: skip
+    context = _check_context(directory, request.build_context, request.dockerfile, "--build-context", "--dockerfile")
     entry, origin = _entry_point(request, script)
     bare = origin == "default" and not (context / _DEFAULT_SCRIPT).is_file()
     if bare and any((context / file).is_file() for file in UNASKED_DOCKERFILES):
@@ -171,12 +234,7 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
         )  # fmt: skip
     if next(code_files(directory), None) is None:
         raise ConfigError("the directory holds no code", where=str(directory), hint="It is empty, or all is ignored.")
-    own = request.dockerfile or any((context / file).is_file() for file in UNASKED_DOCKERFILES)
-    if not own and (missing := _missing_script(entry, context)):
-        raise ConfigError(
-            f"there is no file {missing!r} in the build context", where="--entry-point",
-            hint=f"The build context is {context}; the entry point starts there.",
-        )  # fmt: skip
+    _check_script(entry, context, request.dockerfile, "--entry-point")
     name = code_name(request.job_name or directory.name)
     source = JobSource(
         kind=SourceKind.CODE,
@@ -197,7 +255,10 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
 
 
 def _python(request: LaunchRequest) -> str:
-    return check_python(request.python, "--runtime") if request.python else script_settings(request).python
+    if request.python:
+        return check_python(request.python, "--runtime")
+    of_script = script_settings(request).python
+    return check_python(of_script, f"{request.uri} [tool.windlass] ($.python)") if of_script else ""
 
 
 def _missing_script(entry: tuple[str, ...], context: Path) -> str:
@@ -213,11 +274,7 @@ def _missing_script(entry: tuple[str, ...], context: Path) -> str:
 def _entry_point(request: LaunchRequest, script: str) -> tuple[tuple[str, ...], str]:
     if request.entry_point:
         words = tuple(split_command(request.entry_point))
-        if any(".." in PurePosixPath(word).parts for word in words[:2]):
-            raise UsageError(
-                f"{' '.join(words)!r} leads out of the source", where="--entry-point",
-                hint="Start the launch in the directory that holds all of the code.",
-            )  # fmt: skip
+        _check_words(words, "--entry-point")
         return words, "flag"
     if script:
         program = {".sh": "bash", ".bash": "bash"}.get(Path(script).suffix, "python")

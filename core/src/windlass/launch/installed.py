@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from importlib import metadata
 from itertools import zip_longest
@@ -10,8 +11,9 @@ from pathlib import Path
 from windlass.launch.requirements import Requirements, logical_lines, without_ours
 from windlass.launch.safe import read_text
 
-__all__ = ["unmet"]
+__all__ = ["beside", "unmet"]
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PARTS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*\(?\s*((?:[=<>~!].*?)?)\s*\)?")
 _CLAUSE = re.compile(r"\s*(===|==|!=|<=|>=|~=|<|>)\s*([A-Za-z0-9.+!_-]+?)(\.\*)?\s*")
 _RELEASE = re.compile(r"\d+(?:\.\d+)*")
@@ -24,10 +26,25 @@ def unmet(needs: Requirements, root: Path) -> tuple[str, ...]:
 
     Lines of included files are judged, too.
     """
+    return tuple(dict.fromkeys(line for line in _lines(needs, root) if not _met(line)))
+
+
+def beside(needs: Requirements, root: Path) -> tuple[str, ...]:
+    """What code finds beside this program of all that it asks for, ``name==version`` each."""
+    found = []
+    for line in _lines(needs, root):
+        match = _NAME.match(line)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            if match is not None:
+                found.append(f"{match.group()}=={metadata.version(match.group())}")
+    return tuple(dict.fromkeys(found))
+
+
+def _lines(needs: Requirements, root: Path) -> tuple[str, ...]:
     lines = list(needs.lines)
     for name in needs.includes:
         lines += logical_lines(read_text(root, name) or "")
-    return tuple(dict.fromkeys(line for line in without_ours(lines) if not _met(line)))
+    return without_ours(lines)
 
 
 def _met(line: str) -> bool:

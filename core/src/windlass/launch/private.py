@@ -11,7 +11,7 @@ from windlass.models.run import Run
 if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
 
-__all__ = ["discard", "is_private", "private_queue"]
+__all__ = ["discard", "is_private", "private_queue", "was_private"]
 
 _PREFIX = "run-"
 _DESCRIPTION = "Made for one launch without a queue."
@@ -46,6 +46,18 @@ def private_queue(run_id: str, entity: str, resource: str) -> Queue:
 def is_private(queue: Queue) -> bool:
     """True for queues made by `private_queue`; lists leave them out."""
     return queue.name.startswith(_PREFIX) and queue.description == _DESCRIPTION
+
+
+def was_private(run: Run, store: MetadataStore) -> bool:
+    """Whether a run had no queue but its private one, which may be gone."""
+    from windlass.errors import NotFoundError
+
+    if run.queue != f"{_PREFIX}{run.id}":
+        return False
+    try:
+        return is_private(store.queues.get(queue_of(run)))
+    except NotFoundError:
+        return True
 
 
 def discard(run: Run, store: MetadataStore) -> None:

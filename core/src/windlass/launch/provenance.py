@@ -34,13 +34,16 @@ _PREDICATE = "https://slsa.dev/provenance/v1"
 _BUILD_TYPE = "https://windlass.dev/run/v1"
 
 
-def record(plan: RunPlan, *, digest: str, requirements: Iterable[str], agent: str) -> dict[str, JSON]:
+def record(
+    plan: RunPlan, *, digest: str, requirements: Iterable[str], asked: Iterable[str] = (), agent: str
+) -> dict[str, JSON]:
     """What an agent records with a run before it starts it. Secrets are references.
 
     Args:
         plan: What the runner is given.
         digest: Of the image it built, or empty.
-        requirements: What was installed for it.
+        requirements: What is installed for it.
+        asked: What its source asks for.
         agent: Its version.
     """
     found = {
@@ -54,6 +57,7 @@ def record(plan: RunPlan, *, digest: str, requirements: Iterable[str], agent: st
         "image": plan.image,
         "image_digest": digest,
         "requirements": list(requirements),
+        "asked": list(asked),
         "agent_version": agent,
     }
     return {key: value for key, value in found.items() if value}
@@ -185,8 +189,8 @@ def pinned(run: Run, queue: Queue) -> tuple[LaunchSpec, tuple[str, ...]]:
         source = JobSource(kind=SourceKind.IMAGE, image=run.image, entry_point=entry)
         spec = evolve(spec, source=source, dockerfile="", build_context="", base_image="")
     else:
-        installed = [line for line in known.get("requirements", ()) if "==" not in line]
-        loose.append(f"packages: {', '.join(installed) if installed else 'those installed beside the agent'}")
+        free = [line for line in known.get("asked", known.get("requirements", ())) if "==" not in line]
+        loose.append(f"packages: {', '.join(free) if free else 'those installed beside the agent'}")
     loose += _changed(run, spec, queue, known)
     return spec, tuple(loose)
 

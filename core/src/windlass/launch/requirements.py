@@ -16,17 +16,20 @@ from windlass.launch.lockfiles import from_environment, from_poetry_lock, from_u
 from windlass.launch.safe import inside, read_text
 from windlass.launch.script import script_header
 
-__all__ = ["OLDEST_PYTHON", "Requirements", "check_python", "find_requirements", "logical_lines", "python_version",
-           "without_ours"]  # fmt: skip
+__all__ = ["NEWEST_PYTHON", "OLDEST_PYTHON", "Requirements", "check_python", "find_requirements", "logical_lines",
+           "python_version", "python_wish", "without_ours"]  # fmt: skip
 
 OLDEST_PYTHON = 11
-_NEWEST_PYTHON = 14
+NEWEST_PYTHON = 14
 _VERSION = re.compile(r"(?:python-|cpython-|cpython@)?3\.(\d{1,2})(?:\.\d+)?(?:[a-z]+\d*)?")
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)")
 _LOCAL = re.compile(r"\s*(?:-e|--editable|\.|/|~|file:|[A-Za-z0-9_./-]+\.(?:whl|tar\.gz|zip)\s*$)")
 _OURS = re.compile(r"(?:dagster[-_.])?windlass(?:[-_.][a-z0-9-_.]+)?")
-_CLAUSE = re.compile(r"\s*(>=|<=|==|!=|~=|>|<|===)\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(\.\*)?\s*")
+_CLAUSE = re.compile(
+    r"\s*(>=|<=|==|!=|~=|>|<|===)\s*v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:\.\d+)*"
+    r"(?:[-_.]?(?:a|b|c|rc|alpha|beta|pre|dev|post)[-_.]?\d*)*(\.\*)?\s*"
+)
 
 
 @frozen(kw_only=True)
@@ -99,6 +102,11 @@ def find_requirements(root: Path, frozen_list: Iterable[str] = (), command: Iter
         if (root / name).is_file():
             return Requirements(origin=name, lines=without_ours(from_environment(root, name)))
     lines = list(frozen_list)
+    if not lines and set(_poetry(root)) - {"python"}:
+        raise ConfigError(
+            "these dependencies can only be read by poetry", where="pyproject.toml ($.tool.poetry.dependencies)",
+            hint="Run 'poetry lock', or list them below [project] or in a requirements.txt.",
+        )  # fmt: skip
     return Requirements(origin="job" if lines else "", lines=without_ours(lines))
 
 
@@ -133,20 +141,36 @@ def _includes(root: Path, where: str, lines: Iterable[str], seen: set[str]) -> t
 
 
 def _project(root: Path) -> dict[str, Any]:
+    return _table(root, "project")
+
+
+def _poetry(root: Path) -> dict[str, Any]:
+    return _table(root, "tool", "poetry", "dependencies")
+
+
+def _table(root: Path, *path: str) -> dict[str, Any]:
+    """A table of ``pyproject.toml``; empty if there is none."""
     text = read_text(root, "pyproject.toml")
     if text is None:
         return {}
     try:
-        project = tomllib.loads(text).get("project", {})
+        found: Any = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"not well-formed TOML: {error}", where="pyproject.toml", hint="Correct the syntax."
         ) from None
-    return project if isinstance(project, dict) else {}
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def python_version(root: Path, wanted: str = "", command: Iterable[str] = ()) -> str:
-    """The Python version ``3.N`` of a source.
+    """The Python version ``3.N`` of a source, see `python_wish`."""
+    return python_wish(root, wanted, command)[0]
+
+
+def python_wish(root: Path, wanted: str = "", command: Iterable[str] = ()) -> tuple[str, str]:
+    """The Python version ``3.N`` of a source, and the place that asks for it; empty where none does.
 
     From `wanted`, the ``requires-python`` of the header of the script that `command` starts, ``runtime.txt``,
     ``.python-version``, ``requires-python`` of the project (for specifiers: this program's version if it fits, else
@@ -155,24 +179,35 @@ def python_version(root: Path, wanted: str = "", command: Iterable[str] = ()) ->
     Raises:
         ConfigError: The version cannot be read, or is one that Windlass does not run on.
     """
-    version, where = wanted, "python"
+    command = tuple(command)
+    version, where = wanted, "the job's python"
     header = None if version else script_header(root, command)
     if header is not None and header.requires_python:
-        return _best(header.requires_python, "the script's requires-python")
+        where = f"{next(word for word in command if word.endswith('.py'))} (requires-python)"
+        return _best(header.requires_python, where), where
     for name in ("runtime.txt", ".python-version"):
         if not version and (text := read_text(root, name)) is not None:
             version, where = next((line.strip() for line in text.splitlines() if line.strip()), ""), name
     if version:
-        return check_python(version, where)
+        return check_python(version, where), where
     requires = _project(root).get("requires-python", "")
     if not requires:
-        return _supported(sys.version_info.minor, "python")
-    return _best(str(requires), "pyproject.toml ($.project.requires-python)")
+        return _supported(sys.version_info.minor, "python"), ""
+    where = "pyproject.toml ($.project.requires-python)"
+    return _best(str(requires), where), where
 
 
 def check_python(version: str, where: str) -> str:
-    """``3.N`` of a version as people write it (``3.12``, ``3.12.1``, ``python-3.12``). Raises `ConfigError`."""
+    """``3.N`` of a version as people write it: ``3.12``, ``3.12.1``, ``python-3.12``, ``>=3.11``, ``3``.
+
+    Raises:
+        ConfigError: It is none, or too old.
+    """
+    if version[0] in "<>=!~" or version == "3":
+        return _best(version if version != "3" else "==3.*", where)
     match = _VERSION.fullmatch(version)
+    if match is None and re.fullmatch(r"(?:python-)?2\.\d+(?:\.\d+)?", version):
+        raise _too_old(version, where)
     if match is None:
         raise ConfigError(f"{version!r} is no Python version", where=where, hint="e.g. 3.12")
     return _supported(int(match.group(1)), where)
@@ -180,29 +215,33 @@ def check_python(version: str, where: str) -> str:
 
 def _best(requires: str, where: str) -> str:
     own = sys.version_info.minor
-    candidates = [own, *(m for m in range(_NEWEST_PYTHON, OLDEST_PYTHON - 1, -1) if m != own)]
+    candidates = [own, *(m for m in range(NEWEST_PYTHON, OLDEST_PYTHON - 1, -1) if m != own)]
     for minor in candidates:
         if minor >= OLDEST_PYTHON and _fits(minor, requires, where):
             return f"3.{minor}"
     raise ConfigError(
-        f"no Python from 3.{OLDEST_PYTHON} to 3.{_NEWEST_PYTHON} fits {requires!r}", where=where,
+        f"no Python from 3.{OLDEST_PYTHON} to 3.{NEWEST_PYTHON} fits {requires!r}", where=where,
         hint=f"Windlass runs on 3.{OLDEST_PYTHON} and later.",
     )  # fmt: skip
 
 
 def _supported(minor: int, where: str) -> str:
     if minor < OLDEST_PYTHON:
-        raise ConfigError(
-            f"Python 3.{minor} is too old: windlass needs 3.{OLDEST_PYTHON} in the image", where=where,
-            hint="Ask for a later version, or bring a Dockerfile of your own.",
-        )  # fmt: skip
+        raise _too_old(f"3.{minor}", where)
     return f"3.{minor}"
+
+
+def _too_old(version: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"Python {version} is too old: windlass needs 3.{OLDEST_PYTHON} or later", where=where,
+        hint="Ask for a later version, or bring a Dockerfile of your own.",
+    )  # fmt: skip
 
 
 def _fits(minor: int, specifier: str, where: str) -> bool:
     """Whether the latest patch release of ``3.<minor>`` fits."""
     have = (3, minor, 99)
-    for clause in specifier.split(","):
+    for clause in filter(str.strip, specifier.split(",")):
         match = _CLAUSE.fullmatch(clause)
         if match is None:
             raise ConfigError(f"{specifier!r} is no version specifier", where=where, hint="e.g. >=3.11,<3.14")

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 from attrs import evolve, field, frozen
 
+from windlass.artifacts.names import check_project
 from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, UsageError
 from windlass.ids import new_run_id
 from windlass.launch import templates
-from windlass.launch.drafts import Draft, make_draft, store_draft
+from windlass.launch.checks import file_problems
+from windlass.launch.drafts import Draft, make_draft, spec_problems, store_draft
 from windlass.launch.inputs import check_overrides
 from windlass.launch.names import name_problem, run_name_problem
 from windlass.launch.paths import dotted, leaves, merge
@@ -133,6 +135,8 @@ class _Resolver:
             self._problem(f"{run_id!r} is no run id", "--run-id", "at most 48 of a-z, 0-9 and -")
         if problem := run_name_problem(request.name, "--name"):
             self.problems.append(problem)
+        self._try(lambda: check_project(self.entity, what="entity"), None, "--entity")
+        self._try(lambda: check_project(self.project), None, "--project")
         over = self._try(lambda: load_overrides(request.overrides), Overrides()) if request.overrides else Overrides()
         draft = self._try(self._draft, None)
         queue, private = self._queue(run_id, draft)
@@ -141,6 +145,8 @@ class _Resolver:
         if queue is not None and spec is not None:
             self.problems += check_spec(spec, queue)
             self.problems += templates.check_templates(queue.templates, "$.queue.templates")
+        if draft is not None and spec is not None:
+            self.problems += spec_problems(draft, spec)
         item = plan = None
         if queue is not None and spec is not None and draft is not None:
             item = NewItem(
@@ -157,10 +163,9 @@ class _Resolver:
             plan = self._plan(item, queue, private) if not self.problems else None
             self._other_origins(queue)
         if self.problems or draft is None or queue is None or item is None or plan is None:
-            count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-            raise ConfigError(
-                f"the launch has {count}; nothing was submitted", where="launch", problems=_unique(self.problems)
-            )
+            problems = _unique(self.problems)
+            count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+            raise ConfigError(f"the launch has {count}; nothing was submitted", where="launch", problems=problems)
         return ResolvedLaunch(
             item=item, queue=queue, private=private, draft=draft, plan=plan,
             origins={**draft.origins, **self.origins},
@@ -206,11 +211,7 @@ class _Resolver:
             checked, wrong = templates.template_values(queue_config(queue), queue.templates, template)
             self.problems += wrong
             template = {**template, **checked}
-        self.problems += [
-            Problem("expected a mapping", where=f"$.files.{path}", hint="{key: value}")
-            for path, content in files.items()
-            if not isinstance(content, Mapping)
-        ]
+        self.problems += file_problems(files, draft.input_schemas if draft is not None else {})
         if draft is None:
             return None
         self.problems += check_overrides(draft.input_schemas, config, files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -18,7 +19,13 @@ from windlass.errors import BuildError, ConfigError
 from windlass.launch.buildlog import TailLog, build_error
 from windlass.launch.installed import unmet
 from windlass.launch.lockfiles import program
-from windlass.launch.requirements import Requirements, find_requirements, python_version
+from windlass.launch.requirements import (
+    NEWEST_PYTHON,
+    OLDEST_PYTHON,
+    Requirements,
+    find_requirements,
+    python_wish,
+)
 from windlass.launch.safe import read_text
 from windlass.launch.wheels import job_requirements, pack_wheels
 
@@ -26,9 +33,12 @@ if TYPE_CHECKING:
     from windlass.builders import BuildLog
     from windlass.models.launch import LaunchSpec
 
-__all__ = ["JobEnvironment", "plan_environment"]
+__all__ = ["JobEnvironment", "packages", "plan_environment"]
 
 _DONE = ".windlass-complete"
+"""Made last; lists what is installed."""
+_FORMAT = "2"
+"""Of environments; of the first, Windlass's own dependencies may have replaced what the job had pinned."""
 _TIMEOUT = 3600.0
 
 
@@ -40,6 +50,7 @@ class JobEnvironment:
         root: Directory with the code.
         needs: Its dependencies.
         python: ``3.N``.
+        asked_in: Place that asks for this Python; empty: the agent's own is as good as any.
         notes: What was chosen and why, a line each.
         wanted: False when the job runs with what is installed beside the agent.
     """
@@ -47,6 +58,7 @@ class JobEnvironment:
     root: Path
     needs: Requirements
     python: str
+    asked_in: str = ""
     notes: tuple[str, ...] = ()
     wanted: bool = True
 
@@ -78,11 +90,10 @@ class JobEnvironment:
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            (folder / _DONE).touch()
         return folder
 
     def _key(self) -> str:
-        texts = [self.python, sys.executable, *job_requirements()[0], *self.needs.lines]
+        texts = [_FORMAT, self.python, sys.executable, *job_requirements()[0], *self.needs.lines]
         for name in self.needs.includes:
             texts += [name, read_text(self.root, name) or ""]
         if self.needs.needs_code:
@@ -104,28 +115,51 @@ class JobEnvironment:
         try:
             if uv:
                 quiet = ["--no-config", "--no-progress", "--color", "never"]
-                _run([uv, "venv", "--quiet", *quiet, "--python", self._interpreter(uv), str(folder)], self.root, log)
+                listed = [uv, "pip", "list", "--format=freeze", *quiet, "--python", python]
+                self._make_with_uv([uv, "venv", "--quiet", *quiet, "--python", self._interpreter(uv), str(folder)], log)
                 install = [uv, "pip", "install", *quiet, "--python", python]
             else:
                 _run([self._interpreter(""), "-m", "venv", str(folder)], self.root, log)
+                listed = [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
                 install = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
             _run([*install, *find, "-r", str(list_file)], self.root, log)
-            _run([*install, *find, *ours], self.root, log)  # apart, as a list with hashes admits nothing without
+            # Apart, as a list with hashes admits nothing without. What the job has got keeps its version.
+            list_file.write_bytes(_run(listed, self.root, None))
+            log.line("windlass is installed beside these packages, whose versions stay as they are")
+            _run([*install, *find, "-c", str(list_file), *ours], self.root, log)
+            (folder / _DONE).write_bytes(_run(listed, self.root, None))
         finally:
             list_file.unlink(missing_ok=True)
             if find:
                 shutil.rmtree(find[1], ignore_errors=True)
 
     def _interpreter(self, uv: str) -> str:
-        if self.python == f"3.{sys.version_info.minor}":
-            return sys.executable
-        found = shutil.which(f"python{self.python}")
+        found = _python_here(self.python)
         if not found and not uv:
-            raise ConfigError(
-                f"there is no Python {self.python} on the agent's machine", where="python",
-                hint=f"Install python{self.python} or uv there, or put the job on a docker queue.",
-            )  # fmt: skip
+            raise self._no_python("")
         return found or self.python
+
+    def _make_with_uv(self, command: list[str], log: TailLog) -> None:
+        """Make it, with a Python that uv fetches where it is not there, and uv knows it and can."""
+        try:
+            _run(command, self.root, log)
+        except BuildError as error:
+            if error.retryable or _python_here(self.python):
+                raise
+            raise self._no_python("uv", error.hint) from None
+
+    def _no_python(self, uv: str, said: str = "") -> ConfigError:
+        tried, install = (", and uv cannot get it", "") if uv else ("", " or uv")
+        advice = f"Install python{self.python}{install} there, or put the job on a docker queue."
+        return ConfigError(
+            f"there is no Python {self.python} on the agent's machine{tried}", where=self.asked_in or "python",
+            hint=f"{_versions()} {advice}\n{said}".strip(),
+        )  # fmt: skip
+
+
+def packages(folder: Path) -> tuple[str, ...]:
+    """What is installed in an environment, ``name==version`` each."""
+    return tuple((folder / _DONE).read_text(encoding="utf-8").split())
 
 
 def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironment:
@@ -138,15 +172,27 @@ def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironmen
             another Python than the agent's, or some of its dependencies are not installed beside the agent.
 
     Raises:
-        ConfigError: See `find_requirements` and `python_version`.
+        ConfigError: See `find_requirements` and `python_wish`; with ``never`` these are notes.
     """
     from windlass.launch.plan import command_of
 
     command = command_of(spec)[0]
-    needs = find_requirements(root, spec.requirements, command)
     own = f"3.{sys.version_info.minor}"
+    doubt: tuple[str, ...] = ()
+    try:
+        needs = find_requirements(root, spec.requirements, command)
+    except ConfigError as error:
+        if choice != "never":
+            raise
+        needs, doubt = Requirements(), (f"WARNING: {error.where}: {error.message}; nothing is installed anyway",)
     missing = unmet(needs, root)
-    python, doubt = _python(root, spec.source.python, command, own, strict=choice == "always" or bool(missing))
+    try:
+        python, asked_in = python_wish(root, spec.source.python, command)
+    except ConfigError as error:
+        if choice != "never" and not (choice == "auto" and not missing and _is_name(root, error.where)):
+            raise ConfigError(error.message, where=error.where, hint=f"{error.hint} {_versions()}") from None
+        python, asked_in = own, ""
+        doubt = (*doubt, f"WARNING: {error.where}: {error.message}; it runs with Python {own}")
     listed = needs.origin != "job" or choice == "always"
     if choice == "never" or (choice == "auto" and not listed):
         # The list of an automatic job holds whatever was installed where it was made, mostly not needed.
@@ -164,19 +210,29 @@ def plan_environment(spec: LaunchSpec, root: Path, choice: str) -> JobEnvironmen
     )  # fmt: skip
     if missing and choice == "auto":
         notes = (*notes, f"not installed beside the agent: {', '.join(missing[:20])}")
-    return JobEnvironment(root=root, needs=needs, python=python, notes=notes)
+    return JobEnvironment(root=root, needs=needs, python=python, asked_in=asked_in, notes=notes)
 
 
-def _python(
-    root: Path, wanted: str, command: tuple[str, ...], own: str, *, strict: bool
-) -> tuple[str, tuple[str, ...]]:
-    """The version that the code asks for. Where nothing is to be installed, an unreadable wish is only spoken of."""
-    try:
-        return python_version(root, wanted, command), ()
-    except ConfigError as error:
-        if strict:
-            raise
-        return own, (f"WARNING: {error.where}: {error.message}; it runs with Python {own}",)
+def _is_name(root: Path, where: str) -> bool:
+    """Whether ``.python-version`` names somebody's environment, as pyenv has it, and no version at all."""
+    text = read_text(root, where) if where == ".python-version" else None
+    return text is not None and re.match(r"\W*(?:[a-z]+[-@]?)?\d", text) is None
+
+
+def _python_here(version: str) -> str:
+    """Path of a Python ``3.N`` that starts; empty if there is none. pyenv has programs that do not."""
+    if version == f"3.{sys.version_info.minor}":
+        return sys.executable
+    found = shutil.which(f"python{version}") or ""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if found and not subprocess.run([found, "-c", ""], capture_output=True, check=False, timeout=30).returncode:
+            return found
+    return ""
+
+
+def _versions() -> str:
+    here = [version for n in range(OLDEST_PYTHON, NEWEST_PYTHON + 1) if _python_here(version := f"3.{n}")]
+    return f"On the agent's machine is Python {', '.join(here)}."
 
 
 def _missing_notes(missing: tuple[str, ...], needs: Requirements, why: str) -> tuple[str, ...]:
@@ -185,19 +241,26 @@ def _missing_notes(missing: tuple[str, ...], needs: Requirements, why: str) -> t
     return (f"WARNING: {needs.origin} asks for {', '.join(missing[:20])}; not installed beside the agent, and {why}",)
 
 
-def _run(command: list[str], cwd: Path, log: TailLog) -> None:
+def _run(command: list[str], cwd: Path, log: TailLog | None) -> bytes:
+    """What a command says. With a `log` that goes there as it comes, what it says on stderr, too."""
     keep = re.compile(r"(?:PIP|UV)_(?:INDEX_URL|EXTRA_INDEX_URL|DEFAULT_INDEX|INDEX|CACHE_DIR|NO_INDEX|FIND_LINKS)"
                       r"|PATH|HOME|LANG|TMPDIR|SSL_CERT_(?:FILE|DIR)|[A-Za-z]*_proxy|[A-Z]*_PROXY")  # fmt: skip
     env = {name: value for name, value in os.environ.items() if keep.fullmatch(name)}
+    errors = subprocess.DEVNULL if log is None else subprocess.STDOUT
+    pieces = []
     try:
         with subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         ) as process:
             assert process.stdout is not None
             while piece := os.read(process.stdout.fileno(), 65536):
-                log.write(piece)
+                pieces.append(piece)
+                if log is not None:
+                    log.write(piece)
             code = process.wait(_TIMEOUT)
     except OSError as error:
         raise BuildError(f"{command[0]} cannot be started: {error.strerror}", retryable=False) from None
+    said = b"".join(pieces)
     if code:
-        raise build_error(log.tail)
+        raise build_error(log.tail if log is not None else said.decode(errors="replace"))
+    return said

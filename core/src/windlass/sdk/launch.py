@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["launch", "launch_add", "load_windlass_config", "manage_config_file", "manage_windlass_config"]
 
+_log = logging.getLogger(__name__)
 _config: dict[str, Any] | None = None
 _files: dict[str, dict[str, Any]] = {}
 
@@ -72,6 +74,22 @@ def manage_config_file(
 def declared_files() -> tuple[str, ...]:
     """Paths of the config files that were declared so far, relative to the working directory."""
     return tuple(_files)
+
+
+def warn_of_unused_files() -> None:
+    """Say which values of the launch reached no file, as the code did not declare it. Called when a run ends."""
+    from windlass.errors import ConfigError
+    from windlass.launch.inputs import read_file_overrides
+
+    try:
+        unused = [path for path in read_file_overrides(os.environ) if path not in _files]
+    except ConfigError:
+        return  # the code was told, if it asked
+    if unused:
+        _log.warning(
+            "the launch's values for %s were not used: the code does not declare it with launch.manage_config_file",
+            ", ".join(unused),
+        )
 
 
 def load_windlass_config() -> dict[str, Any]:

@@ -186,6 +186,10 @@ class Run(RunArtifacts):
         if self._over or os.getpid() != self._pid:
             return
         self.about_to_end()
+        if self._launched and error is None:
+            from windlass.sdk.launch import warn_of_unused_files
+
+            warn_of_unused_files()
         self._over = True
         self._watch.remove()
         with self._lock:

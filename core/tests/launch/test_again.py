@@ -1,0 +1,97 @@
+"""Launching again what runs ran: what they wait for, and runs that had no queue."""
+
+from __future__ import annotations
+
+import pytest
+
+from windlass.errors import UsageError
+from windlass.launch.again import dead_letters, in_order, launch_again
+from windlass.launch.private import discard, was_private
+from windlass.launch.submit import LaunchRequest, submit
+from windlass.models.queue import ClaimRequest, Queue, QueueRef
+from windlass.models.reason import Reason
+from windlass.models.run import RunState, RunUpdate
+
+REF = QueueRef(entity="team", name="k")
+
+
+@pytest.fixture
+def launch(world, code):
+    """Puts a run on the queue ``k``, behind others."""
+    world.store.queues.create(Queue(entity="team", name="k", resource="bare"))
+
+    def one(name, *after):
+        return submit(LaunchRequest(uri=str(code), queue="k", name=name, run_id=name, depends_on=after), **world.given)
+
+    return one
+
+
+def end(world, state=RunState.FINISHED):
+    """Ends all that waits for nothing."""
+    for claim in world.store.queues.claim(ClaimRequest(agent="x", queues=(REF,), limit=9)):
+        update = RunUpdate(state=state, reason=Reason(code="exit-code"))
+        world.store.runs.update(claim.run.id, update, fence=claim.run.fence)
+
+
+def dead(world):
+    return in_order(world.store, [run.id for run in dead_letters(world.store, "team", queue="k")])
+
+
+def test_a_chain_of_dead_letters_stays_a_chain(world, launch):
+    launch("a"), launch("b", "a"), launch("c", "b", "a")
+    end(world, RunState.FAILED)
+    for round_ in ("-r", "-r-r"):
+        for run_id in dead(world):
+            launch_again(world.store, run_id, once=True)
+        assert world.store.runs.get(f"c{round_}").spec.depends_on == (f"b{round_}", f"a{round_}")
+        assert world.store.runs.get(f"c{round_}").state is RunState.QUEUED
+        end(world, RunState.FAILED if round_ == "-r" else RunState.FINISHED)
+    end(world), end(world)
+    assert world.store.runs.get("c-r-r").state is RunState.FINISHED
+
+
+def test_what_failed_and_was_not_launched_again_is_not_waited_for(world, launch):
+    launch("a"), launch("b", "a")
+    end(world, RunState.FAILED)
+    with pytest.raises(UsageError, match="waited for run a, which has failed and was not launched again") as caught:
+        launch_again(world.store, "b")
+    assert "windlass run retry a b" in caught.value.hint
+    named, _ = launch_again(world.store, "a")
+    assert launch_again(world.store, "b")[0].spec.depends_on == (named.id,)
+    end(world, RunState.FAILED)
+    with pytest.raises(UsageError, match=f"waited for run {named.id}"):
+        launch_again(world.store, "b", exact=True)
+    newest, _ = launch_again(world.store, named.id)
+    end(world)
+    exact, _ = launch_again(world.store, "b", exact=True)
+    assert exact.spec.depends_on == (newest.id,)
+    assert exact.config == {"_windlass": {"retry_of": "b"}}
+    world.store.runs.delete("a")
+    with pytest.raises(UsageError, match="run a, which was deleted"):
+        launch_again(world.store, "b")
+
+
+def test_what_finished_is_still_waited_for(world, launch):
+    launch("a")
+    end(world)
+    launch("b", "a")
+    end(world, RunState.FAILED)
+    assert launch_again(world.store, "b")[0].spec.depends_on == ("a",)
+    assert in_order(world.store, ["b", "none", "a", "b"]) == ("a", "b", "none")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_run_without_a_queue_is_launched_again_without_one(world, code, gone):
+    old = submit(LaunchRequest(uri=str(code), resource="bare"), **world.given)
+    world.store.runs.request_stop(old.id)
+    assert world.store.runs.get(old.id).state is RunState.KILLED
+    if gone:
+        discard(old, world.store)
+    with pytest.raises(UsageError, match="had no queue") as caught:
+        launch_again(world.store, old.id)
+    assert old.job in caught.value.hint
+    new, made = launch_again(world.store, old.id, here=True)
+    assert made
+    assert (new.queue, new.resource, new.state) == (f"run-{new.id}", "bare", RunState.QUEUED)
+    assert was_private(new, world.store)
+    assert list(dead_letters(world.store, "team")) == []
