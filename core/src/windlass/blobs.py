@@ -13,7 +13,7 @@ from windlass.errors import UnsupportedError
 if TYPE_CHECKING:
     from windlass.storage import SignedPut
 
-__all__ = ["BlobInfo", "BlobPlace", "BlobStore"]
+__all__ = ["BlobInfo", "BlobStore"]
 
 
 @frozen(kw_only=True)
@@ -110,19 +110,3 @@ class BlobStore(ABC):
 
     def close(self) -> None:
         """Give back connections. May be repeated."""
-
-
-class BlobPlace(ABC):
-    """What a metadata store offers beside, when it records where its blobs are (`windlass store blobs`)."""
-
-    @abstractmethod
-    def blob_root(self) -> str:
-        """URI of the folder with the blobs, without ``/`` at its end."""
-
-    @abstractmethod
-    def move_blob_root(self, before: str, after: str) -> None:
-        """Record another folder. Moves nothing.
-
-        Raises:
-            ConflictError: The recorded one is not `before`.
-        """

@@ -54,6 +54,7 @@ __all__ = [
     "AccessStore",
     "AgentStore",
     "ArtifactStore",
+    "BlobPlace",
     "MetadataStore",
     "MetastoreCapabilities",
     "QueueStore",
@@ -492,3 +493,19 @@ class MetadataStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back connections. May be repeated."""
+
+
+class BlobPlace(ABC):
+    """What a metadata store offers beside, when it records where its blobs are (`windlass store blobs`)."""
+
+    @abstractmethod
+    def blob_root(self) -> str:
+        """URI of the folder with the blobs, without ``/`` at its end."""
+
+    @abstractmethod
+    def move_blob_root(self, before: str, after: str) -> None:
+        """Record another folder. Moves nothing.
+
+        Raises:
+            ConflictError: The recorded one is not `before`.
+        """

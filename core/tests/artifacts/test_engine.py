@@ -714,6 +714,11 @@ print(json.dumps([artifact.new_version, artifact.version, sorted(sys.modules)]))
     more = (
         "windlass.artifacts.download",
         "windlass_storage_file.storage",
+        "windlass.blobs",
+        "windlass.models.artifact_work",
+        "windlass.plugins.storage_type",
+        "logging",
+        "mmap",
         "concurrent.futures",
         "cattrs",
         "yaml",

@@ -21,8 +21,8 @@ def blobs(state: State, uri: str, copy: bool, as_json: bool) -> None:
     WINDLASS_HOME/storage.yaml of each host that opens the database; clients of a server need nothing.
     """
     from windlass.artifacts.moving import MoveReport, move_blobs
-    from windlass.blobs import BlobPlace
     from windlass.errors import UnsupportedError
+    from windlass.metastore import BlobPlace
 
     place = state.store
     if not isinstance(place, BlobPlace):

@@ -10,7 +10,6 @@ from typing import IO, Any
 
 from windlass.artifacts.files import Source, signature, special, walk
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.memory import Pieces
 from windlass.artifacts.names import check_entry_path
 from windlass.artifacts.patterns import Patterns
 from windlass.errors import ArtifactNotFoundError, UsageError
@@ -78,6 +77,8 @@ class Draft:
         self, buffers: Sequence[memoryview | bytes], path: str, *, overwrite: bool, extra: dict[str, Any] | None = None
     ) -> None:
         """Take content from memory; it must stay as it is until the artifact is logged."""
+        from windlass.artifacts.memory import Pieces  # a folder needs none
+
         check_entry_path(path)
         self._put(Pieces.of(path, buffers, extra), overwrite)
 

@@ -104,7 +104,6 @@ class ArtifactEngine(ArtifactReading):
         for again in range(tries):
             if artifact.incremental:
                 draft, new = self._onto_latest(own, ref, new, again)
-            draft.check_paths()
             with UploadSession(self.store.artifacts, owner=run or str(ref)) as session:
                 rows, digest, same = self._settle(draft, cache, ref, session, done, again=again > 0)
                 if same is not None:
@@ -167,7 +166,6 @@ class ArtifactEngine(ArtifactReading):
         entity = check_project(entity or self.settings.entity, what="entity")
         project = check_project(project or self.settings.project)
         draft = artifact.content()
-        draft.check_paths()
         cache = self._stat_cache()
         ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
         with UploadSession(self.store.artifacts, owner=f"{group}/{part}") as session:
@@ -293,6 +291,7 @@ class ArtifactEngine(ArtifactReading):
         digest = "" if again else cache.listing(items)
         if digest and (same := self._version_with(ref, digest)) is not None:
             return [], digest, same
+        draft.check_paths()
         ordered = [draft.items[path] for path in sorted(draft.items)]
         unread, blobs = cache.look_up(ordered)
         if not unread:

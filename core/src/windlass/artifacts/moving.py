@@ -14,8 +14,9 @@ from pathlib import Path
 from attrs import frozen
 
 from windlass.artifacts.blobstore import StorageBlobStore
-from windlass.blobs import BlobInfo, BlobPlace
+from windlass.blobs import BlobInfo
 from windlass.errors import ConflictError, IntegrityError, UnsupportedError, UsageError
+from windlass.metastore import BlobPlace
 from windlass.plugins.app import App
 from windlass.storage import ObjectRef, Storage
 

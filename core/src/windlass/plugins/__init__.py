@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         RunnerPlugin,
         SerializerPlugin,
     )
-    from windlass.plugins.types import Context, MetastorePlugin, PluginInfo, StoragePlugin
+    from windlass.plugins.storage_type import StoragePlugin
+    from windlass.plugins.types import Context, MetastorePlugin, PluginInfo
 
 __all__ = [
     "App",
@@ -55,7 +56,7 @@ _MODULES = {
     "RunSubmitted": "events",
     "RunnerPlugin": "more_types",
     "SerializerPlugin": "more_types",
-    "StoragePlugin": "types",
+    "StoragePlugin": "storage_type",
     "hookimpl": "hookspec",
 }
 

@@ -1,7 +1,7 @@
 """What a provider hook yields: one frozen descriptor per backend, with a constructor that is called late.
 
-Stores and storages, which every command needs, are described here; the others in `windlass.plugins.more_types`, which
-is loaded when one of them is first used.
+Metadata stores, which every command needs, are described here; storages in `windlass.plugins.storage_type` and the
+others in `windlass.plugins.more_types`, which are loaded when one of them is first used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         RunnerPlugin,
         SerializerPlugin,
     )
-    from windlass.storage import Storage, StorageCapabilities
+    from windlass.plugins.storage_type import StoragePlugin
 
 __all__ = [
     "BuilderPlugin",
@@ -56,13 +56,20 @@ def nothing_special(interface: str, name: str) -> Any:
     return field(factory=make)
 
 
-_ELSEWHERE = ("BuilderPlugin", "EnvironmentPlugin", "RegistryPlugin", "RunnerPlugin", "SerializerPlugin")
+_ELSEWHERE = {
+    "BuilderPlugin": "more_types",
+    "EnvironmentPlugin": "more_types",
+    "RegistryPlugin": "more_types",
+    "RunnerPlugin": "more_types",
+    "SerializerPlugin": "more_types",
+    "StoragePlugin": "storage_type",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _ELSEWHERE:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module("windlass.plugins.more_types"), name)
+    return getattr(import_module(f"windlass.plugins.{_ELSEWHERE[name]}"), name)
 
 
 @frozen(kw_only=True)
@@ -115,30 +122,6 @@ class Context:
         import logging  # most commands log nothing
 
         return logging.getLogger(self.logger_name)
-
-
-@frozen(kw_only=True)
-class StoragePlugin(Generic[C]):
-    """Describes a storage scheme.
-
-    Attributes:
-        schemes: URI schemes it serves, without ``://`` (``("s3", "s3a")``); matched before fsspec is asked.
-        hosts: Globs of hosts for which it takes ``https`` URIs (``*.blob.core.windows.net``).
-        filesystem: fsspec filesystem as an import string (``"s3fs:S3FileSystem"``), or empty.
-        options: fsspec options from the config; may hold resolved secrets, so it is called late.
-        install_hint: Sentence to show when the filesystem's import fails.
-    """
-
-    name: str
-    summary: str
-    schemes: tuple[str, ...]
-    config: type[C]
-    create: Callable[[C, Context], Storage]
-    hosts: tuple[str, ...] = ()
-    filesystem: str = ""
-    options: Callable[[C, Context], dict[str, Any]] | None = None
-    install_hint: str = ""
-    capabilities: StorageCapabilities = nothing_special("storage", "StorageCapabilities")
 
 
 @frozen(kw_only=True)

@@ -6,15 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windlass.blobs import BlobPlace, BlobStore
 from windlass.errors import ConflictError, StoreError, UsageError
-from windlass.metastore import MetadataStore
+from windlass.metastore import BlobPlace, MetadataStore
 from windlass.plugins import Context
 from windlass.settings import default_entity
 from windlass_metastore_sql.config import SqlConfig
 from windlass_metastore_sql.database import Database
 
 if TYPE_CHECKING:
+    from windlass.blobs import BlobStore
     from windlass.models.access import Principal
     from windlass_metastore_sql.access import SqlAccess
     from windlass_metastore_sql.agents import SqlAgents
