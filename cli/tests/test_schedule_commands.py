@@ -80,6 +80,8 @@ def test_a_store_is_copied(call: Any, tmp_path: Path) -> None:
     old, new = (f"sqlite:///{tmp_path}/{name}.db" for name in ("home/windlass", "home/copy"))
     assert call("store", "copy", old, new, "--json")["queues"] == 1
     assert "not empty" in call("store", "copy", old, new, code=1)
+    assert "there is no such database" in call("store", "copy", f"sqlite:///{tmp_path}/nothing.db", new, code=2)
+    assert not (tmp_path / "nothing.db").exists()
 
 
 def test_a_dry_run_tells_the_price(call: Any) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from windlass.errors import AccessError, FencedError, WindlassError
 from windlass.metastore import MetadataStore
@@ -276,6 +277,32 @@ def test_submitters_leave_the_runs_of_others_alone(
     store.access.set_member(Member(entity=TEAM, user="bob", role=Role.SUBMITTER))
     with pytest.raises(AccessError, match="run 'mine' is of 'submitter'"):
         call(client(store.access.create_key("bob").secret).runs)
+
+
+def test_nobody_else_says_what_a_run_has_logged_or_used(
+    world: dict[str, Any], store: MetadataStore, client: Callable[[str], MetadataStore]
+) -> None:
+    store.access.create_user(User(name="eve"))
+    store.access.set_member(Member(entity="evil", user="eve", role=Role.SUBMITTER))
+    store.access.create_user(User(name="bob"))
+    store.access.set_member(Member(entity=TEAM, user="bob", role=Role.SUBMITTER))
+    eve, bob = (client(store.access.create_key(name).secret) for name in ("eve", "bob"))
+    new = NewVersion(entity="evil", project="p", name="d", type="t", digest=digest(5), manifest=digest(6), run="mine")
+    with pytest.raises(AccessError, match="'eve' is nobody in 'team'"):
+        eve.artifacts.commit(new)
+    with pytest.raises(AccessError, match="run 'mine' is of 'submitter'"):
+        bob.artifacts.commit(evolve(new, entity=TEAM))
+    with pytest.raises(AccessError, match="run 'mine' is of 'submitter'"):
+        bob.artifacts.use("mine", world["version"])
+    assert not store.artifacts.edges(run_id="mine")
+
+
+def test_runs_of_older_programs_have_their_entity_for_an_author(
+    world: dict[str, Any], store: MetadataStore, client: Callable[[str], MetadataStore]
+) -> None:
+    store.runs.create(Run(id="old", entity=TEAM, author=TEAM, state=RunState.FINISHED))
+    runs = client(world["keys"]["submitter"]).runs
+    assert runs.update("old", RunUpdate(reopen=True)).state == RunState.RUNNING
 
 
 @pytest.mark.parametrize("changes", [{"state": RunState.FINISHED}, {"exit_code": 0}, {"host": "h"}])

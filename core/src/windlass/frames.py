@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from windlass.errors import SerializationError
@@ -41,27 +43,37 @@ def arrow_of(frame: Any, kind: str, *, index: bool | None = None) -> Any:
         return frame.to_arrow()
     import pyarrow as pa
 
+    names = [str(name) for name in frame.columns]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise SerializationError(
+            f"two columns would have the name '{twice}'", hint="Give each column a name of its own, as text."
+        )
     table = pa.Table.from_pandas(frame, preserve_index=index)
-    _check_objects(frame, table)
+    for number, name in enumerate(frame.columns):
+        _check_objects(f"column '{name}'", frame.iloc[:, number], table.column(number).to_pandas)
+    for level in range(frame.index.nlevels):
+        _check_objects("index", frame.index.get_level_values(level), partial(_index_of, frame, level))
     return table
 
 
-def _check_objects(frame: Any, table: Any) -> None:
-    """Compare the columns of Python objects with what Arrow makes of them."""
+def _index_of(frame: Any, level: int) -> Any:
+    import pyarrow as pa
+
+    return pa.Table.from_pandas(frame.iloc[:, :0], preserve_index=True).to_pandas().index.get_level_values(level)
+
+
+def _check_objects(what: str, cells: Any, becomes: Callable[[], Any]) -> None:
+    """Compare cells that are Python objects with what Arrow makes of them."""
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
 
-    for number, name in enumerate(frame.columns):
-        column = frame.iloc[:, number]
-        if column.dtype != object or pd.api.types.infer_dtype(column, skipna=True) in _EXACT:
-            continue
-        for row, (cell, found) in enumerate(zip(column, table.column(number).to_pandas(), strict=True)):
-            if not (_is_null(cell) and _is_null(found)) and not _same(cell, found):
-                raise SerializationError(
-                    f"Parquet would change the column '{name}': in row {row} {_shown(cell)} would become "
-                    f"{_shown(found)}",
-                    hint="Give the cells of the column one type, and its mappings the same keys; or use another "
-                    "serializer, such as pickle.",
-                )
+    if cells.dtype != object or pd.api.types.infer_dtype(cells, skipna=True) in _EXACT:
+        return
+    for row, (cell, found) in enumerate(zip(cells, becomes(), strict=True)):
+        if not (_is_null(cell) and _is_null(found)) and not _same(cell, found):
+            raise SerializationError(
+                f"Parquet would change the {what}: in row {row} {_shown(cell)} would become {_shown(found)}",
+                hint="Give its cells one type, and mappings the same keys; or use another serializer, such as pickle.",
+            )
 
 
 def _same(cell: Any, found: Any) -> bool:

@@ -126,7 +126,17 @@ def _added_to(engine: ArtifactEngine, foreign: Artifact) -> Artifact:
     return engine.log(made("ours", path="b", incremental=True))
 
 
-@pytest.mark.parametrize("take_over", [_linked, _drafted, _logged, _added_to])
+def _shared(engine: ArtifactEngine, foreign: Artifact) -> Artifact:
+    engine.add_part(foreign, group="g", part="1", entity="team")
+    return engine.finish(made(path="b"), group="g", entity="team")
+
+
+def _shared_at_last(engine: ArtifactEngine, foreign: Artifact) -> Artifact:
+    engine.add_part(made(path="b"), group="g", part="1", entity="team")
+    return engine.finish(foreign, group="g", entity="team")
+
+
+@pytest.mark.parametrize("take_over", [_linked, _drafted, _logged, _added_to, _shared, _shared_at_last])
 def test_what_was_taken_over_from_others_is_trusted_as_theirs(
     engine: ArtifactEngine, take_over: Callable[[ArtifactEngine, Artifact], Artifact]
 ) -> None:

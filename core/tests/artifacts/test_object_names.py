@@ -127,6 +127,13 @@ def test_versions_in_which_a_name_is_given_twice(engine: ArtifactEngine) -> None
     assert [path for path in paths(engine.log(again)) if path[0] == "w"] == ["w.html-file.json"]
 
 
+def test_an_object_is_removed_by_its_name(engine: ArtifactEngine) -> None:
+    artifact = Artifact("objects", "t")
+    artifact.add({1}, "x")
+    artifact.remove("x")
+    assert not artifact.draft.items
+
+
 def test_a_removed_object_frees_its_name(engine: ArtifactEngine) -> None:
     artifact = Artifact("objects", "t")
     artifact.remove(artifact.add([1], "folder/w", serializer="json"))

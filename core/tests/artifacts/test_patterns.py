@@ -14,9 +14,18 @@ from windlass.errors import UsageError
 
 def naive(glob: str) -> re.Pattern[str]:
     """The same without any care for how long it takes."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(meaning.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "?": "[^/]"}
+    pieces = re.split(r"((?:^|(?<=/))\*\*(?:/|$)|\*+|\?)", glob)
+    made = ""
+    for at, piece in enumerate(pieces):
+        star = piece.startswith("*") and not (piece in meaning and _is_part(pieces, at))
+        made += "[^/]*" if star else meaning.get(piece, re.escape(piece))
+    return re.compile(made, re.DOTALL)
+
+
+def _is_part(pieces: list[str], at: int) -> bool:
+    before, then = "".join(pieces[:at]), "".join(pieces[at + 1 :])
+    return (not before or before.endswith("/")) and (pieces[at].endswith("/") or not then)
 
 
 GLOBS = st.lists(st.sampled_from(["a", "b", "/", "*", "**", "**/", "?"]), min_size=1, max_size=8).map("".join)
@@ -34,7 +43,7 @@ def test_what_is_matched_does_not_depend_on_the_care(glob: str, paths: list[str]
     [
         ("*a" * 10 + "*b", "a" * 60),
         ("**/a/" * 10 + "b", "a/" * 60 + "c"),
-        ("**a" * 10 + "**b", "a" * 60),
+        ("**/*a" * 10 + "**/*b", "a/" * 60),
         ("*a*/" * 6 + "b", "aaaaaaaa/" * 20),
     ],
 )
@@ -43,7 +52,7 @@ def test_many_stars_are_answered_at_once(glob: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "glob", ["[abc].txt", "[!abc].txt", "[a-c]x", "[[]z", "[]x]", "[a&&b]", "x[-z]", r"\*", "a?[0-9]"]
+    "glob", ["[abc].txt", "[!abc].txt", "[a-c]x", "[[]z", "[]x]", "[!]x]", "[a&&b]", "x[-z]", r"\*", "a?[0-9]"]
 )
 def test_classes_are_those_of_the_shell(glob: str) -> None:
     ours = compile_glob(glob, anchored=True)
@@ -70,3 +79,11 @@ def test_one_pattern_is_one_pattern() -> None:
     assert not Patterns(exclude="*.log").takes("a.log")
     assert Patterns(exclude="*.log").takes("a")
     assert not Patterns(include="*.csv").takes("a.log")
+
+
+@pytest.mark.parametrize("glob", ["a**z", "**b", "a***"])
+def test_stars_that_are_no_part_stay_in_theirs(glob: str) -> None:
+    """As in ``.gitignore``."""
+    ours = compile_glob(glob, anchored=True)
+    assert ours.fullmatch(glob.replace("*", "x"))
+    assert not ours.fullmatch(glob.replace("**", "x/x").replace("*", ""))

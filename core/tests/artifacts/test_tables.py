@@ -67,6 +67,36 @@ def test_what_is_no_cell(engine: ArtifactEngine) -> None:
             there_and_back(engine, Table(columns=["t"], data=[[cell]]))
 
 
+@pytest.mark.parametrize(
+    "cell", [{1: "a", "1": "b"}, {None: 1, True: 2, 0.5: [{b"k": {}}]}, {dt.date(2026, 1, 2): NANO}]
+)
+def test_mappings_keep_their_keys(engine: ArtifactEngine, cell: Any) -> None:
+    (row,) = there_and_back(engine, Table(columns=["c"], data=[[cell]])).data
+    assert row == [cell]
+
+
+@pytest.mark.parametrize("cell", [{(1, 2): "a"}, np.ma.array([1, 2], mask=[0, 1])], ids=["tuple", "mask"])
+def test_what_would_not_be_the_same_is_no_cell(engine: ArtifactEngine, cell: Any) -> None:
+    with pytest.raises(UsageError, match="a cell cannot be a ma"):
+        there_and_back(engine, Table(columns=["c"], data=[[cell]]))
+
+
+def test_numbers_and_names_that_parquet_does_not_have(engine: ArtifactEngine) -> None:
+    assert there_and_back(engine, Table(dataframe=pd.DataFrame({"a": [2**70, 1]}))).data == [[2**70], [1]]
+    twice = pd.DataFrame([[1, 2]], columns=[0, "0"])
+    assert [list(row) for row in there_and_back(engine, Table(dataframe=twice)).data] == [[1, 2]]
+    assert there_and_back(engine, twice).equals(twice)
+
+
+def test_an_index_of_objects_is_compared(engine: ArtifactEngine) -> None:
+    mixed = pd.DataFrame({"a": [1, 2]}, index=pd.Index([dt.date(2026, 1, 1), dt.datetime(2026, 1, 2, 3)], dtype=object))
+    assert list(there_and_back(engine, mixed).index) == list(mixed.index)
+    with pytest.raises(SerializationError, match="the index: in row 1"):
+        Artifact("tables", "t").add(mixed, "t", serializer="parquet")
+    words = pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], dtype=object))
+    assert there_and_back(engine, words).equals(words)
+
+
 def test_arrays_of_times(engine: ArtifactEngine) -> None:
     times = np.array([["2026-01-02T03:04:05.123456789", "NaT"]], dtype="M8[ns]")
     table = Table(columns=["a", "b"], data=times)

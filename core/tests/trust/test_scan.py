@@ -301,3 +301,31 @@ def test_fickling_gives_a_second_opinion(tmp_path: Path, monkeypatch: pytest.Mon
     report = scan(tmp_path, data)
     assert report.verdict is Verdict.DANGEROUS
     assert any("fickling gave up" in finding for finding in report.pickles[0].findings)
+
+
+def _tar(*members: tuple[str, bytes, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, kind, content in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.size = kind, len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def test_the_name_of_a_member_may_be_a_pickle(tmp_path: Path) -> None:
+    data = _tar(("cos\nsystem\n(S'id'\ntR.", tarfile.REGTYPE, b""))
+    assert scan(tmp_path, data, "model.pkl").verdict is Verdict.DANGEROUS
+    assert scan(tmp_path, data, "model.bin").verdict is Verdict.DANGEROUS
+
+
+def test_members_of_a_type_that_nobody_knows_are_files(tmp_path: Path) -> None:
+    assert scan(tmp_path, _tar(("a.pkl", b"Z", system())), "a.tar").verdict is Verdict.DANGEROUS
+
+
+def test_what_lies_behind_the_members_is_not_safe(tmp_path: Path) -> None:
+    good, bad = _tar(("a.txt", tarfile.REGTYPE, b"x")), bytearray(_tar(("a.txt", b"0", b"x"), ("b", b"0", system())))
+    bad[1024 + 3] ^= 1  # in the header of the second member
+    for data in (bytes(bad), good + _tar(("b.pkl", tarfile.REGTYPE, system()))):
+        assert scan(tmp_path, data, "a.tar").verdict is not Verdict.SAFE
+    assert scan(tmp_path, good, "a.tar").verdict is Verdict.SAFE

@@ -81,6 +81,18 @@ def test_aliases_of_runs_stay_with_their_version(run: Any, api: windlass.Api) ->
         assert [a for a in found.aliases if a.startswith("dagster-run-")] == [f"dagster-run-{run_id[:8]}"]
 
 
+def test_what_is_given_on_stays_that_of_its_maker(run: Any, api: windlass.Api) -> None:
+    with windlass.init(entity="strangers", project="p") as made:
+        made.log_artifact({1}, "theirs")
+
+    @dg.asset
+    def ours():
+        return windlass.Api().artifact("strangers/p/theirs")
+
+    assert run(ours).success
+    assert api.artifact("ours").info.origins == ("strangers",)
+
+
 def test_what_was_consumed_is_recorded(run: Any, api: windlass.Api, instance: dg.DagsterInstance) -> None:
     @dg.asset
     def up():

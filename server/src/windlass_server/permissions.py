@@ -18,6 +18,7 @@ from windlass.metastore import MetadataStore
 from windlass.models.access import Principal, Role, outliving_key
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import QueueRef, queue_of
+from windlass.models.run import Run
 from windlass_server import run_tokens
 
 Arguments = dict[str, Any]
@@ -280,14 +281,8 @@ def _made_by(store: MetadataStore, principal: Principal, arguments: Arguments) -
 
 def _own_run(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
     run = store.runs.get(arguments["run_id"])
-    if _owns(store, principal, run.entity):
+    if _speaks_for(store, principal, run):
         return
-    if run.author != principal.name:
-        raise AccessError(
-            f"run '{run.id}' is of '{run.author}'; submitters change and stop their own runs only",
-            hint=f"Ask its author, or an owner of '{run.entity}'.",
-            context={"run": run.id, "author": run.author},
-        )
     reported = run_tokens.for_agents(arguments["changes"]) if "changes" in arguments else ()
     if run.queue and ("source" in arguments or reported):
         raise AccessError(
@@ -295,6 +290,30 @@ def _own_run(store: MetadataStore, principal: Principal, arguments: Arguments) -
             hint=f"To end it: windlass run stop {run.id}",
             context={"run": run.id, "fields": list(reported)},
         )
+
+
+def _logs_for(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
+    """What a run logs and uses is said by its author, too, or by owners of its entity."""
+    run_id = arguments["new"].run if "new" in arguments else arguments["run_id"]
+    if run_id:
+        _speaks_for(store, principal, store.runs.get(run_id))
+    if "new" in arguments:
+        _protected(store, principal, arguments)
+
+
+def _speaks_for(store: MetadataStore, principal: Principal, run: Run) -> bool:
+    """True for owners of a run's entity, False for its author. Raises `AccessError` for others."""
+    if _owns(store, principal, run.entity):
+        return True
+    require(store, principal, run.entity, Role.SUBMITTER)
+    # runs of older programs that no agent ran have their entity for an author
+    if run.author != principal.name and (run.queue or run.author not in ("", run.entity)):
+        raise AccessError(
+            f"run '{run.id}' is of '{run.author}'; submitters speak for, change and stop their own runs only",
+            hint=f"Ask its author, or an owner of '{run.entity}'.",
+            context={"run": run.id, "author": run.author},
+        )
+    return False
 
 
 def _owns(store: MetadataStore, principal: Principal, entity: str) -> bool:
@@ -328,7 +347,8 @@ _EXTRA: dict[str, Narrow] = {
     "runs.append_log": _own_run,
     "queues.enqueue": _as_author,
     "schedule.create_trigger": _as_trigger_author,
-    "artifacts.commit": _protected,
+    "artifacts.commit": _logs_for,
+    "artifacts.use": _logs_for,
     "artifacts.update": _protected,
     "artifacts.update_collection": _protected,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from windlass_cli.options import json_option
@@ -42,6 +44,13 @@ def copy(state: State, source: str, target: str, as_json: bool) -> None:
 
     Stop agents and servers first: what they write meanwhile is not copied. FROM stays as it is.
     """
+    from windlass.errors import UsageError
+
+    file = source.removeprefix("sqlite:///")
+    if file != source and not os.path.isfile(file):
+        raise UsageError(
+            "there is no such database", where=source, hint="An absolute path follows three slashes: sqlite:////home/…"
+        )
     old, new = state.app.open_store(source), None
     try:
         new = state.app.open_store(target)

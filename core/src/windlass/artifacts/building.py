@@ -115,7 +115,7 @@ class ArtifactBuilding(ArtifactFacts):
         return writing(self._open_draft(), os.fspath(name), mode, encoding)
 
     def remove(self, item: str | os.PathLike[str] | ArtifactEntry) -> None:
-        """Remove an entry or all below a folder. Raises `ArtifactNotFoundError`."""
+        """Remove an entry, an object by its name, or all below a folder. Raises `ArtifactNotFoundError`."""
         from windlass.artifacts.entry import ArtifactEntry
 
         self._open_draft().remove(item.path if isinstance(item, ArtifactEntry) else os.fspath(item))
@@ -202,5 +202,6 @@ class ArtifactBuilding(ArtifactFacts):
         """A new artifact with all entries of this version, to be changed and logged as the next version."""
         made = type(self).internal(self._name, self.type, self.description, self.metadata)
         made._entity, made._project, made._engine = self._entity, self._project, self._logged_engine()
-        made.draft, made._taken_from = self.content(), self.origins
+        made.draft = self.content()
+        made.take_over(*self.origins)
         return made

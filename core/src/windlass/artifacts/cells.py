@@ -14,6 +14,8 @@ from windlass.errors import SerializationError, UsageError
 
 __all__ = ["cell_from_json", "cell_to_json"]
 
+_KEYS = (str, bool, int, float, bytes, dt.date)
+
 
 def cell_to_json(value: Any, writer: MediaWriter) -> Any:
     """A cell as JSON; what JSON does not know is an object with a ``_type``. Media are stored.
@@ -33,6 +35,11 @@ def cell_to_json(value: Any, writer: MediaWriter) -> Any:
         return {"_type": "date", "value": value.isoformat()}
     if isinstance(value, (bytes, bytearray)):
         return {"_type": "bytes", "value": base64.b64encode(value).decode()}
+    if isinstance(value, Mapping) and not all(isinstance(key, str) for key in value):
+        if not all(key is None or isinstance(key, _KEYS) for key in value):
+            raise _no_cell("mapping with keys that are neither text, numbers, dates nor bytes")
+        pairs = [[cell_to_json(key, writer), cell_to_json(item, writer)] for key, item in value.items()]
+        return {"_type": "mapping", "value": pairs}
     if isinstance(value, Mapping):
         items = {str(key): cell_to_json(item, writer) for key, item in value.items()}
         return {"_type": "object", "value": items} if "_type" in items else items
@@ -40,6 +47,8 @@ def cell_to_json(value: Any, writer: MediaWriter) -> Any:
         return [cell_to_json(item, writer) for item in value]
     if isinstance(value, (set, frozenset)):  # their own order is another one in each process
         return sorted((cell_to_json(item, writer) for item in value), key=_order)
+    if hasattr(value, "dtype") and hasattr(value, "mask"):
+        raise _no_cell("masked array")
     if hasattr(value, "dtype") and hasattr(value, "tolist"):
         return _array_to_json(value, writer)
     if type(value).__name__ == "NAType" and type(value).__module__.startswith("pandas."):
@@ -92,6 +101,8 @@ def cell_from_json(value: Any, reader: MediaReader) -> Any:
         return {key: cell_from_json(item, reader) for key, item in value.items()}
     if kind == "object":
         return {key: cell_from_json(item, reader) for key, item in value["value"].items()}
+    if kind == "mapping":
+        return {cell_from_json(key, reader): cell_from_json(item, reader) for key, item in value["value"]}
     read = _READERS.get(kind)
     return read(value) if read is not None else reader.object(value)
 

@@ -150,10 +150,15 @@ class Draft:
         return name in self.items or name in self._named
 
     def remove(self, path: str) -> int:
-        """Remove an entry, or all below a folder; returns how many."""
+        """Remove an entry, an object by its name, or all below a folder; returns how many."""
         if path in self.items:
             self._drop(path)
             return 1
+        if path in self._named:
+            found = list(self._named[path])
+            for name in found:
+                self._drop(name)
+            return len(found)
         below = path.rstrip("/") + "/"
         found = [name for name in self.items if name.startswith(below)]
         if not found:

@@ -178,6 +178,7 @@ class ArtifactEngine(ArtifactReading):
                 type=artifact.type,
                 group=group,
                 part=part,
+                origins=artifact.origins,
                 manifest=same.manifest if same else write_manifest(rows, self.blobs.put, self.algorithm).digest,
             )
             self.store.artifacts.add_part(made)
@@ -214,6 +215,7 @@ class ArtifactEngine(ArtifactReading):
                     where=f"group '{group}'",
                     hint="Let all runs give their shares, and finish them, under one type.",
                 )
+        artifact.take_over(*(origin for part in parts for origin in part.origins))
         origin: dict[str, str] = {}
         for part in parts:
             for entry in Manifest(self.blobs, part.manifest):

@@ -117,6 +117,10 @@ class ArtifactFacts:
         """Entities that content of it was taken over from: of a version its own and those it took from itself."""
         return self._taken_from if self._version is None else (self._version.entity, *self._version.origins)
 
+    def take_over(self, *entities: str) -> None:
+        """Remember entities that content of it comes from; what runs code is trusted as theirs."""
+        self._taken_from = (*self._taken_from, *entities)
+
     @property
     def name(self) -> str:
         """Name of the collection."""

@@ -50,7 +50,8 @@ def link(
     source = artifact.info
     collection = parse_collection(target, entity=entity, project=project)
     made = type(artifact).internal(collection.name, source.type, source.description, source.metadata)
-    made.draft, made._taken_from = artifact.content(), artifact.origins
+    made.draft = artifact.content()
+    made.take_over(*artifact.origins)
     if run and not engine.store.artifacts.edges(run_id=run, version_id=source.id):
         engine.use(artifact, run, attempt)
     return engine.log(

@@ -95,7 +95,7 @@ def _rule(line: str, where: str = "") -> tuple[re.Pattern[str], bool, bool] | No
 
 
 def compile_glob(glob: str, *, anchored: bool, where: str = "") -> re.Pattern[str]:
-    """A regular expression for a glob over paths: ``*`` and ``?`` stay within a part, ``**`` does not.
+    """A regular expression for a glob over paths: ``*`` and ``?`` stay within a part; ``**`` as a part is any folders.
 
     Args:
         glob: The pattern, without leading or trailing ``/``.
@@ -119,11 +119,16 @@ def _tokens(glob: str) -> list[str]:
     while i < len(glob):
         char, step = glob[i], 1
         if char == "*":
-            made = next(star for star in ("**/", "**", "*") if glob.startswith(star, i))
-            step = len(made)
+            run = re.compile(r"\*+").match(glob, i)
+            assert run is not None
+            step = len(run[0])
+            begins, then = i == 0 or glob[i - 1] == "/", glob[i + step : i + step + 1]
+            made = "*"
+            if step == 2 and begins and then in ("", "/"):
+                made, step = (f"**{then}", step + len(then))
         elif char == "?":
             made = "[^/]"
-        elif char == "[" and (end := glob.find("]", i + 2)) > 0:
+        elif char == "[" and (end := glob.find("]", i + 2 + (glob[i + 1 : i + 2] in ("!", "^")))) > 0:
             body = glob[i + 1 : end]
             negated = body[0] in "!^"
             body = "".join(c if c == "-" else re.escape(c) for c in body[negated:])

@@ -202,6 +202,8 @@ class EntryReader(io.RawIOBase):
         Raises:
             IntegrityError, ObjectChangedError: The bytes (of a reference) are not those that were recorded.
         """
+        if self.closed:
+            raise ValueError("the file is closed")
         view = memoryview(buffer)
         if self.entry.size < 0:
             return self._read_on(view)

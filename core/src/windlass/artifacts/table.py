@@ -234,7 +234,7 @@ def _parquet(frame: Any, kind: str) -> bytes:
     buffer = io.BytesIO()
     try:
         parquet.write_table(arrow_of(frame, kind), buffer, compression="zstd")
-    except (pa.ArrowException, SerializationError, ValueError, TypeError) as error:
+    except (pa.ArrowException, SerializationError, ValueError, TypeError, OverflowError) as error:
         # cells of several types, or that would come back changed; columns of one name
         reason = str(error.args[0]) if error.args else str(error)
         _check_rows(frame, kind, reason, "Give each column one type and a name of its own")

@@ -77,6 +77,7 @@ class DistributedPart:
         group: Name the runs agreed on (the run group by default).
         part: Who contributes; giving the same part again replaces it.
         manifest: Digest of the blob with this part's manifest.
+        origins: See `ArtifactVersion`.
     """
 
     entity: str
@@ -86,6 +87,7 @@ class DistributedPart:
     group: str
     part: str
     manifest: str
+    origins: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -16,7 +16,6 @@ from dagster_windlass.names import artifact_name, partition_names
 from dagster_windlass.partitions import PartitionedOutput
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.digest import hash_file
-from windlass.artifacts.draft import Draft
 from windlass.artifacts.media import Media
 from windlass.artifacts.objects import add_object
 from windlass.errors import PluginError, SerializationError, UsageError, WindlassError
@@ -225,7 +224,8 @@ class Writer:
         made.tags = given.tags
         made.ttl_seconds = given.ttl_seconds
         made.incremental = given.incremental
-        made.draft = Draft(given.manifest) if given.logged else given.draft
+        made.draft = given.content()
+        made.take_over(*given.origins)
         return made
 
     def _add_content(self, artifact: Artifact) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from windlass.errors import AccessError, StoreError
 from windlass.models.access import User
+from windlass.models.artifact import ArtifactRef, NewVersion
 from windlass.models.queue import Queue, QueueRef
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.models.schedule import TriggerEvent
@@ -228,7 +229,7 @@ def down_and_up(home: Path, url: str = "") -> None:
     lasting, ending = store.access.create_key("ada"), store.access.create_key("ada", expires_in=3600)
     store.access.authenticate(ending.secret)
     store.close()
-    for version in (4, 3, 2, 1):
+    for version in (5, 4, 3, 2, 1):
         opened(home, url, schema_version=version).close()
         with pytest.raises(StoreError, match="there is no schema"):
             opened(home, url, schema_version=99)
@@ -244,6 +245,30 @@ def down_and_up(home: Path, url: str = "") -> None:
     store.runs.update(at_work.run.id, end, fence=at_work.run.fence)  # it is still known that somebody waits for it
     assert ids_of(claim(store, REF)) == ["late"]
     store.close()
+
+
+def taken_over(home: Path, url: str = "") -> None:
+    """Versions whose content came from others are not left to a program that cannot tell; the others stay whole."""
+    store = opened(home, url)
+    for number, origins in enumerate(((), ("strangers",))):
+        digest = f"blake3:{number:064x}"
+        new = NewVersion(entity="kit", project="p", name="d", type="t", digest=digest, manifest=digest, origins=origins)
+        store.artifacts.commit(new)
+    store.close()
+    opened(home, url, schema_version=5).close()
+    opened(home, url, upgrade=True).close()
+    store = opened(home, url)
+    assert store.artifacts.get(ArtifactRef(entity="kit", project="p", name="d")).version == 0
+    store.close()
+
+
+def test_what_was_taken_over_does_not_stay_in_a_file_of_older_schema(tmp_path: Path) -> None:
+    taken_over(tmp_path)
+
+
+@pytest.mark.service("postgresql")
+def test_what_was_taken_over_does_not_stay_in_a_database_of_older_schema(tmp_path: Path, postgresql_url: str) -> None:
+    taken_over(tmp_path, postgresql_url)
 
 
 def test_a_file_goes_back_to_older_schemas_and_forward(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def scan_file(
             yield from scan_streams(file, name, certain=certain, joblib=joblib, allow=allow)
     elif _is_tar(file):
         yield from _scan_tar(file, name, allow, limit, depth)
+        file.seek(0)  # the name of the first member may be a pickle
+        yield from scan_streams(file, name, certain=False, joblib=joblib, allow=allow)
     elif (opener := _decompressor(head)) is not None:
         inner = f"{name}{_UNPACKED}"
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
@@ -155,8 +157,8 @@ def _scan_tar(file: BinaryIO, name: str, allow: tuple[str, ...], limit: int, dep
     try:
         with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as archive:
             for info in archive:
-                if not info.isreg():
-                    continue
+                if info.isdir() or info.issym() or info.islnk() or info.isdev():
+                    continue  # of types that nobody knows there are files
                 inner = f"{name}!{info.name}"
                 member = archive.extractfile(info)
                 if member is None or depth >= _MAX_DEPTH or info.size > limit:
@@ -168,6 +170,11 @@ def _scan_tar(file: BinaryIO, name: str, allow: tuple[str, ...], limit: int, dep
                         yield _unreadable(inner, problem)
                         continue
                     yield from scan_file(cast(BinaryIO, plain), inner, allow=allow, limit=limit, depth=depth + 1)
+            file.seek(archive.offset)
+            while rest := file.read(_CHUNK):
+                if rest.strip(b"\0"):
+                    yield _unreadable(name, "behind its last member that can be read there is something else")
+                    break
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         yield _unreadable(name, f"the archive cannot be read: {error}")
 

@@ -275,7 +275,7 @@ class SqlArtifacts(ArtifactStore):
         sql = (
             f"INSERT INTO parts ({rows.columns}) VALUES ({marks(len(rows.names))}) "
             'ON CONFLICT (entity, project, name, "group", part) '
-            "DO UPDATE SET manifest = excluded.manifest, type = excluded.type"
+            "DO UPDATE SET manifest = excluded.manifest, type = excluded.type, origins = excluded.origins"
         )
         with self._db.write() as tx:
             tx.run(sql, *rows.dump(part))
