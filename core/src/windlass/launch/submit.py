@@ -14,7 +14,7 @@ import attrs
 from attrs import evolve, field, frozen
 
 from windlass.artifacts.names import check_project
-from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, UsageError
+from windlass.errors import AccessError, ConfigError, NotFoundError, PluginError, Problem, UsageError
 from windlass.ids import new_run_id
 from windlass.launch import templates
 from windlass.launch.checks import file_problems
@@ -88,18 +88,18 @@ def submit(request: LaunchRequest, *, app: App, store: MetadataStore, engine: Ar
 
     resolved = resolve(request, app=app, store=store, engine=engine)
     item = resolved.item
-    path, source = store_draft(
-        resolved.draft,
-        engine=engine,
-        settings=app.settings,
-        entity=item.entity,
-        project=item.project,
-        description=request.description,
-    )
-    item = evolve(item, spec=evolve(item.spec, job=path, source=source))
-    if resolved.private:
-        store.queues.create(resolved.queue)
+    if resolved.private:  # first: who may not shall leave nothing behind
+        _make_private(store, resolved.queue)
     try:
+        path, source = store_draft(
+            resolved.draft,
+            engine=engine,
+            settings=app.settings,
+            entity=item.entity,
+            project=item.project,
+            description=request.description,
+        )
+        item = evolve(item, spec=evolve(item.spec, job=path, source=source))
         (run,) = store.queues.enqueue([item])
     except Exception:
         if resolved.private:
@@ -107,6 +107,18 @@ def submit(request: LaunchRequest, *, app: App, store: MetadataStore, engine: Ar
         raise
     app.fire(RunSubmitted(run=run))
     return run
+
+
+def _make_private(store: MetadataStore, queue: Queue) -> None:
+    try:
+        store.queues.create(queue)
+    except AccessError as error:
+        raise AccessError(
+            f"a run without a queue is served by who launches it: {error.message}",
+            where="launch",
+            hint=f"Put it on a queue that an agent serves (--queue), or ask an owner of '{queue.entity}' for the role.",
+            context=error.context,
+        ) from error
 
 
 def resolve(request: LaunchRequest, *, app: App, store: MetadataStore, engine: ArtifactEngine) -> ResolvedLaunch:
