@@ -53,7 +53,7 @@ def test_a_chain_of_dead_letters_stays_a_chain(world, launch):
 def test_what_failed_and_was_not_launched_again_is_not_waited_for(world, launch):
     launch("a"), launch("b", "a")
     end(world, RunState.FAILED)
-    with pytest.raises(UsageError, match="waited for run a, which has failed and was not launched again") as caught:
+    with pytest.raises(UsageError, match="waited for run a, which is failed and was not launched again") as caught:
         launch_again(world.store, "b")
     assert "windlass run retry a b" in caught.value.hint
     named, _ = launch_again(world.store, "a")
@@ -69,6 +69,14 @@ def test_what_failed_and_was_not_launched_again_is_not_waited_for(world, launch)
     world.store.runs.delete("a")
     with pytest.raises(UsageError, match="run a, which was deleted"):
         launch_again(world.store, "b")
+
+
+def test_the_whole_chain_is_named(world, launch):
+    launch("a"), launch("b", "a"), launch("c", "b", "a")
+    end(world, RunState.FAILED)
+    with pytest.raises(UsageError) as caught:
+        launch_again(world.store, "c")
+    assert "windlass run retry a b c" in caught.value.hint
 
 
 def test_what_finished_is_still_waited_for(world, launch):

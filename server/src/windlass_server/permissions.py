@@ -220,7 +220,10 @@ def require(store: MetadataStore, principal: Principal, entity: str, role: Role)
             f"'{principal.name}' is {held or 'nobody'} in '{entity}'; this needs {role}"
             if entity
             else "name the entity; only administrators may ask for all",
-            hint="Ask an owner of the entity for the role." if entity else "Say whose, e.g. with --entity.",
+            hint="Ask an owner of the entity for the role; or name another one with --entity or WINDLASS_ENTITY: if "
+            "nothing is said, it is your login name."
+            if entity
+            else "Say whose, e.g. with --entity.",
             context={"entity": entity, "needs": role.value, "role": held.value if held else ""},
         )
 

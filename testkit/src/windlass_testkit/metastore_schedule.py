@@ -56,13 +56,25 @@ class ScheduleTests:
         (run_id,) = made(store)
         run = store.runs.get(run_id)
         assert (run.state, run.queue, run.author, run.project) == (RunState.QUEUED, "q", "ada", "contract")
-        assert run.config == {"data": "kit/p/data:v0", "keep": "{{other}}", "nested": [{"v": "v0"}]}
+        given = {"data": "kit/p/data:v0", "keep": "{{other}}", "nested": [{"v": "v0"}]}
+        assert run.config == {**given, "_windlass": {"trigger": "t"}}
         assert run.spec is not None
-        assert run.spec.run_config == run.config
+        assert run.spec.run_config == given
         known = store.schedule.get_trigger("kit", "t")
         assert (known.fired, known.last_run, known.error) == (1, run_id, "")
         publish(other, 5)
         assert len(made(store)) == 2
+
+    def test_what_its_own_run_logs_does_not_start_a_trigger_again(self, store: MetadataStore) -> None:
+        ref = make_queue(store)
+        make_trigger(store, ref)
+        make_trigger(store, ref, name="other", event=TriggerEvent.ALIAS, alias="latest")
+        publish(store, 1)
+        first, second = made(store)
+        publish(store, 2, name="result", run=first)
+        assert len(made(store)) == 3, "the other trigger is another's business"
+        publish(store, 3, name="result", run=second)
+        assert len(made(store)) == 4
 
     def test_a_moved_alias_makes_one_run(self, store: MetadataStore) -> None:
         ref = make_queue(store)

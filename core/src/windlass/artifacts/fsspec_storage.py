@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, cast
 
 from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError
+from windlass.plugins.lookup import official_storage
 from windlass.storage import ObjectInfo, ObjectRef, Storage
 
 __all__ = ["FsspecStorage", "folder_of", "split_chain"]
@@ -119,7 +120,9 @@ class FsspecStorage(Storage):
         except (OSError, TimeoutError) as error:
             raise StorageError(str(error) or type(error).__name__, where=uri, retryable=True) from error
         except ImportError as error:
-            raise StorageError(str(error), where=uri, hint=f"pip install what '{self._protocol}' needs.") from error
+            ours = official_storage(self._protocol)
+            needed = f"windlass-storage-{ours}" if ours else f"what '{self._protocol}' needs"
+            raise StorageError(str(error), where=uri, hint=f"pip install {needed}.") from error
         except Exception as error:
             raise StorageError(f"{type(error).__name__}: {error}", where=uri) from error
 

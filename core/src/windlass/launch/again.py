@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -139,12 +140,25 @@ def _needs(store: MetadataStore, old: Run) -> tuple[str, ...]:
         usable = [run.id for run in retries if run.state not in DEAD]
         if not usable:
             last = retries[-1]
+            chain = " ".join((*_dead_before(store, last), last.id, old.id))
             raise UsageError(
-                f"run {old.id} waited for run {last.id}, which has {last.state} and was not launched again",
-                where="run retry", hint=f"Launch both, in this order: windlass run retry {last.id} {old.id}",
+                f"run {old.id} waited for run {last.id}, which is {last.state} and was not launched again",
+                where="run retry", hint=f"Launch all, in this order: windlass run retry {chain}",
             )  # fmt: skip
         found.append(usable[-1])
     return tuple(dict.fromkeys(found))
+
+
+def _dead_before(store: MetadataStore, run: Run) -> tuple[str, ...]:
+    """Runs that a run waits for and that must be launched again before it, first ones first."""
+    found: dict[str, None] = {}
+    for run_id in run.spec.depends_on if run.spec is not None else ():
+        with suppress(NotFoundError):
+            need = store.runs.get(run_id)
+            family = (need, *_retries(store, need))
+            if all(other.state in DEAD for other in family):
+                found.update(dict.fromkeys((*_dead_before(store, family[-1]), family[-1].id)))
+    return tuple(found)
 
 
 def _retries(store: MetadataStore, run: Run) -> tuple[Run, ...]:

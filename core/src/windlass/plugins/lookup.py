@@ -21,6 +21,11 @@ _STORAGES = {
 }  # fmt: skip
 
 
+def official_storage(scheme: str) -> str:
+    """Name of the official plugin for a scheme; empty if there is none."""
+    return _STORAGES.get(scheme, "")
+
+
 def scheme_of(uri: str) -> str:
     """The scheme of a URI, lower case. Raises `UsageError` if there is none."""
     scheme = urlsplit(uri).scheme.lower()

@@ -98,6 +98,12 @@ def _values(version: ArtifactVersion) -> dict[str, Any]:
     return {"artifact": path, "version": f"v{version.version}"}
 
 
+def started_by(config: Any) -> str:
+    """Name of the trigger that started a run with this config, else empty."""
+    notes = config.get("_windlass") if isinstance(config, dict) else None
+    return str(notes.get("trigger") or "") if isinstance(notes, dict) else ""
+
+
 def run_id_of(trigger: Trigger, key: str) -> str:
     """The id of the run that an event makes: the same whenever it is asked for."""
     words = f"{trigger.entity}/{trigger.name}/{trigger.created_at!r}/{key}"
@@ -120,7 +126,7 @@ def request(trigger: Trigger, event: Occurrence) -> NewItem:
         entity=trigger.entity,
         author=trigger.author,
         priority=trigger.priority,
-        config=dict(spec.run_config),
+        config={**spec.run_config, "_windlass": {"trigger": trigger.name}},
     )
 
 

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -141,6 +142,8 @@ class JobMaker:
             return
         job = load_job(path, engine=self._session.engine, entity=run.entity, project=run.project)
         declared = bool(notes.get("input_schemas"))
+        # the code is the job's: what it did not declare this time, for it failed before, is an input all the same
+        schemas, types = _joined(job.spec.input_schemas, schemas), _joined(job.spec.input_types, types)
         if (job.spec.input_types and not declared) or (job.spec.input_schemas, job.spec.input_types) == (
             schemas,
             types,
@@ -153,3 +156,9 @@ class JobMaker:
             name, spec, engine=self._session.engine, entity=entity, project=project, description=job.description,
             run=run.id, attempt=settings.attempt,
         )  # fmt: skip
+
+
+def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs by their places; of a place that both know, the new ones."""
+    files = {**(old.get("files") or {}), **(new.get("files") or {})}
+    return {**old, **new, **({"files": files} if files else {})}

@@ -21,7 +21,7 @@ def note_version(tx: Tx, version: ArtifactVersion) -> None:
     for number, trigger in _waiting(tx, version.entity, "version"):
         from windlass.schedule.triggers import new_version
 
-        if event := new_version(trigger, version):
+        if not _own(tx, trigger, version) and (event := new_version(trigger, version)):
             _note(tx, number, event)
 
 
@@ -31,7 +31,7 @@ def note_aliases(tx: Tx, version: ArtifactVersion, moved: list[str], move: str) 
         from windlass.schedule.triggers import alias_moved
 
         for alias in moved:
-            if event := alias_moved(trigger, version, alias, move):
+            if not _own(tx, trigger, version) and (event := alias_moved(trigger, version, alias, move)):
                 _note(tx, number, event)
 
 
@@ -43,6 +43,14 @@ def _waiting(tx: Tx, entity: str, event: str) -> list[tuple[int, Trigger]]:
 
     rows = [tx.row(f"SELECT {TRIGGERS.columns} FROM triggers WHERE id = ?", number) for (number,) in numbers]
     return [(number, TRIGGERS.load(row)) for (number,), row in zip(numbers, rows, strict=True) if row is not None]
+
+
+def _own(tx: Tx, trigger: Trigger, version: ArtifactVersion) -> bool:
+    """Whether a run that the trigger has started made the version: it would start itself for ever."""
+    from windlass.schedule.triggers import started_by
+
+    row = tx.row("SELECT config FROM runs WHERE id = ?", version.run) if version.run else None
+    return row is not None and bool(row[0]) and started_by(wire.decode(row[0], dict)) == trigger.name
 
 
 def _note(tx: Tx, number: int, event: Occurrence) -> None:
