@@ -64,6 +64,16 @@ class ArtifactTests:
         assert elsewhere.created
         assert elsewhere.version.version == 0
 
+    def test_a_version_may_depend_on_what_is_latest(self, store: MetadataStore) -> None:
+        first = commit(store, "a", base="", origins=("strangers", "kit"))
+        assert first.version.origins == ("strangers",), "its own entity is no stranger"
+        second = commit(store, "b", base=first.version.id)
+        with pytest.raises(ConflictError):
+            commit(store, "c", base=first.version.id)
+        with pytest.raises(ConflictError):
+            commit(store, "d", base="")
+        assert store.artifacts.get(ref()).id == second.version.id
+
     def test_what_is_not_there_is_answered_with_what_is(self, store: MetadataStore) -> None:
         commit(store, "a", aliases=("best",))
         with pytest.raises(ArtifactNotFoundError) as caught:

@@ -59,8 +59,11 @@ class MemoryArtifacts(ArtifactStore):
                     entity=new.entity, project=new.project, name=new.name, type=new.type, created_at=now, updated_at=now
                 )
                 self._world.collections[key] = collection
+            latest = next((v.id for v in self._live(key) if "latest" in v.aliases), "")
+            if new.base is not None and latest != new.base:
+                raise ConflictError("somebody has logged a version meanwhile", hint="Begin with what is latest now.")
             same = [v for v in self._live(key) if v.digest == new.digest]
-            version = same[0] if same else self._add(new, now)
+            version = self._prolonged(same[0], new, now) if same else self._add(new, now)
             before = version.aliases
             version = self._label(version, VersionUpdate(add_aliases=("latest", *new.aliases)), now)
             if not same:
@@ -262,6 +265,12 @@ class MemoryArtifacts(ArtifactStore):
         version = new.numbered(new_id(), number, now)
         self._world.versions[version.id] = version
         return version
+
+    def _prolonged(self, version: ArtifactVersion, new: NewVersion, now: float) -> ArtifactVersion:
+        wanted = None if new.ttl_seconds is None else now - version.created_at + new.ttl_seconds
+        if version.ttl_seconds is None or (wanted is not None and wanted <= version.ttl_seconds):
+            return version
+        return evolve(version, ttl_seconds=wanted)
 
     def _label(self, version: ArtifactVersion, changes: VersionUpdate, now: float) -> ArtifactVersion:
         for other in self._live((version.entity, version.project, version.name)):

@@ -18,7 +18,7 @@ from windlass.schedule.costs import hourly_rate, month_of
 from windlass.schedule.explain import Facts, waiting
 from windlass.schedule.order import Place, by_author, first_of
 from windlass.schedule.room import AgentView
-from windlass.schedule.triggers import alias_moved, cron_due, new_version, next_due, request, run_id_of
+from windlass.schedule.triggers import alias_moved, cron_due, new_version, next_due, request, run_id_of, started_by
 from windlass_testkit.fakes.memory.agents import is_lost
 from windlass_testkit.fakes.memory.runs import changed, needs
 from windlass_testkit.fakes.memory.world import Item, World
@@ -56,7 +56,7 @@ def tend(world: World, now: float) -> None:
 def note_version(world: World, version: ArtifactVersion, now: float) -> None:
     """Fire what waits for a version that was made just now."""
     for trigger in list(world.triggers.values()):
-        if event := new_version(trigger, version):
+        if not _own(world, trigger, version) and (event := new_version(trigger, version)):
             _fire(world, trigger, event, now)
 
 
@@ -65,8 +65,13 @@ def note_aliases(world: World, version: ArtifactVersion, moved: list[str], now: 
     move = str(world.number())
     for trigger in list(world.triggers.values()):
         for alias in moved:
-            if event := alias_moved(trigger, version, alias, move):
+            if not _own(world, trigger, version) and (event := alias_moved(trigger, version, alias, move)):
                 _fire(world, trigger, event, now)
+
+
+def _own(world: World, trigger: Trigger, version: ArtifactVersion) -> bool:
+    run = world.runs.get(version.run)
+    return run is not None and started_by(run.config) == trigger.name
 
 
 def _fire(world: World, trigger: Trigger, event: Occurrence, now: float) -> None:
