@@ -163,10 +163,13 @@ class Preparation:
 
     def _fetch(self, folder: Path) -> Path:
         assert self._run.spec is not None
-        services = self._services
-        if self._run.entity != self._queue.entity and services.app.settings.store_url.startswith(("http", "unix:")):
+        if self._run.entity != self._queue.entity and self._through_a_server:
             return self._fetch_as_the_run(folder)
-        return self._fetch_with(services.engine, folder)
+        return self._fetch_with(self._services.engine, folder)
+
+    @property
+    def _through_a_server(self) -> bool:
+        return self._services.app.settings.store_url.startswith(("http", "unix:"))
 
     def _fetch_as_the_run(self, folder: Path) -> Path:
         """What another entity put on our queue is read with the rights of its run, for we may have none there."""
@@ -203,7 +206,7 @@ class Preparation:
         if (
             remote.startswith("file:")
             and not services.config.local_repositories
-            and services.app.settings.store_url.startswith(("http", "unix:"))
+            and self._through_a_server
             and self._run.author != services.store.whoami().name
         ):
             raise AccessError(

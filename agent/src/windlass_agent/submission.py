@@ -14,6 +14,7 @@ from windlass.ids import attempt_id
 from windlass.launch.plan import RunPlan, plan_run
 from windlass.launch.provenance import KEY, record
 from windlass.launch.secret_env import resolve_secrets, secret_references
+from windlass.models import INTERNAL
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
 from windlass_agent import checkpoints
@@ -178,12 +179,12 @@ class Submission:
 
     def _origin(self, ready: Prepared) -> dict[str, Any]:
         """Where the run comes from, beside what its own code records."""
-        known = self._record.run.config.get("_windlass") or {}
+        known = self._record.run.config.get(INTERNAL) or {}
         found = record(
             self.plan, digest=ready.digest, requirements=ready.requirements, asked=ready.asked,
             agent=windlass.__version__,
         )  # fmt: skip
-        return {"_windlass": {**known, KEY: found}}
+        return {INTERNAL: {**known, KEY: found}}
 
     def _secrets(self) -> dict[str, str]:
         """Secret variables: those that this agent gives to all jobs, and those of the queue."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from windlass import wire
 from windlass.launch.templates import TemplateField
+from windlass.models import INTERNAL
 from windlass.models.artifact import ArtifactVersion, LineageEdge
 from windlass.models.launch import LaunchPolicy, Priority
 from windlass.models.queue import Agent, Queue, QueueStatus
@@ -39,8 +40,8 @@ def run(value: Run) -> dict[str, Any]:
         "host": value.host,
         "image": value.image,
         "exit_code": value.exit_code,
-        "config": {key: item for key, item in value.config.items() if key != "_windlass"},
-        "metadata": value.config.get("_windlass") or {},
+        "config": {key: item for key, item in value.config.items() if key != INTERNAL},
+        "metadata": value.config.get(INTERNAL) or {},
         "summary": {key: item for key, item in value.summary.items() if not key.startswith("_")},
         "tags": list(value.tags),
         "notes": value.notes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,11 +44,12 @@ def arrow_of(frame: Any, kind: str, *, index: bool | None = None) -> Any:
         return frame.to_arrow()
     import pyarrow as pa
 
-    names = [str(name) for name in frame.columns]
-    if twice := next((name for name in names if names.count(name) > 1), ""):
-        raise SerializationError(
-            f"two columns would have the name '{twice}'", hint="Give each column a name of its own, as text."
-        )
+    names = Counter(map(str, frame.columns))
+    for name, count in names.most_common(1):
+        if count > 1:
+            raise SerializationError(
+                f"two columns would have the name '{name}'", hint="Give each column a name of its own, as text."
+            )
     table = pa.Table.from_pandas(frame, preserve_index=index)
     for number, name in enumerate(frame.columns):
         _check_objects(f"column '{name}'", frame.iloc[:, number], table.column(number).to_pandas)

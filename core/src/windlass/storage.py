@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -11,8 +12,9 @@ from attrs import frozen
 
 from windlass.errors import ObjectNotFoundError, UnsupportedError
 
-__all__ = ["ObjectInfo", "ObjectRef", "SignedPut", "Storage", "StorageCapabilities", "file_uri"]
+__all__ = ["ObjectInfo", "ObjectRef", "SignedPut", "Storage", "StorageCapabilities", "file_uri", "write_all"]
 
+_WRITE = 256 << 10  # for more at once the kernel looks for large pages, and that can take longer than the writing
 _PLAIN = "/!$&'()*+,;=:@~-._"  # what need not be escaped in the path of a URI (RFC 3986)
 
 
@@ -21,6 +23,12 @@ def file_uri(path: str) -> str:
     from urllib.parse import quote
 
     return "file://" + quote(path, safe=_PLAIN, errors="surrogateescape")
+
+
+def write_all(handle: int, view: memoryview) -> None:
+    """Write all of a view to a file descriptor, however little the system takes at once."""
+    while view:
+        view = view[os.write(handle, view[:_WRITE]) :]
 
 
 @frozen(kw_only=True)

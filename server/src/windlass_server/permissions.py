@@ -212,8 +212,8 @@ def _serves(store: MetadataStore, principal: Principal, arguments: Arguments) ->
     return _owns(store, principal, queue_of(run).entity)
 
 
-def require(store: MetadataStore, principal: Principal, entity: str, role: Role) -> None:
-    """Raise `AccessError` unless the principal has a role in an entity."""
+def require(store: MetadataStore, principal: Principal, entity: str, role: Role) -> Role:
+    """The role that the principal has in an entity. Raises `AccessError` when it does not cover `role`."""
     held = store.access.role(principal, entity) if entity else None
     if held is None or not held.covers(role):
         raise AccessError(
@@ -226,6 +226,7 @@ def require(store: MetadataStore, principal: Principal, entity: str, role: Role)
             else "Say whose, e.g. with --entity.",
             context={"entity": entity, "needs": role.value, "role": held.value if held else ""},
         )
+    return held
 
 
 def _themselves(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
@@ -306,9 +307,8 @@ def _logs_for(store: MetadataStore, principal: Principal, arguments: Arguments) 
 
 def _speaks_for(store: MetadataStore, principal: Principal, run: Run) -> bool:
     """True for owners of a run's entity, False for its author. Raises `AccessError` for others."""
-    if _owns(store, principal, run.entity):
+    if require(store, principal, run.entity, Role.SUBMITTER).covers(Role.OWNER):
         return True
-    require(store, principal, run.entity, Role.SUBMITTER)
     # runs of older programs that no agent ran have their entity for an author
     if run.author != principal.name and (run.queue or run.author not in ("", run.entity)):
         raise AccessError(

@@ -19,7 +19,7 @@ from windlass.artifacts.files import Source, reflink, signature, sweep, temporar
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
 from windlass.artifacts.naming import naming, translated
-from windlass.artifacts.proof import copy_verified, prove, write_all
+from windlass.artifacts.proof import copy_verified, prove
 from windlass.artifacts.reader import open_blob, open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.blobs import BlobStore
@@ -28,7 +28,7 @@ from windlass.errors import (
     ObjectNotFoundError,
     UsageError,
 )
-from windlass.storage import Storage
+from windlass.storage import Storage, write_all
 
 __all__ = ["LINKS", "Downloader", "Target"]
 

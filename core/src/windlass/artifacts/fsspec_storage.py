@@ -67,7 +67,7 @@ class FsspecStorage(Storage):
         """Objects below a folder, by the filesystem's own deep listing."""
         head, chained = split_chain(prefix)
         base = folder_of(head)
-        system, path = self._open_at(base.rstrip("/") + chained if not base.endswith("://") else base + chained)
+        system, path = self._open_at(prefix if chained else prefix.rstrip("/"))
         try:
             found = self._ask(prefix, lambda: system.find(path, detail=True, **_refresh(system)))
         except ObjectNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterable
 
 from windlass.errors import UsageError
 from windlass.models.artifact import ArtifactRef
@@ -19,6 +20,7 @@ __all__ = [
     "parse_collection",
     "parse_ref",
     "safe_name",
+    "words",
 ]
 
 MAX_LENGTH = 128
@@ -214,3 +216,8 @@ def _has(text: str, characters: str) -> bool:
 def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:197]}…"
+
+
+def words(given: str | Iterable[str]) -> tuple[str, ...]:
+    """One or several words as several."""
+    return (given,) if isinstance(given, str) else tuple(given)

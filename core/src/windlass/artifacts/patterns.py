@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from windlass.artifacts.names import words
 from windlass.errors import UsageError
 
 __all__ = ["IGNORE_FILE", "Patterns", "compile_glob"]
@@ -23,8 +24,8 @@ class Patterns:
     """
 
     def __init__(self, include: str | Sequence[str] = (), exclude: str | Sequence[str] = ()) -> None:
-        self._include = [compile_glob(line.strip("/"), anchored="/" in line.strip("/")) for line in several(include)]
-        self._rules = [rule for line in several(exclude) if (rule := _rule(line)) is not None]
+        self._include = [compile_glob(line.strip("/"), anchored="/" in line.strip("/")) for line in words(include)]
+        self._rules = [rule for line in words(exclude) if (rule := _rule(line)) is not None]
 
     @classmethod
     def for_folder(
@@ -39,21 +40,22 @@ class Patterns:
         Raises:
             UsageError: A pattern, or a file of them, cannot be read.
         """
-        lines: list[str] = []
+        rules = []
         for name in files:
             path = os.path.join(root, name)
             try:
                 with open(path, encoding="utf-8-sig") as file:
                     found = file.read().splitlines()
-                for number, line in enumerate(found, 1):
-                    _rule(line, f"{path}:{number}")
-                lines += found
+                rules += [_rule(line, f"{path}:{number}") for number, line in enumerate(found, 1)]
             except FileNotFoundError:
                 pass
             except UnicodeDecodeError as error:
                 raise UsageError(f"it is not UTF-8: {error}", where=path, hint="Save it as UTF-8.") from None
-        lines += several(exclude)
-        return cls(include, lines) if include or lines else None
+        if not (include or exclude or rules):
+            return None
+        made = cls(include, exclude)
+        made._rules = [*(rule for rule in rules if rule is not None), *made._rules]
+        return made
 
     def wanted(self, path: str, is_dir: bool) -> bool:
         """True when a file is taken, or a folder looked into. Folders above were asked before."""
@@ -73,11 +75,6 @@ class Patterns:
                 return False
             end = path.find("/", end + 1)
         return self.wanted(path, False)
-
-
-def several(given: str | Sequence[str]) -> Sequence[str]:
-    """One or several patterns as several."""
-    return (given,) if isinstance(given, str) else given
 
 
 def _rule(line: str, where: str = "") -> tuple[re.Pattern[str], bool, bool] | None:
@@ -119,9 +116,7 @@ def _tokens(glob: str) -> list[str]:
     while i < len(glob):
         char, step = glob[i], 1
         if char == "*":
-            run = re.compile(r"\*+").match(glob, i)
-            assert run is not None
-            step = len(run[0])
+            step = len(glob) - i - len(glob[i:].lstrip("*"))
             begins, then = i == 0 or glob[i - 1] == "/", glob[i + step : i + step + 1]
             made = "*"
             if step == 2 and begins and then in ("", "/"):

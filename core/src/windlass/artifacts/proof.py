@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
@@ -11,11 +10,11 @@ from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.reader import DAMAGED, OVERWRITTEN
 from windlass.errors import IntegrityError, ObjectChangedError
+from windlass.storage import write_all
 
-__all__ = ["copy_verified", "prove", "prove_digest", "prove_stream", "write_all"]
+__all__ = ["copy_verified", "prove", "prove_digest", "prove_stream"]
 
 _BLOCK = 1 << 20
-_WRITE = 256 << 10  # for more at once the kernel looks for large pages, and that can take longer than the writing
 
 
 def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
@@ -25,12 +24,6 @@ def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
         IntegrityError: Size or digest is not the recorded one; names the entry, expected and found.
     """
     prove_stream(stream, entry, partial(write_all, handle))
-
-
-def write_all(handle: int, view: memoryview) -> None:
-    """Write all of a view, however little the system takes at once."""
-    while view:
-        view = view[os.write(handle, view[:_WRITE]) :]
 
 
 def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], None] = lambda _: None) -> None:

@@ -230,8 +230,9 @@ class EntryReader(io.RawIOBase):
         self._position += count
         if self._running is not None:
             self._running.update(view[:count])
-            found = f"{self._algorithm}:{self._running.hexdigest()}"
-            if not count and len(view) and found != self.entry.digest:
+            at_end = not count and len(view)
+            found = f"{self._algorithm}:{self._running.hexdigest()}" if at_end else self.entry.digest
+            if found != self.entry.digest:
                 raise self._damaged(f"expected {self.entry.digest}, found {found}", 0)
         return count
 

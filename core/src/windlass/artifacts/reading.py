@@ -180,32 +180,18 @@ class ArtifactReading:
 
         What cannot be got is found out before: then nothing is deleted but what stood in the way.
         """
-        if os.path.isdir(root):
-            self.delete_extras(manifest, root, only_in_the_way=True)
-        missing = self.download(manifest, root, link=link, allow_missing=allow_missing, done=done)
-        self.delete_extras(manifest, root)
-        return missing
-
-    def delete_extras(self, manifest: Manifest, root: str, *, only_in_the_way: bool = False) -> list[str]:
-        """Delete files and links below a folder that are not of the artifact, and empty folders; returns the paths.
-
-        With `only_in_the_way` those alone that stand where the artifact has a folder, or below where it has a file.
-        """
         keep = {entry.path for entry in manifest}
-        folders = {folder for path in keep for folder in _above(path)} if only_in_the_way else set()
-        deleted = []
-        for path in below(root):
-            if only_in_the_way and path not in folders and keep.isdisjoint(_above(path)):
-                continue
-            if path not in keep and (not is_temporary(path) or is_abandoned(f"{root}/{path}")):
-                with naming(f"{root}/{path}"):
-                    os.unlink(f"{root}/{path}")
-                deleted.append(path)
-        for folder, _, _ in os.walk(root, topdown=False):
-            if folder != root:
-                with contextlib.suppress(OSError):  # not empty
-                    os.rmdir(folder)
-        return deleted
+        extras = [
+            path
+            for path in below(root)
+            if path not in keep and (not is_temporary(path) or is_abandoned(f"{root}/{path}"))
+        ]
+        folders = {folder for path in keep for folder in _above(path)} if extras else set()
+        in_the_way = {path for path in extras if path in folders or not keep.isdisjoint(_above(path))}
+        _delete(root, in_the_way)
+        missing = self.download(manifest, root, link=link, allow_missing=allow_missing, done=done)
+        _delete(root, [path for path in extras if path not in in_the_way])
+        return missing
 
     def verify(self, manifest: Manifest, root: str) -> None:
         """Compare a folder with a manifest; all bytes are read. A link counts as what it leads to.
@@ -311,3 +297,14 @@ def _above(path: str) -> Iterator[str]:
     while end > 0:
         yield path[:end]
         end = path.rfind("/", 0, end)
+
+
+def _delete(root: str, paths: Iterable[str]) -> None:
+    """Delete files and links below a folder, and the folders that are empty."""
+    for path in paths:
+        with naming(f"{root}/{path}"), contextlib.suppress(FileNotFoundError):  # abandoned ones are swept meanwhile
+            os.unlink(f"{root}/{path}")
+    for folder, _, _ in os.walk(root, topdown=False):
+        if folder != root:
+            with contextlib.suppress(OSError):  # not empty
+                os.rmdir(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ from attrs import evolve
 
 from windlass.errors import NotFoundError, UsageError
 from windlass.ids import new_run_id
-from windlass.launch.private import private_queue, was_private
+from windlass.launch.private import made, private_queue, was_private
+from windlass.models import INTERNAL, noted
 from windlass.models.queue import NewItem, QueueRef, queue_of
 from windlass.models.run import Run, RunFilter, RunState
 
@@ -22,8 +23,8 @@ __all__ = ["DEAD", "dead_letters", "in_order", "launch_again"]
 
 DEAD = (RunState.FAILED, RunState.CRASHED, RunState.KILLED)
 """States of runs that are over and did not finish."""
-_NOTES, _LINK = "_windlass", "retry_of"
-"""Where a retry names the run that it repeats, in its config."""
+_LINK = "retry_of"
+"""Under which a retry notes the run that it repeats."""
 _PAGE = 200
 _LONGEST_ID = 48
 
@@ -91,16 +92,10 @@ def launch_again(
     item = NewItem(
         run_id=new_id, queue=QueueRef(entity=queue.entity, name=queue.name), spec=spec, name=name, project=old.project,
         entity=old.entity, author=store.whoami().name, priority=old.priority,
-        config={**spec.run_config, _NOTES: {_LINK: old.id}},
+        config={**spec.run_config, INTERNAL: {_LINK: old.id}},
     )  # fmt: skip
-    if private:
-        store.queues.create(queue)
-    try:
+    with made(queue, store) if private else nullcontext():
         (new,) = store.queues.enqueue([item])
-    except Exception:
-        if private:
-            store.queues.delete(item.queue, force=True)
-        raise
     return new, new.created_at >= before
 
 
@@ -167,9 +162,7 @@ def _retries(store: MetadataStore, run: Run) -> tuple[Run, ...]:
                       _all(store, RunFilter(entity=run.entity, project=run.project, limit=_PAGE)))  # fmt: skip
     family = {run.id: run}
     for other in reversed(list(later)):
-        notes = other.config.get(_NOTES)
-        link = notes.get(_LINK) if isinstance(notes, dict) else None
-        if link in family or other.id.removesuffix("-r") in family:
+        if noted(other.config, _LINK) in family or other.id.removesuffix("-r") in family:
             family[other.id] = other
     return tuple(family.values())[1:]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from windlass.errors import AccessError, NotFoundError
 from windlass.models.launch import LaunchPolicy
-from windlass.models.queue import Queue, queue_of
+from windlass.models.queue import Queue, QueueRef, queue_of
 from windlass.models.run import Run
 
 if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
 
-__all__ = ["discard", "is_private", "private_queue", "was_private"]
+__all__ = ["discard", "is_private", "made", "private_queue", "was_private"]
 
 _PREFIX = "run-"
 _DESCRIPTION = "Made for one launch without a queue."
@@ -43,6 +46,29 @@ def private_queue(run_id: str, entity: str, resource: str) -> Queue:
     )
 
 
+@contextmanager
+def made(queue: Queue, store: MetadataStore) -> Iterator[None]:
+    """Make a private queue for what is put on it in the block, and remove it if that fails.
+
+    Raises:
+        AccessError: Who launches may not serve a queue; says so.
+    """
+    try:
+        store.queues.create(queue)
+    except AccessError as error:
+        raise AccessError(
+            f"a run without a queue is served by who launches it: {error.message}",
+            where="launch",
+            hint=f"Put it on a queue that an agent serves (--queue), or ask an owner of '{queue.entity}' for the role.",
+            context=error.context,
+        ) from error
+    try:
+        yield
+    except Exception:
+        store.queues.delete(QueueRef(entity=queue.entity, name=queue.name), force=True)
+        raise
+
+
 def is_private(queue: Queue) -> bool:
     """True for queues made by `private_queue`; lists leave them out."""
     return queue.name.startswith(_PREFIX) and queue.description == _DESCRIPTION
@@ -50,8 +76,6 @@ def is_private(queue: Queue) -> bool:
 
 def was_private(run: Run, store: MetadataStore) -> bool:
     """Whether a run had no queue but its private one, which may be gone."""
-    from windlass.errors import NotFoundError
-
     if run.queue != f"{_PREFIX}{run.id}":
         return False
     try:
@@ -62,8 +86,6 @@ def was_private(run: Run, store: MetadataStore) -> bool:
 
 def discard(run: Run, store: MetadataStore) -> None:
     """Remove the private queue of a run that is over. Does nothing for other queues."""
-    from windlass.errors import NotFoundError
-
     if not run.queue.startswith(_PREFIX):
         return
     ref = queue_of(run)

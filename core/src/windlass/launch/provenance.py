@@ -13,7 +13,7 @@ from windlass import wire
 from windlass.errors import UsageError
 from windlass.launch.paths import dotted, leaves
 from windlass.launch.plan import RunPlan, plan_run
-from windlass.models import JSON
+from windlass.models import JSON, noted
 from windlass.models.artifact import ArtifactVersion, EdgeKind
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchSpec
@@ -64,8 +64,7 @@ def record(
 
 
 def _recorded(run: Run) -> dict[str, Any]:
-    inside = run.config.get("_windlass")
-    found = inside.get(KEY) if isinstance(inside, dict) else None
+    found = noted(run.config, KEY)
     return found if isinstance(found, dict) else {}
 
 
@@ -145,8 +144,7 @@ def _source(source: JobSource, store: MetadataStore) -> list[dict[str, Any]]:
 
 
 def _facts(run: Run) -> list[dict[str, Any]]:
-    inside = run.config.get("_windlass")
-    git = inside.get("git") if isinstance(inside, dict) else None
+    git = noted(run.config, "git")
     if not isinstance(git, dict) or not git.get("commit"):
         return []
     return [{"uri": f"git+{git.get('remote', '')}@{git['commit']}", "digest": {"gitCommit": git["commit"]}}]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from attrs import evolve, field, frozen
 
 from windlass.artifacts.names import check_project
-from windlass.errors import AccessError, ConfigError, NotFoundError, PluginError, Problem, UsageError
+from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, UsageError
 from windlass.ids import new_run_id
 from windlass.launch import templates
 from windlass.launch.checks import file_problems
@@ -24,7 +25,7 @@ from windlass.launch.names import name_problem, run_name_problem
 from windlass.launch.paths import dotted, leaves, merge
 from windlass.launch.plan import RunPlan, check_spec, plan_run, queue_config, resource_name
 from windlass.launch.policy import CAUSES
-from windlass.launch.private import private_queue
+from windlass.launch.private import made, private_queue
 from windlass.launch.request import (
     LaunchRequest,
     Overrides,
@@ -88,9 +89,8 @@ def submit(request: LaunchRequest, *, app: App, store: MetadataStore, engine: Ar
 
     resolved = resolve(request, app=app, store=store, engine=engine)
     item = resolved.item
-    if resolved.private:  # first: who may not shall leave nothing behind
-        _make_private(store, resolved.queue)
-    try:
+    # the queue first: who may not make it shall leave nothing behind
+    with made(resolved.queue, store) if resolved.private else nullcontext():
         path, source = store_draft(
             resolved.draft,
             engine=engine,
@@ -101,24 +101,8 @@ def submit(request: LaunchRequest, *, app: App, store: MetadataStore, engine: Ar
         )
         item = evolve(item, spec=evolve(item.spec, job=path, source=source))
         (run,) = store.queues.enqueue([item])
-    except Exception:
-        if resolved.private:
-            store.queues.delete(item.queue, force=True)
-        raise
     app.fire(RunSubmitted(run=run))
     return run
-
-
-def _make_private(store: MetadataStore, queue: Queue) -> None:
-    try:
-        store.queues.create(queue)
-    except AccessError as error:
-        raise AccessError(
-            f"a run without a queue is served by who launches it: {error.message}",
-            where="launch",
-            hint=f"Put it on a queue that an agent serves (--queue), or ask an owner of '{queue.entity}' for the role.",
-            context=error.context,
-        ) from error
 
 
 def resolve(request: LaunchRequest, *, app: App, store: MetadataStore, engine: ArtifactEngine) -> ResolvedLaunch:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["JSON", "LONGEST", "MOST"]
+__all__ = ["INTERNAL", "JSON", "LONGEST", "MOST", "noted"]
 
 JSON = Any
 """A JSON value: None, bool, int, float, str, list or dict with string keys."""
@@ -12,3 +12,12 @@ LONGEST = 10 * 365 * 86400.0
 
 MOST = 2**31 - 1
 """The largest number that every store can count to."""
+
+INTERNAL = "_windlass"
+"""Key in a run's config under which Windlass notes where the run comes from; no value of the user's."""
+
+
+def noted(config: JSON, name: str) -> Any:
+    """What is noted beside a run's config under a name; None where there is nothing."""
+    notes = config.get(INTERNAL) if isinstance(config, dict) else None
+    return notes.get(name) if isinstance(notes, dict) else None

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from windlass.errors import UsageError
+from windlass.models import INTERNAL, noted
 from windlass.models.artifact import ArtifactVersion
 from windlass.models.queue import NewItem
 from windlass.models.schedule import Occurrence, Trigger, TriggerEvent
@@ -100,8 +101,7 @@ def _values(version: ArtifactVersion) -> dict[str, Any]:
 
 def started_by(config: Any) -> str:
     """Name of the trigger that started a run with this config, else empty."""
-    notes = config.get("_windlass") if isinstance(config, dict) else None
-    return str(notes.get("trigger") or "") if isinstance(notes, dict) else ""
+    return str(noted(config, "trigger") or "")
 
 
 def run_id_of(trigger: Trigger, key: str) -> str:
@@ -126,7 +126,7 @@ def request(trigger: Trigger, event: Occurrence) -> NewItem:
         entity=trigger.entity,
         author=trigger.author,
         priority=trigger.priority,
-        config={**spec.run_config, "_windlass": {"trigger": trigger.name}},
+        config={**spec.run_config, INTERNAL: {"trigger": trigger.name}},
     )
 
 

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from windlass.artifacts.names import words
 from windlass.errors import ArtifactNotFoundError, UsageError
+from windlass.models import INTERNAL
 from windlass.models.artifact import ArtifactFilter, ArtifactVersion, Collection
 from windlass.models.run import Run as RunRecord
 from windlass.models.run import RunFilter, RunState, RunUpdate
-from windlass.sdk.config import INTERNAL
 from windlass.sdk.operations import Operations
 from windlass.sdk.session import Session
 from windlass.sdk.settings import Settings
-from windlass.sdk.values import words
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact

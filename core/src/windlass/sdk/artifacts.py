@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from windlass.artifacts.names import words
 from windlass.errors import UsageError
 from windlass.sdk.identity import RunIdentity
-from windlass.sdk.values import words
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from windlass.errors import UsageError
+from windlass.models import INTERNAL
 from windlass.sdk.values import deep_merge, finite, to_json
 
 __all__ = ["Config", "read_config"]
 
 _log = logging.getLogger("windlass")
 
-INTERNAL = "_windlass"
 """Key of the recorded config that holds facts about the run's origin; never shown in ``run.config``."""
 
 

@@ -9,21 +9,23 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from windlass.artifacts.names import words
 from windlass.errors import ConflictError, RunNotFoundError, UsageError
 from windlass.ids import new_run_id
+from windlass.models import INTERNAL
 from windlass.models.run import Run as RunRecord
 from windlass.models.run import RunState, RunUpdate
 from windlass.sdk import globals as active
 from windlass.sdk import launch as launch_inputs
 from windlass.sdk import leftovers
-from windlass.sdk.config import INTERNAL, read_config
+from windlass.sdk.config import read_config
 from windlass.sdk.facts import system_facts
 from windlass.sdk.jobs import JobMaker
 from windlass.sdk.run import Run
 from windlass.sdk.sender import Sender
 from windlass.sdk.session import Session, patiently
 from windlass.sdk.settings import Settings
-from windlass.sdk.values import deep_merge, finite, to_json, words
+from windlass.sdk.values import deep_merge, finite, to_json
 
 if TYPE_CHECKING:
     from windlass.settings import Settings as ProcessSettings

@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from windlass.errors import FencedError, UsageError
+from windlass.models import INTERNAL
 from windlass.models.run import MetricRow
 from windlass.models.run import Run as RunRecord
 from windlass.sdk.artifacts import RunArtifacts
-from windlass.sdk.config import INTERNAL, Config
+from windlass.sdk.config import Config
 from windlass.sdk.ending import end_reason, end_state
 from windlass.sdk.hooks import ExitWatch
 from windlass.sdk.hooks import exit_code as code_of

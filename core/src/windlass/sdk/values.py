@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any
 
 from windlass.errors import UsageError
 
-__all__ = ["deep_merge", "finite", "to_json", "words"]
+__all__ = ["deep_merge", "finite", "to_json"]
 
 _MAX_DEPTH = 50
 _MAX_ELEMENTS = 100_000
@@ -96,8 +96,3 @@ def deep_merge(base: Any, over: Any) -> Any:
     if isinstance(base, Mapping) and isinstance(over, Mapping):
         return {**base, **{key: deep_merge(base.get(key), item) for key, item in over.items()}}
     return over
-
-
-def words(given: str | Iterable[str]) -> tuple[str, ...]:
-    """One or several words as several."""
-    return (given,) if isinstance(given, str) else tuple(given)

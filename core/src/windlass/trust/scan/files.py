@@ -129,16 +129,19 @@ def _scan_zip(file: BinaryIO, name: str, allow: tuple[str, ...], limit: int, dep
                 inner = f"{name}!{info.filename}"
                 if info.is_dir():
                     continue
-                with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
-                    with archive.open(info) as member:
-                        problem = "packed too often" if depth >= _MAX_DEPTH else _transfer(member, plain, limit)
-                    if problem:
-                        yield _unreadable(inner, problem)
-                    else:
-                        plain.seek(0)
-                        yield from scan_file(cast(BinaryIO, plain), inner, allow=allow, limit=limit, depth=depth + 1)
+                with archive.open(info) as member:
+                    yield from _scan_member(member, inner, allow, limit, depth)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         yield _unreadable(name, f"the archive cannot be read: {error}")
+
+
+def _scan_member(member: Any, name: str, allow: tuple[str, ...], limit: int, depth: int) -> Iterator[ScannedPickle]:
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
+        problem = "packed too often" if depth >= _MAX_DEPTH else _transfer(member, plain, limit)
+        if problem:
+            yield _unreadable(name, problem)
+        else:  # `_transfer` has gone back to the start
+            yield from scan_file(cast(BinaryIO, plain), name, allow=allow, limit=limit, depth=depth + 1)
 
 
 def _is_tar(file: BinaryIO) -> bool:
@@ -161,15 +164,10 @@ def _scan_tar(file: BinaryIO, name: str, allow: tuple[str, ...], limit: int, dep
                     continue  # of types that nobody knows there are files
                 inner = f"{name}!{info.name}"
                 member = archive.extractfile(info)
-                if member is None or depth >= _MAX_DEPTH or info.size > limit:
-                    yield _unreadable(inner, "packed too often, or too large")
-                    continue
-                with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
-                    problem = _transfer(member, plain, limit)
-                    if problem:
-                        yield _unreadable(inner, problem)
-                        continue
-                    yield from scan_file(cast(BinaryIO, plain), inner, allow=allow, limit=limit, depth=depth + 1)
+                if member is None or info.size > limit:
+                    yield _unreadable(inner, f"it is larger than {limit} bytes, or no file")
+                else:
+                    yield from _scan_member(member, inner, allow, limit, depth)
             file.seek(archive.offset)
             while rest := file.read(_CHUNK):
                 if rest.strip(b"\0"):

@@ -18,39 +18,36 @@ if TYPE_CHECKING:
 
 def note_version(tx: Tx, version: ArtifactVersion) -> None:
     """Record the events of a version that was made just now."""
-    for number, trigger in _waiting(tx, version.entity, "version"):
+    for number, trigger in _waiting(tx, version, "version"):
         from windlass.schedule.triggers import new_version
 
-        if not _own(tx, trigger, version) and (event := new_version(trigger, version)):
+        if event := new_version(trigger, version):
             _note(tx, number, event)
 
 
 def note_aliases(tx: Tx, version: ArtifactVersion, moved: list[str], move: str) -> None:
     """Record the events of aliases that point at this version now and did not before."""
-    for number, trigger in _waiting(tx, version.entity, "alias") if moved else ():
+    for number, trigger in _waiting(tx, version, "alias") if moved else ():
         from windlass.schedule.triggers import alias_moved
 
         for alias in moved:
-            if not _own(tx, trigger, version) and (event := alias_moved(trigger, version, alias, move)):
+            if event := alias_moved(trigger, version, alias, move):
                 _note(tx, number, event)
 
 
-def _waiting(tx: Tx, entity: str, event: str) -> list[tuple[int, Trigger]]:
-    numbers = tx.rows("SELECT id FROM triggers WHERE entity = ? AND event = ? AND paused = 0", entity, event)
+def _waiting(tx: Tx, version: ArtifactVersion, event: str) -> list[tuple[int, Trigger]]:
+    """Triggers of the entity, but not the one whose run has made the version: it would go on for ever."""
+    numbers = tx.rows("SELECT id FROM triggers WHERE entity = ? AND event = ? AND paused = 0", version.entity, event)
     if not numbers:
         return []
+    from windlass.schedule.triggers import started_by
     from windlass_metastore_sql.tending import TRIGGERS
 
+    run = tx.row("SELECT config FROM runs WHERE id = ?", version.run) if version.run else None
+    own = started_by(wire.decode(run[0], dict)) if run is not None and run[0] else ""
     rows = [tx.row(f"SELECT {TRIGGERS.columns} FROM triggers WHERE id = ?", number) for (number,) in numbers]
-    return [(number, TRIGGERS.load(row)) for (number,), row in zip(numbers, rows, strict=True) if row is not None]
-
-
-def _own(tx: Tx, trigger: Trigger, version: ArtifactVersion) -> bool:
-    """Whether a run that the trigger has started made the version: it would start itself for ever."""
-    from windlass.schedule.triggers import started_by
-
-    row = tx.row("SELECT config FROM runs WHERE id = ?", version.run) if version.run else None
-    return row is not None and bool(row[0]) and started_by(wire.decode(row[0], dict)) == trigger.name
+    found = [(number, TRIGGERS.load(row)) for (number,), row in zip(numbers, rows, strict=True) if row is not None]
+    return [(number, trigger) for number, trigger in found if trigger.name != own]
 
 
 def _note(tx: Tx, number: int, event: Occurrence) -> None:

@@ -18,13 +18,13 @@ from windlass.errors import (
     StorageError,
     UsageError,
 )
-from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
+from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri, write_all
 from windlass_storage_file.config import FileStorageConfig
 
 __all__ = ["FileStorage"]
 
 _TEMPORARY = ".windlass-tmp-"
-_BLOCK = 256 << 10  # for more at once the kernel looks for large pages, and that can take longer than the writing
+_BLOCK = 256 << 10
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL, errno.EPERM}
 
 
@@ -140,9 +140,7 @@ class FileStorage(Storage):
         if isinstance(source, str):
             _copy(source, target)
         else:
-            view = memoryview(source)
-            while view:
-                view = view[os.write(target, view[:_BLOCK]) :]
+            write_all(target, memoryview(source))
         if self._config.fsync:
             os.fsync(target)
 
@@ -255,9 +253,7 @@ def _copy(source: str, target: int) -> None:
                 file.seek(os.lseek(target, 0, os.SEEK_CUR))
         buffer = memoryview(bytearray(_BLOCK))
         while count := file.readinto(buffer):
-            view = buffer[:count]
-            while view:
-                view = view[os.write(target, view) :]
+            write_all(target, buffer[:count])
 
 
 def _link(source: str, path: str, descriptor: int) -> None:
