@@ -14,6 +14,7 @@ from windlass.artifacts.digest import (
     interchange_digest,
     interchange_file_digest,
 )
+from windlass.artifacts.manifest import Entry
 from windlass.errors import IntegrityError, UsageError
 
 HELLO = "XUFAKrxLKna5cZ2REBfFkg=="
@@ -48,7 +49,7 @@ def test_interchange_file_digest() -> None:
 
 def test_golden_artifact_digests() -> None:
     assert artifact_digest([]) == digest_of(b"windlass-artifact-v1\n")
-    entries = [("a", "sha256:" + "1" * 64), ("b", "blake3:" + "0" * 64)]
+    entries = [Entry("a", "sha256:" + "1" * 64, 0), Entry("b", "blake3:" + "0" * 64, 0)]
     plain = b"windlass-artifact-v1\na\0sha256:" + b"1" * 64 + b"\nb\0blake3:" + b"0" * 64 + b"\n"
     assert artifact_digest(entries) == digest_of(plain)
     assert artifact_digest(entries, "sha256") == "sha256:" + hashlib.sha256(plain).hexdigest()
@@ -56,7 +57,7 @@ def test_golden_artifact_digests() -> None:
 
 def test_paths_come_in_order() -> None:
     with pytest.raises(ValueError, match="order of their paths"):
-        artifact_digest([("b", "1"), ("a", "2")])
+        artifact_digest([Entry("b", "1", 0), Entry("a", "2", 0)])
 
 
 @given(st.binary(max_size=5000))

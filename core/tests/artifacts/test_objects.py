@@ -87,6 +87,25 @@ def test_another_manifest_under_the_digest(engine: ArtifactEngine) -> None:
         engine.wrap(evolve(good, manifest=evil.manifest)).get("thing")
 
 
+def test_the_same_bytes_as_an_object_are_a_new_version(engine: ArtifactEngine) -> None:
+    """Otherwise what was added as an object could not be got back as one."""
+    plain = Artifact("objects", "t")
+    with plain.new_file("thing.json") as file:
+        file.write("[1]")
+    engine.log(plain)
+    there = Artifact("objects", "t")
+    there.add([1], "thing", serializer="json")
+    engine.log(there)
+    assert [entry.digest for entry in there.entries()] == [entry.digest for entry in plain.entries()]
+    assert there.version == "v1"
+    assert engine.get("objects").get("thing") == [1]
+    (entry,) = there.entries()
+    record = (entry.extra or {})["object"] | {"python": "3.99.0", "versions": {"json": "9"}}
+    told = Artifact("objects", "t")
+    told.draft.items[entry.path] = msgspec.structs.replace(entry, extra={"object": record})
+    assert engine.log(told).version == "v1", "which versions wrote them decides nothing"
+
+
 def test_another_record_of_signed_bytes(engine: ArtifactEngine, tmp_path: Path) -> None:
     """Whoever can write to the store, but has no key, cannot have signed bytes read by another serializer."""
     key = generate_key(tmp_path / "key.pem")

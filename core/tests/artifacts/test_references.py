@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ import pytest
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
+from windlass.artifacts.manifest import Entry
+from windlass.artifacts.proof import prove, prove_stream
 from windlass.artifacts.references import reference_entries
 from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError, UnsupportedError, UsageError
 from windlass.storage import ObjectInfo, ObjectRef, Storage
@@ -54,6 +57,46 @@ def test_unchanged_is_no_new_version(engine: ArtifactEngine, mount: Path) -> Non
     artifact = Artifact("mnist", "dataset")
     artifact.add_reference(f"file://{mount}")
     assert engine.log(artifact).version == "v1"
+
+
+def test_the_same_content_elsewhere_is_a_new_version(engine: ArtifactEngine, mount: Path) -> None:
+    """Otherwise nobody could say where moved data is now."""
+    first = Artifact("mnist", "dataset")
+    first.add_reference(f"file://{mount}")
+    engine.log(first)
+    moved = mount.rename(mount.parent / "moved")
+    second = Artifact("mnist", "dataset")
+    second.add_reference(f"file://{moved}")
+    assert engine.log(second).version == "v1"
+    assert second.get_entry("sub/x").digest == first.get_entry("sub/x").digest
+    assert second.get_entry("sub/x").open().read() == b"x" * 1000
+    stored = Artifact("mnist", "dataset")
+    stored.add_dir(moved)
+    assert engine.log(stored).version == "v2", "it lies in the store now"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "value"),
+    [
+        ("md5", "acbd18db4cc2f85cedef654fccc4a4d8"),
+        ("sha1", "0beec7b5ea3f0fdbc95d0dd47f3c5bc275da8a33"),
+        ("crc32", "8c736521"),
+        ("crc32c", "cfc4ae1d"),
+        ("crc64nvme", "e4edf70e66ae0d02"),
+        ("unheard-of", ""),
+    ],
+)
+def test_checksums_of_stores_are_proven(tmp_path: Path, algorithm: str, value: str) -> None:
+    """`foo` is what was recorded; a store that gives `bar` with the right size is found out."""
+    entry = Entry("a", f"{algorithm}:{value}", 3, (), "mem://a", {"etag": "1"})
+    prove(entry, 3, b"foo")
+    prove_stream(io.BytesIO(b"foo"), entry)
+    if not value:
+        prove(entry, 3, b"bar")  # nothing here can tell
+        return
+    for wrong in (lambda: prove(entry, 3, b"bar"), lambda: prove_stream(io.BytesIO(b"bar"), entry)):
+        with pytest.raises(ObjectChangedError, match=f"expected {algorithm}:{value}, found {algorithm}:"):
+            wrong()
 
 
 def test_overwritten_and_missing(engine: ArtifactEngine, mount: Path, tmp_path: Path) -> None:

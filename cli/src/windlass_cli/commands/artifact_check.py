@@ -34,7 +34,8 @@ def diff(state: State, old: str, new: str, as_json: bool) -> None:
     before, after = ({entry.path: entry for entry in find(state, path).entries()} for path in (old, new))
     added = sorted(after.keys() - before.keys())
     removed = sorted(before.keys() - after.keys())
-    changed = sorted(path for path in after.keys() & before.keys() if after[path].digest != before[path].digest)
+    both = after.keys() & before.keys()
+    changed = sorted(path for path in both if not after[path].is_same(before[path]))
     if as_json:
         print_json({"added": added, "removed": removed, "changed": changed})
         return

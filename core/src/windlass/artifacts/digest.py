@@ -5,19 +5,25 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+import msgspec
 from blake3 import blake3
 
 from windlass.errors import IntegrityError, UsageError
 
+if TYPE_CHECKING:
+    from windlass.artifacts.manifest import Entry
+
 __all__ = [
     "ALGORITHMS",
     "ArtifactHasher",
+    "Hasher",
     "artifact_digest",
     "digest_of",
+    "facts_of",
     "hash_file",
     "hash_stream",
     "hasher",
@@ -27,14 +33,18 @@ __all__ = [
 
 BLOCK = 1 << 20
 _LINES = 4096  # that are hashed at once
+_TOLD = ("mtime", "versions", "python")  # facts that decide nothing
 _PARALLEL = 1 << 20  # blake3 with threads pays above this size
 
-Hasher = Any
 
+class Hasher(Protocol):
+    """What takes bytes and tells their digest."""
 
-class _Hasher(Protocol):
-    def update(self, data: Any, /) -> Any: ...
-    def hexdigest(self) -> str: ...
+    def update(self, data: Any, /) -> Any:
+        """Take more bytes."""
+
+    def hexdigest(self) -> str:
+        """Digest of all bytes, without the name of what made it."""
 
 
 def _sha256() -> Any:
@@ -49,10 +59,10 @@ ALGORITHMS = tuple(_MAKERS)
 """Digest algorithms that artifacts and blobs may use."""
 
 
-def hasher(algorithm: str) -> _Hasher:
+def hasher(algorithm: str) -> Hasher:
     """A fresh hash. Raises `UsageError` for an unknown algorithm."""
     try:
-        made: _Hasher = _MAKERS[algorithm]()
+        made: Hasher = _MAKERS[algorithm]()
         return made
     except KeyError:
         raise UsageError(f"'{algorithm}' is not a digest algorithm", hint=f"Known: {', '.join(ALGORITHMS)}.") from None
@@ -113,10 +123,33 @@ def hash_open(handle: int, algorithm: str, size: int) -> str:
         return hash_stream(stream, algorithm)[0]
 
 
-class ArtifactHasher:
-    r"""Makes the digest of an artifact: of its paths and entry digests only, in the order of their paths.
+_encode_facts = msgspec.json.Encoder(order="sorted").encode
 
-    The bytes that are hashed are ``windlass-artifact-v1\n`` and for each entry ``<path>\0<digest>\n``.
+
+def facts_of(ref: str, extra: Mapping[str, Any] | None) -> bytes:
+    """What an entry is beyond its content: where a reference leads, and what an object is read with.
+
+    Empty for a file. All that decides which bytes are read and what reads them is here, so that it is signed with the
+    artifact, and a change of it makes a new version. What is only told (times, versions of packages) is not.
+
+    Args:
+        ref: URI of a reference, else empty.
+        extra: Facts that are recorded with the entry.
+    """
+    facts: dict[str, Any] = {"ref": ref} if ref else {}
+    for key, value in (extra or {}).items():
+        if key == "object" and isinstance(value, Mapping):
+            facts[key] = {name: fact for name, fact in value.items() if name not in _TOLD}
+        elif key not in _TOLD:
+            facts[key] = value
+    return _encode_facts(facts) if facts else b""
+
+
+class ArtifactHasher:
+    r"""Makes the digest of an artifact: of paths, entry digests and `facts_of` entries, in the order of their paths.
+
+    The bytes that are hashed are ``windlass-artifact-v1\n`` and for each entry ``<path>\0<digest>\n``, or with facts
+    ``<path>\0<digest>\0<facts>\n``.
 
     Args:
         algorithm: ``blake3`` or ``sha256``.
@@ -128,12 +161,13 @@ class ArtifactHasher:
         self._made.update(b"windlass-artifact-v1\n")
         self._last = ""
 
-    def update(self, paths: list[str], digests: list[str], mark: str = "") -> None:
+    def update(self, paths: list[str], digests: list[str], facts: list[bytes] | None = None, mark: str = "") -> None:
         """Add entries.
 
         Args:
             paths: Their paths.
             digests: Their digests.
+            facts: Their `facts_of`. None: they have none.
             mark: What is missing at the beginning of each digest.
 
         Raises:
@@ -144,19 +178,24 @@ class ArtifactHasher:
         if paths[0] < self._last or sorted(paths) != paths:
             raise ValueError("the entries are not in the order of their paths")
         self._last = paths[-1]
-        lines = [f"{path}\0{mark}{digest}\n" for path, digest in zip(paths, digests, strict=True)]
-        self._made.update("".join(lines).encode())
+        pairs = zip(paths, digests, strict=True)
+        if facts is None:
+            self._made.update("".join([f"{path}\0{mark}{digest}\n" for path, digest in pairs]).encode())
+            return
+        starts = [f"{path}\0{mark}{digest}".encode() for path, digest in pairs]
+        lines = [b"%b\0%b\n" % both if both[1] else both[0] + b"\n" for both in zip(starts, facts, strict=True)]
+        self._made.update(b"".join(lines))
 
     def digest(self) -> str:
         """The digest of all that was added."""
         return f"{self._algorithm}:{self._made.hexdigest()}"
 
 
-def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3") -> str:
+def artifact_digest(entries: Iterable[Entry], algorithm: str = "blake3") -> str:
     """Digest of an artifact, see `ArtifactHasher`.
 
     Args:
-        entries: Pairs of path and entry digest, in the order of their paths.
+        entries: In the order of their paths.
         algorithm: ``blake3`` or ``sha256``.
 
     Raises:
@@ -164,7 +203,8 @@ def artifact_digest(entries: Iterable[tuple[str, str]], algorithm: str = "blake3
     """
     made, left = ArtifactHasher(algorithm), iter(entries)
     while block := list(islice(left, _LINES)):
-        made.update([path for path, _ in block], [digest for _, digest in block])
+        paths, digests = [entry.path for entry in block], [entry.digest for entry in block]
+        made.update(paths, digests, [entry.facts for entry in block])
     return made.digest()
 
 

@@ -297,7 +297,7 @@ def _same(one: Source | Entry, other: Source | Entry) -> bool:
         if algorithm not in ("blake3", "sha256") or source.size != entry.size:
             return False
         return source.digest(algorithm) == entry.digest
-    return one.digest == other.digest and one.ref == other.ref
+    return one.is_same(other)
 
 
 @contextmanager

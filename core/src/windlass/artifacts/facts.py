@@ -162,7 +162,7 @@ class ArtifactFacts:
 
     @property
     def digest(self) -> str:
-        """``<algorithm>:<hex>`` over paths and entry digests."""
+        """``<algorithm>:<hex>`` over all that it is: paths, contents, where references lead, how objects are read."""
         return self.info.digest
 
     @property

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 
-from windlass.artifacts.digest import algorithm_of, digest_of
+from windlass.artifacts.digest import algorithm_of, digest_of, facts_of
 from windlass.errors import ArtifactNotFoundError, IntegrityError
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     root: ClassVar[None] = None
     """It is no file of a folder, as sources are."""
+
+    @property
+    def facts(self) -> bytes:
+        """What it is beyond its content, see `facts_of`."""
+        return facts_of(self.ref, self.extra)
+
+    def is_same(self, other: Entry) -> bool:
+        """Whether another entry has the same content, leads to the same place and is read in the same way."""
+        return (self.digest, self.facts) == (other.digest, other.facts)
 
 
 def blobs_of(entry: Entry) -> tuple[str, ...]:

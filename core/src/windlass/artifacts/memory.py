@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO, Self
 
-from windlass.artifacts.digest import ALGORITHMS, hasher
+from windlass.artifacts.checksums import checker, digest_by
+from windlass.artifacts.digest import hasher
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry
 
@@ -108,13 +109,12 @@ def read_into_memory(stream: BinaryIO, entry: Entry) -> tuple[memoryview, int, s
 
     Returns:
         A writable view of what was read, at most the entry's size; the number of bytes that the stream holds, counted
-        to one beyond that size; and their digest, which is the recorded one where the algorithm is not ours.
+        to one beyond that size; and their digest, which is the recorded one where none can be computed.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     view = _memory(entry.size)
-    algorithm = entry.digest.partition(":")[0]
-    made = hasher(algorithm) if algorithm in ALGORITHMS else None
+    made = checker(entry.digest)
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="windlass-hash") as pool:
         futures = []
@@ -132,8 +132,7 @@ def read_into_memory(stream: BinaryIO, entry: Entry) -> tuple[memoryview, int, s
                 futures.append(pool.submit(made.update, block))
         for future in futures:
             future.result()
-    found = f"{algorithm}:{made.hexdigest()}" if made is not None else entry.digest
-    return view[:done], done + len(stream.read(1)), found
+    return view[:done], done + len(stream.read(1)), digest_by(made, entry.digest)
 
 
 def _memory(size: int) -> memoryview:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
 
-from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
+from windlass.artifacts.checksums import checker, digest_by, digest_like
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.reader import DAMAGED, OVERWRITTEN
 from windlass.errors import IntegrityError, ObjectChangedError
@@ -28,8 +28,7 @@ def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
 
 def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], None] = lambda _: None) -> None:
     """Read an entry's stream to its end, hand all of it to `sink`, and prove it. Raises as `copy_verified`."""
-    algorithm = entry.digest.partition(":")[0]
-    checked = hasher(algorithm) if algorithm in ALGORITHMS else None
+    checked = checker(entry.digest)
     buffer = memoryview(bytearray(min(max(entry.size, 0) + 1, _BLOCK) if entry.size >= 0 else _BLOCK))
     size = 0
     while count := stream.readinto(buffer):  # type: ignore[attr-defined]
@@ -38,13 +37,12 @@ def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], No
             checked.update(view)
         sink(view)
         size += count
-    prove_digest(entry, size, f"{algorithm}:{checked.hexdigest()}" if checked is not None else entry.digest)
+    prove_digest(entry, size, digest_by(checked, entry.digest))
 
 
 def prove(entry: Entry, size: int, data: bytes | memoryview) -> None:
     """Raise `IntegrityError` unless data is the entry's content."""
-    algorithm = entry.digest.partition(":")[0]
-    prove_digest(entry, size, digest_of(data, algorithm) if algorithm in ALGORITHMS else entry.digest)
+    prove_digest(entry, size, digest_like(entry.digest, data))
 
 
 def prove_digest(entry: Entry, size: int, found: str) -> None:

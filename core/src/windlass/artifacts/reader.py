@@ -9,7 +9,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any, BinaryIO
 
-from windlass.artifacts.digest import ALGORITHMS, digest_of, hasher
+from windlass.artifacts.checksums import checker, digest_by, digest_like
 from windlass.artifacts.manifest import Entry, Part
 from windlass.blobs import BlobStore
 from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError
@@ -168,9 +168,7 @@ class EntryReader(io.RawIOBase):
         self._position = 0
         self._ends = list(accumulate(part[2] for part in entry.parts))
         self._held = (0, b"")  # where the last proven piece begins, and its bytes
-        algorithm = entry.digest.partition(":")[0]
-        self._algorithm = algorithm if algorithm in ALGORITHMS else ""
-        self._running = hasher(algorithm) if self._algorithm else None
+        self._running = checker(entry.digest)
         self._hashed = 0  # bytes from the start that went through `_running`
         self._stream: BinaryIO | None = None  # of an entry of unknown size
 
@@ -231,7 +229,7 @@ class EntryReader(io.RawIOBase):
         if self._running is not None:
             self._running.update(view[:count])
             at_end = not count and len(view)
-            found = f"{self._algorithm}:{self._running.hexdigest()}" if at_end else self.entry.digest
+            found = digest_by(self._running, self.entry.digest) if at_end else self.entry.digest
             if found != self.entry.digest:
                 raise self._damaged(f"expected {self.entry.digest}, found {found}", 0)
         return count
@@ -249,12 +247,12 @@ class EntryReader(io.RawIOBase):
             index = bisect_right(self._ends, self._position)
             blob, _, length = self.entry.parts[index]
             return self._ends[index] - length, length, blob
-        return 0, self.entry.size, self.entry.digest if self._algorithm and self.entry.size <= _BLOCK else ""
+        return 0, self.entry.size, self.entry.digest if self._running is not None and self.entry.size <= _BLOCK else ""
 
     def _proven(self, start: int, length: int, digest: str) -> bytes:
         data = bytearray(length)
         self._fetch(start, memoryview(data))
-        found = digest_of(data, digest.partition(":")[0])
+        found = digest_like(digest, data)
         if found != digest:
             raise self._damaged(f"expected {digest}, found {found}", start)
         return bytes(data)
@@ -276,8 +274,8 @@ class EntryReader(io.RawIOBase):
             return
         self._running.update(view[self._hashed - self._position :])
         self._hashed = self._position + len(view)
-        found = f"{self._algorithm}:{self._running.hexdigest()}" if self._hashed == self.entry.size else ""
-        if found and found != self.entry.digest:
+        found = digest_by(self._running, self.entry.digest)
+        if self._hashed == self.entry.size and found != self.entry.digest:
             raise self._damaged(f"expected {self.entry.digest}, found {found}", 0)
 
     def _damaged(self, what: str, start: int) -> StorageError:

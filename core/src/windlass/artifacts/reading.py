@@ -11,13 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windlass.artifacts.digest import ALGORITHMS, hash_file, interchange_digest, interchange_file_digest
+from windlass.artifacts.digest import interchange_digest, interchange_file_digest
 from windlass.artifacts.files import below, is_abandoned, is_temporary
 from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.naming import naming
 from windlass.artifacts.patterns import Patterns
 from windlass.artifacts.statcache import StatCache
-from windlass.errors import ArtifactNotFoundError, IntegrityError, StorageError, UsageError
+from windlass.errors import ArtifactNotFoundError, IntegrityError, ObjectChangedError, StorageError, UsageError
 from windlass.models.artifact import ArtifactVersion
 
 if TYPE_CHECKING:
@@ -274,12 +274,17 @@ class ArtifactReading:
 
 def _holds(file: str, entry: Entry) -> bool:
     """True when a file on disk has an entry's content, as far as that was recorded."""
-    algorithm = entry.digest.partition(":")[0]
+    from windlass.artifacts.proof import prove_stream
+
     try:
         found = os.stat(file)
         if not stat.S_ISREG(found.st_mode) or (entry.size >= 0 and found.st_size != entry.size):
             return False
-        return algorithm not in ALGORITHMS or hash_file(file, algorithm) == entry.digest
+        with open(file, "rb", buffering=0) as stream:
+            prove_stream(stream, entry)
+        return True
+    except (IntegrityError, ObjectChangedError):
+        return False
     except FileNotFoundError:  # a link that leads nowhere
         return False
     except OSError as error:

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
 
-from windlass.artifacts.digest import ALGORITHMS, hash_stream
+from windlass.artifacts.digest import hash_stream
 from windlass.artifacts.files import walk
 from windlass.artifacts.fsspec_storage import folder_of, split_chain
 from windlass.artifacts.manifest import Entry
@@ -146,11 +146,6 @@ def _hashed(info: ObjectInfo, path: str, storage: Storage, algorithm: str) -> En
     if size != info.size or after.etag != info.etag:
         raise ConflictError("the file changed while it was read", where=info.uri, hint="Try again.")
     return Entry(path, digest, size, (), info.uri, {"mtime": info.mtime} if info.mtime else None)
-
-
-def verifiable(entry: Entry) -> bool:
-    """True when a reference's digest can be computed from its bytes."""
-    return entry.digest.partition(":")[0] in ALGORITHMS
 
 
 def _base_name(uri: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from windlass.artifacts.columns import CHUNK, MANY, WHOLE, Columns
-from windlass.artifacts.digest import ArtifactHasher, digest_of, hasher
+from windlass.artifacts.digest import ArtifactHasher, digest_of, facts_of, hasher
 from windlass.artifacts.files import SIGNATURE, Signature, Source, times_in
 from windlass.artifacts.manifest import Entry, Part, Row, blobs_of, row_of
 
@@ -118,9 +118,11 @@ class StatCache:
         for files, chunk, at in self._chunks(items):
             paths = [item.path for item in chunk]
             if files is None:
-                made.update(paths, [entry.digest for entry in chunk])
+                made.update(paths, [entry.digest for entry in chunk], [entry.facts for entry in chunk])
             else:
-                made.update(paths, files.hexes(at), self._mark)
+                extras = [source.extra for source in chunk]
+                facts = [facts_of("", extra) for extra in extras] if any(extras) else None
+                made.update(paths, files.hexes(at), facts, self._mark)
         return made.digest()
 
     def known(self, source: Source) -> tuple[str, int, tuple[Part, ...]]:
