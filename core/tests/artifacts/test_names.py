@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from windlass.artifacts.metadata import clean_metadata
 from windlass.artifacts.names import (
     check_alias,
     check_entry_path,
+    check_entry_paths,
     check_name,
     check_reserved,
     check_tag,
@@ -129,3 +131,27 @@ def test_metadata_that_json_cannot_hold() -> None:
     with pytest.raises(UsageError, match="no Unicode text") as caught:
         clean_metadata({"a": ["fine", "\ud800"]})
     assert caught.value.where == "$.metadata.a[1]"
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(alphabet="ab/.", max_size=5), st.text(alphabet="ab/.\\:\n\0 é", max_size=8), st.just("a" * 256)
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_many_paths_are_checked_as_each_of_them(paths: list[str]) -> None:
+    def refused(check: Callable[[], object]) -> str:
+        try:
+            check()
+        except UsageError as error:
+            return str(error)
+        return ""
+
+    def each() -> None:
+        for path in paths:
+            check_entry_path(path)
+
+    assert refused(lambda: check_entry_paths(paths)) == refused(each)

@@ -33,7 +33,7 @@ __all__ = [
 
 BLOCK = 1 << 20
 _LINES = 4096  # that are hashed at once
-_TOLD = ("mtime", "versions", "python")  # facts that decide nothing
+_TOLD = ("versions", "python")  # facts of an object that decide nothing
 _PARALLEL = 1 << 20  # blake3 with threads pays above this size
 
 
@@ -136,12 +136,13 @@ def facts_of(ref: str, extra: Mapping[str, Any] | None) -> bytes:
         ref: URI of a reference, else empty.
         extra: Facts that are recorded with the entry.
     """
-    facts: dict[str, Any] = {"ref": ref} if ref else {}
-    for key, value in (extra or {}).items():
-        if key == "object" and isinstance(value, Mapping):
-            facts[key] = {name: fact for name, fact in value.items() if name not in _TOLD}
-        elif key not in _TOLD:
-            facts[key] = value
+    facts: dict[str, Any] = {**extra} if extra else {}
+    facts.pop("mtime", None)
+    record = facts.get("object")
+    if isinstance(record, dict):
+        facts["object"] = {name: fact for name, fact in record.items() if name not in _TOLD}
+    if ref:
+        facts["ref"] = ref
     return _encode_facts(facts) if facts else b""
 
 

@@ -77,6 +77,8 @@ one behind the other), a digest of another kind, URI of a reference, extra. Used
 
 def row_of(entry: Entry, algorithm: str) -> Row:
     """The row for an entry in a manifest of that algorithm."""
+    if entry.ref and not entry.parts and not entry.digest.startswith(algorithm):
+        return entry.path, b"", entry.size, [], entry.digest, entry.ref, entry.extra
     value = _value(entry.digest, algorithm)
     parts = list(chain.from_iterable(entry.parts))
     return entry.path, value, entry.size, parts, "" if value else entry.digest, entry.ref, entry.extra

@@ -12,6 +12,7 @@ from windlass.models.artifact import ArtifactRef
 __all__ = [
     "check_alias",
     "check_entry_path",
+    "check_entry_paths",
     "check_name",
     "check_project",
     "check_reserved",
@@ -33,7 +34,8 @@ RESERVED_PREFIX = "windlass-"
 _NAME = re.compile(r"[a-zA-Z0-9_\-.]+")
 _TAG = re.compile(r"[-\w]+( +[-\w]+)*")
 _VERSION = re.compile(r"v[0-9]+")
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*(?:/[A-Za-z0-9_\-][A-Za-z0-9_.\-]*)*")  # what most paths are
+_PLAIN = r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*+(?:/[A-Za-z0-9_\-][A-Za-z0-9_.\-]*+)*+"  # what most paths are
+_PLAIN_PATH, _PLAIN_PATHS = re.compile(_PLAIN), re.compile(rf"{_PLAIN}(?:\n{_PLAIN})*+")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _NOT_IN_PROJECT = re.compile(r"[/\\#?%:\r\n]")
 
@@ -120,6 +122,15 @@ def check_entry_path(path: str) -> str:
             hint="Use a relative path with '/' between its parts, such as 'data/train.csv'.",
         )
     return path
+
+
+def check_entry_paths(paths: list[str]) -> None:
+    """`check_entry_path` for many; those that are plain are looked at together."""
+    together = "\n".join(paths)
+    if together.count("\n") == len(paths) - 1 and _PLAIN_PATHS.fullmatch(together) and max(map(len, paths)) <= MAX_PART:
+        return
+    for path in paths:
+        check_entry_path(path)
 
 
 def _path_problem(path: str) -> str:

@@ -15,7 +15,7 @@ from windlass.artifacts.digest import hash_stream
 from windlass.artifacts.files import walk
 from windlass.artifacts.fsspec_storage import folder_of, split_chain
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.names import MAX_OBJECTS, check_entry_path
+from windlass.artifacts.names import MAX_OBJECTS, check_entry_path, check_entry_paths
 from windlass.errors import ConflictError, ObjectNotFoundError, UnsupportedError, UsageError
 from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
 
@@ -76,8 +76,7 @@ def reference_entries(
             "there is neither an object nor a folder of that name", where=uri, hint="Check the address."
         )
     pairs.sort(key=itemgetter(1))
-    for _, path in pairs:
-        check_entry_path(path)
+    check_entry_paths([path for _, path in pairs])
     if not checksum:
         return [_unchecked(info, path) for info, path in pairs]
     if storage.local_path(pairs[0][0].uri) is None:
@@ -93,8 +92,11 @@ def _found_below(uri: str, prefix: str, storage: Storage, symlinks: str) -> Iter
     if folder is None or not os.path.isdir(folder):
         head, chained = split_chain(uri)
         base = folder_of(head)
+        start = len(base)
         for info in storage.list(uri if chained else uri.rstrip("/")):
-            yield info, prefix + _below(info.uri.removesuffix(chained), base)
+            found = info.uri.removesuffix(chained) if chained else info.uri
+            usual = "%" not in found and found.startswith(base)
+            yield info, prefix + (found[start:] if usual else _below(found, base))
         return
     # a storage follows links; whether a folder's owner meant what they lead to is not for it to know
     for source in walk(os.path.abspath(folder), prefix, symlinks=symlinks):
@@ -159,8 +161,6 @@ def _base_name(uri: str) -> str:
 
 
 def _below(uri: str, base: str) -> str:
-    if "%" not in uri and uri.startswith(base):
-        return uri[len(base) :]
     scheme = uri.partition("://")[0]
     if uri.startswith(base):
         return _plain(scheme, uri[len(base) :])
