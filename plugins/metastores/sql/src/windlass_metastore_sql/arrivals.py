@@ -12,7 +12,7 @@ from windlass.models.run import Run, RunState, RunUpdate
 from windlass.schedule.costs import hourly_rate
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.claims import find_queue, load_queue
-from windlass_metastore_sql.database import Tx, marks
+from windlass_metastore_sql.database import KeyTakenError, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, WAITING, rank
 from windlass_metastore_sql.known import UNCHANGED, KnownQueues
 from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, get_run, insert_runs
@@ -121,7 +121,11 @@ class Arrivals:
         shift = rank(0.0, item.priority, prioritized=queue.prioritized)
         columns = (RUNS.dump_field(name, getattr(run, name)) for name in _GIVEN)
         values = (queue_id, queue.updated_at, *columns, shift, *_row(item, queue, now))
-        if not tx.run(_ADD, *values):
+        try:
+            added = tx.run(_ADD, *values)
+        except KeyTakenError:  # asking ahead (ON CONFLICT) would cost each new run as much as an index
+            return None
+        if not added:
             self._known.forget(item.queue)
             return None
         tx.topics.add(topic(item.queue))
@@ -137,7 +141,7 @@ _ADD = (
     # As in `_arrive`: those who submit do not wait for each other, and the server's clock tells who was first.
     f"WITH queue AS (SELECT id FROM queues WHERE {UNCHANGED} FOR KEY SHARE), "
     f"run AS (INSERT INTO runs ({', '.join(_GIVEN)}) SELECT {marks(len(_GIVEN))} FROM queue "
-    "ON CONFLICT (id) DO NOTHING RETURNING seq) "
+    "RETURNING seq) "
     f"INSERT INTO items (queue_id, rank, pos, {_COLUMNS}) "
     "SELECT queue.id, extract(epoch FROM clock_timestamp())::float8 + ?::float8, run.seq, "
     f"{marks(len(_COLUMNS.split(',')))} FROM queue, run"

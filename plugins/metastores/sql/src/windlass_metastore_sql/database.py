@@ -19,6 +19,10 @@ RELAXED = "set_config('synchronous_commit', 'off', true)"
 """An expression that makes the transaction of a statement on PostgreSQL one that need not be durable."""
 
 
+class KeyTakenError(Exception):
+    """A `Database.single` statement was to insert a row whose key there is already; it did nothing."""
+
+
 class Cursor(Protocol):
     """The part of the DB-API that is used here."""
 

@@ -11,6 +11,8 @@ import psycopg
 from psycopg import generators
 from psycopg.pq import ExecStatus
 
+from windlass_metastore_sql.database import KeyTakenError
+
 _KEPT = 100
 _NUMBERS = count()
 _TYPES = {int: 20, float: 701}
@@ -30,6 +32,8 @@ class Link(psycopg.Connection[Any]):
         params = [_dump(value) for value in values]
         try:
             return self._send(sql, types, params)
+        except psycopg.errors.UniqueViolation as error:
+            raise KeyTakenError(str(error)) from error
         except psycopg.errors.InvalidSqlStatementName:  # the driver, or a proxy, has thrown away what was prepared
             self._known().clear()
             return self._send(sql, types, params)
