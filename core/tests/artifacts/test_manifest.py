@@ -121,7 +121,7 @@ def test_newer_format_is_refused() -> None:
     import msgspec
 
     blobs = Blobs()
-    data = msgspec.msgpack.encode({"format": 2, "algorithm": "blake3", "entries": 0, "size": 0})
+    data = msgspec.msgpack.encode({"format": 3, "algorithm": "blake3", "entries": 0, "size": 0})
     blobs.put(digest_of(data), data)
     with pytest.raises(IntegrityError, match="newer"):
         Manifest(blobs, digest_of(data))
@@ -138,9 +138,9 @@ def test_documented_vectors() -> None:
         Entry("r", "etag:abc", 3, (), "s3://b/k", {"etag": "abc"}),
     ]
     blobs = Blobs()
-    assert written(entries, blobs) == "blake3:8364ba466ba0a587915a97d453298fbf497920071b8674942cb955d5f5904fbe"
+    assert written(entries, blobs) == "blake3:37f40b99b3f89de8e086efe12634103d07135261285ea733360929d04784ea14"
     assert artifact_digest(entries) == ("blake3:3f03630d5b72e508325ff7baa01e2841bcf9688573ca655dc3cbdc8fba9c3f5f")
-    assert written([], blobs) == "blake3:a35c02c459371c1a3a30d4afd00744422ee631b3c1dfc63b45d4449ac603d62d"
+    assert written([], blobs) == "blake3:53fea717b9775bdd2c0c3289c671726fb759009b2c9cb08075becfea372e6c5f"
 
 
 def test_an_entry_is_found_by_its_content() -> None:

@@ -75,6 +75,23 @@ def test_the_same_content_elsewhere_is_a_new_version(engine: ArtifactEngine, mou
     assert engine.log(stored).version == "v2", "it lies in the store now"
 
 
+def test_what_was_logged_before_addresses_counted_is_still_proven(
+    engine: ArtifactEngine, mount: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("windlass.artifacts.manifest.FORMAT", 1)
+        before.setattr("windlass.artifacts.manifest.facts_of", lambda ref, extra: b"")
+        old = Artifact("mnist", "dataset")
+        old.add_reference(f"file://{mount}")
+        engine.log(old)
+    found = engine.get("mnist")
+    found.check_manifest()
+    new = Artifact("mnist", "dataset")
+    new.add_reference(f"file://{mount}")
+    assert engine.log(new).version == "v1"
+    new.check_manifest()
+
+
 @pytest.mark.parametrize(
     ("algorithm", "value"),
     [

@@ -133,7 +133,7 @@ class Artifact(ArtifactBuilding):
 
     def check_manifest(self) -> None:
         """Prove that the manifest is the one that the (signed) artifact digest stands for. Raises `IntegrityError`."""
-        found = artifact_digest(self.manifest, algorithm_of(self.digest))
+        found = artifact_digest(self.manifest, algorithm_of(self.digest), facts=self.manifest.has_facts)
         if found != self.digest:
             raise IntegrityError(
                 f"the manifest is not that of the artifact: expected {self.digest}, found {found}", where=self.path

@@ -192,12 +192,13 @@ class ArtifactHasher:
         return f"{self._algorithm}:{self._made.hexdigest()}"
 
 
-def artifact_digest(entries: Iterable[Entry], algorithm: str = "blake3") -> str:
+def artifact_digest(entries: Iterable[Entry], algorithm: str = "blake3", *, facts: bool = True) -> str:
     """Digest of an artifact, see `ArtifactHasher`.
 
     Args:
         entries: In the order of their paths.
         algorithm: ``blake3`` or ``sha256``.
+        facts: With their facts; False as it was before format 2.
 
     Raises:
         ValueError: They come in another order.
@@ -205,7 +206,7 @@ def artifact_digest(entries: Iterable[Entry], algorithm: str = "blake3") -> str:
     made, left = ArtifactHasher(algorithm), iter(entries)
     while block := list(islice(left, _LINES)):
         paths, digests = [entry.path for entry in block], [entry.digest for entry in block]
-        made.update(paths, digests, [entry.facts for entry in block])
+        made.update(paths, digests, [entry.facts for entry in block] if facts else None)
     return made.digest()
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Manifest", "Part", "Row", "blobs_of", "row_of", "write_manifest"]
 
-FORMAT = 1
+FORMAT = 2
+_FORMATS = (1, FORMAT)  # that are read
 _LEAF_MIN, _LEAF_MAX, _LEAF_MASK = 1024, 16384, 0xFFF
 
 Part = tuple[str, int, int]
@@ -204,13 +205,18 @@ class Manifest:
             self._root = _decode_root(data)
         except msgspec.DecodeError as error:
             raise IntegrityError(f"the manifest {digest} is malformed: {error}") from None
-        if self._root.format != FORMAT:
+        if self._root.format not in _FORMATS:
             raise IntegrityError(
-                f"the manifest {digest} has format {self._root.format}, not {FORMAT}",
+                f"the manifest {digest} has format {self._root.format}; known are {_FORMATS}",
                 hint="It was written by a newer Windlass; upgrade this one.",
             )
         self._firsts = [leaf.first for leaf in self._root.leaves]
         self._cached: tuple[int, list[Entry]] = (-2, [])
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether the artifact digest was made with the `facts` of the entries; before format 2 it was not."""
+        return self._root.format > 1
 
     def __len__(self) -> int:
         return self._root.entries
