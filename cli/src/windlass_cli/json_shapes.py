@@ -85,7 +85,7 @@ SHAPES: dict[str, Keys | str] = {
         "entity": "Its owner.",
         "project": "Its project.",
         "type": "Its type, such as `model` or `job`.",
-        "digest": "Digest of paths and contents.",
+        "digest": "Digest of paths and contents, of where references lead and how objects are read.",
         "aliases": "Its aliases.",
         "tags": "Its tags.",
         "size": "Bytes.",
