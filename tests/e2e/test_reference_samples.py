@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import windlass
-from windlass.errors import ObjectChangedError, UsageError
+from windlass.errors import ObjectChangedError, ObjectNotFoundError, UsageError
 from windlass.sdk import globals as active
 from windlass_testkit.simulators.aws import aws_env, moto_server, s3_bucket  # noqa: F401
 
@@ -157,6 +157,44 @@ def test_a_bucket(s3_bucket: Any) -> None:  # noqa: F811
     play(MODEL_IN_A_BUCKET, bucket=name)
     with windlass.Api() as api:
         assert Path(api.artifact("cnn:latest").file("model")).read_text() == "weights"
+    bucket.Versioning().suspend()
+
+
+@pytest.mark.service("moto")
+@pytest.mark.timeout(300)
+def test_what_is_uploaded_again_unchanged(s3_bucket: Any) -> None:  # noqa: F811
+    """It is no new version, and the old one is readable after the bucket has let its version ids go."""
+    bucket, content = s3_bucket, {"small": b"small", "large": b"l" * (20 << 20)}
+    bucket.Versioning().enable()
+
+    def upload() -> None:
+        for key, body in content.items():
+            bucket.put_object(Key=f"again/{key}", Body=body)
+
+    def log(run: windlass.Run) -> windlass.Artifact:
+        artifact = windlass.Artifact("again", type="dataset")
+        artifact.add_reference(f"s3://{bucket.name}/again")
+        return run.log_artifact(artifact)
+
+    with windlass.init() as run:
+        upload()
+        first = log(run)
+        old = list(bucket.object_versions.filter(Prefix="again/"))
+        upload()
+        assert log(run).version == "v0"
+        for version in old:
+            version.delete()
+        folder = Path(first.download("again"))
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
+        assert first.get_entry("large").open().read(3) == b"lll"
+        content["large"] = b"L" * (20 << 20)
+        upload()
+        for version in list(bucket.object_versions.filter(Prefix="again/large")):
+            if not version.is_latest:
+                version.delete()
+        with pytest.raises((ObjectNotFoundError, ObjectChangedError)):
+            first.download("changed")
+        assert log(run).version == "v1"
     bucket.Versioning().suspend()
 
 

@@ -129,21 +129,18 @@ _encode_facts = msgspec.json.Encoder(order="sorted").encode
 def facts_of(ref: str, extra: Mapping[str, Any] | None) -> bytes:
     """What an entry is beyond its content: where a reference leads, and what an object is read with.
 
-    Empty for a file. All that decides which bytes are read and what reads them is here, so that it is signed with the
-    artifact, and a change of it makes a new version. What is only told (times, versions of packages) is not.
+    Empty for a file. A change of it makes a new version. What the entry's digest covers already (checksum or ETag of a
+    reference) and what is only told (times, versions of packages) is not here.
 
     Args:
         ref: URI of a reference, else empty.
         extra: Facts that are recorded with the entry.
     """
-    facts: dict[str, Any] = {**extra} if extra else {}
-    facts.pop("mtime", None)
-    record = facts.get("object")
+    record = extra.get("object") if extra else None
     if isinstance(record, dict):
-        facts["object"] = {name: fact for name, fact in record.items() if name not in _TOLD}
-    if ref:
-        facts["ref"] = ref
-    return _encode_facts(facts) if facts else b""
+        kept = {name: fact for name, fact in record.items() if name not in _TOLD}
+        return _encode_facts({"object": kept, "ref": ref} if ref else {"object": kept})
+    return _encode_facts({"ref": ref}) if ref else b""
 
 
 class ArtifactHasher:

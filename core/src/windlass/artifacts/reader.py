@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from windlass.artifacts.checksums import checker, digest_by, digest_like
 from windlass.artifacts.manifest import Entry, Part
@@ -48,7 +49,7 @@ def open_entry(
         ObjectNotFoundError, ObjectChangedError: A reference's target is gone, or not what was recorded.
     """
     if entry.ref:
-        return storage_for(entry.ref).open(entry_ref(entry), start, length)
+        return cast(BinaryIO, _Referred(entry, storage_for(entry.ref), start, length))
     if not entry.parts:
         return open_blob(entry, blobs, entry.digest, start, length)
     if len(entry.parts) == 1:
@@ -56,6 +57,61 @@ def open_entry(
         count = size - start if length < 0 else min(length, size - start)
         return open_blob(entry, blobs, blob, offset + start, max(count, 0))
     return io.BufferedReader(_Parts(entry, blobs, _span(entry.parts, start, length)), 1 << 16)
+
+
+class _Referred(io.RawIOBase):
+    """The bytes of a reference; of the object that is there now when what was recorded is gone and that is the same.
+
+    A store may let old versions expire, and gives an object another ETag or version when the same bytes are stored
+    again.
+    """
+
+    def __init__(self, entry: Entry, storage: Storage, start: int, length: int) -> None:
+        self._entry, self._storage, self._range = entry, storage, (start, length)
+        self._fresh = True
+        self._stream: BinaryIO = io.BytesIO()
+        try:
+            self._stream = storage.open(entry_ref(entry), start, length)
+        except (ObjectNotFoundError, ObjectChangedError) as error:
+            self._stream = self._now(error)
+
+    def _now(self, error: StorageError) -> BinaryIO:
+        """What is there now. Raises `error` when that is something else."""
+        self._fresh = False
+        with suppress(StorageError):
+            now = self._storage.stat(self._entry.ref)
+            if self._entry.digest in (now.checksum, f"etag:{now.etag}"):
+                there = ObjectRef(uri=self._entry.ref, etag=now.etag, version=now.version, size=now.size)
+                return self._storage.open(there, *self._range)
+        raise error
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on. Raises `ObjectNotFoundError`, `ObjectChangedError` as the storage does."""
+        try:
+            count: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        except (ObjectNotFoundError, ObjectChangedError) as error:  # some storages ask only now
+            if not self._fresh:
+                raise
+            self._stream = self._now(error)
+            return self.readinto(buffer)
+        self._fresh = False
+        return count
+
+    def readall(self) -> bytes:
+        """All that is left."""
+        pieces, buffer = [], memoryview(bytearray(_BLOCK))
+        while count := self.readinto(buffer):
+            pieces.append(bytes(buffer[:count]))
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._stream.close()
+        super().close()
 
 
 def open_blob(entry: Entry, blobs: BlobStore, blob: str, start: int, length: int) -> BinaryIO:
