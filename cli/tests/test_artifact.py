@@ -162,15 +162,15 @@ def test_verify_names_all_damage(windlass: Call, tmp_path: Path) -> None:
     assert (code, json.loads(out)["ok"], len(json.loads(out)["problems"])) == (1, False, 3)
 
     code, out, err = windlass("repair", "demo/data")
-    assert (code, out) == (1, "ann/demo/data:v0: 0 of 4 blobs were restored\n")
+    assert (code, out) == (1, "ann/demo/data:v0: 0 of 5 blobs were restored\n")
     assert all(f"still damaged: {name}.bin\n" in err for name in ("a", "b", "c"))
-    assert "--from DIR" in err
+    assert "--from PATH" in err
     code, out, _ = windlass("repair", "demo/data", "--from", "data", "--json")
     found = json.loads(out)
-    assert (code, found["blobs"], len(found["restored"]), found["lost"]) == (0, 4, 3, {})
+    assert (code, found["blobs"], len(found["restored"]), found["lost"]) == (0, 5, 3, {})
     assert windlass("verify", "demo/data")[0] == 0
-    assert windlass("repair", "demo/data")[1] == "ann/demo/data:v0: all 4 blobs are whole\n"
-    assert "no such folder" in windlass("repair", "demo/data", "--from", "nowhere")[2]
+    assert windlass("repair", "demo/data")[1] == "ann/demo/data:v0: all 5 blobs are whole\n"
+    assert "no 'nowhere'" in windlass("repair", "demo/data", "--from", "nowhere")[2]
 
 
 def test_verify_a_directory(windlass: Call) -> None:

@@ -262,6 +262,13 @@ class ArtifactEngine(ArtifactReading):
         self.store.artifacts.use(run, artifact.id, attempt)
         return artifact
 
+    def place(self, draft: Draft, version: ArtifactVersion) -> list[Row]:
+        """Store what is not stored of a version's files that are put together once more; the rows of its manifest."""
+        ref = ArtifactRef(entity=version.entity, project=version.project, name=version.name)
+        with UploadSession(self.store.artifacts, owner=version.path) as session:
+            rows, _, _ = self._settle(draft, self._stat_cache(), ref, session, again=True)
+            return list(rows)
+
     def _onto_latest(self, own: Draft, ref: ArtifactRef, new: NewVersion, again: int) -> tuple[Draft, NewVersion]:
         """A draft with its own items and the others of the latest version, on which the new version then depends."""
         time.sleep(os.urandom(1)[0] / 255 * min(0.02 * again, 1.0))  # so that those who collide do not go on doing so
