@@ -288,6 +288,41 @@ def test_incremental(engine: ArtifactEngine, logged: Artifact) -> None:
     assert "sub/000.bin" in more
 
 
+def test_an_increment_removes_what_the_latest_version_has(engine: ArtifactEngine, logged: Artifact) -> None:
+    logged = engine.log(_with_object(logged.new_draft()))
+    more = Artifact("data", "dataset", incremental=True)
+    for name in ("middle", "sub/deep", "thing"):
+        more.remove(name)
+    more.remove(logged.get_entry("twin"))
+    with more.new_file("sub/000.bin", "w") as file:
+        file.write("mine")
+    more.remove("sub/000.bin")  # mine and that of the latest version
+    with more.new_file("middle") as file:
+        file.write("again")
+    engine.log(more)
+    gone = {entry.path for entry in logged.entries()} - {entry.path for entry in more.entries()}
+    assert gone == {"sub/deep/ünï côdé #1?.txt", "twin", "thing.pkl", "sub/000.bin"}
+    assert more.get_entry("middle").read_bytes() == b"again"
+
+
+def _with_object(draft: Artifact) -> Artifact:
+    draft.add({1}, "thing", serializer="pickle")
+    return draft
+
+
+@pytest.mark.parametrize("name", ["data", "new"], ids=["a latest version", "none"])
+def test_an_increment_removes_nothing_that_nobody_has(engine: ArtifactEngine, logged: Artifact, name: str) -> None:
+    more = Artifact(name, "dataset", incremental=True)
+    with more.new_file("added") as file:
+        file.write("x")
+    more.remove("nothing")
+    with pytest.raises(ArtifactNotFoundError, match=r"neither .* has an entry or a folder 'nothing'"):
+        engine.log(more)
+    with pytest.raises(UsageError, match="a share cannot remove 'nothing'"):
+        engine.add_part(more, group="g", part="p")
+    assert engine.get("data").version == "v0"
+
+
 def test_reserved_types_and_bad_labels(engine: ArtifactEngine) -> None:
     with pytest.raises(UsageError):
         Artifact("a", "job")

@@ -34,6 +34,8 @@ class Draft:
         self._named: dict[str, list[str]] = {}  # paths of the objects of a name: older versions may have several
         for entry in base:
             self._take(entry)
+        self.removed: dict[str, bool] = {}
+        """What the version that this one adds to loses, and whether it must have it."""
         self._staging = ""
 
     def stage(self) -> str:
@@ -135,11 +137,26 @@ class Draft:
         """A draft of the same content, which is staged as long as this one lives."""
         made = Draft()
         made.items = dict(self.items)
+        made.removed = dict(self.removed)
         made._named = {name: list(paths) for name, paths in self._named.items()}
         return made
 
     def fill_up(self, entries: Iterable[Entry]) -> None:
-        """Take those entries whose paths and names the draft has not given itself."""
+        """Take those entries whose paths and names the draft has not given itself, and has not removed.
+
+        Raises:
+            ArtifactNotFoundError: Neither the draft nor the entries had what was removed.
+        """
+        if self.removed:
+            base = Draft(entries)
+            for path, needed in self.removed.items():
+                if not base.remove(path, from_base=True) and needed:
+                    raise ArtifactNotFoundError(
+                        f"neither the artifact nor the version it adds to has an entry or a folder '{path}'",
+                        where=f"remove('{path}')",
+                        hint="Look at the names of the latest version: artifact.entries().",
+                    )
+            entries = base.items.values()  # type: ignore[assignment]  # a draft of entries holds nothing else
         given = {*self.items, *self._named}
         for entry in entries:
             if entry.path not in given and _name(entry) not in given:
@@ -149,22 +166,20 @@ class Draft:
         """Whether an entry has that path, or holds the object of that name."""
         return name in self.items or name in self._named
 
-    def remove(self, path: str) -> int:
-        """Remove an entry, an object by its name, or all below a folder; returns how many."""
-        if path in self.items:
-            self._drop(path)
-            return 1
-        if path in self._named:
-            found = list(self._named[path])
-            for name in found:
-                self._drop(name)
-            return len(found)
+    def remove(self, path: str, *, from_base: bool = False) -> int:
+        """Remove an entry, an object by its name, or all below a folder; returns how many.
+
+        With `from_base` the version that this one will add to loses it, too, and only one of the two must have it.
+        """
         below = path.rstrip("/") + "/"
-        found = [name for name in self.items if name.startswith(below)]
-        if not found:
+        found = [path] if path in self.items else list(self._named.get(path, ()))
+        found = found or [name for name in self.items if name.startswith(below)]
+        if not found and not from_base:
             raise ArtifactNotFoundError(f"the artifact has no entry and no folder '{path}'")
         for name in found:
             self._drop(name)
+        if from_base:
+            self.removed[path] = not found
         return len(found)
 
     def sources(self) -> Iterator[Source]:

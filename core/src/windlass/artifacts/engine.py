@@ -166,6 +166,12 @@ class ArtifactEngine(ArtifactReading):
         entity = check_project(entity or self.settings.entity, what="entity")
         project = check_project(project or self.settings.project)
         draft = artifact.content()
+        if draft.removed:
+            raise UsageError(
+                f"a share cannot remove '{next(iter(draft.removed))}'",
+                where=f"group '{group}', part '{part}'",
+                hint="Remove it from the artifact that finishes the group.",
+            )
         cache = self._stat_cache()
         ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
         with UploadSession(self.store.artifacts, owner=f"{group}/{part}") as session:
@@ -275,6 +281,7 @@ class ArtifactEngine(ArtifactReading):
         try:
             latest = self.store.artifacts.get(ref)
         except ArtifactNotFoundError:
+            own.fill_up(())  # nothing is there to be removed
             return own, evolve(new, base="")
         draft = own.copy()
         draft.fill_up(self.manifest(latest))
