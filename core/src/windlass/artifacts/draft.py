@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from windlass.artifacts.files import Source, signature, special, walk
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.names import check_entry_path
+from windlass.artifacts.names import MEDIA_FOLDER, check_entry_path
 from windlass.artifacts.patterns import Patterns
 from windlass.errors import ArtifactNotFoundError, UsageError
 
@@ -23,7 +23,7 @@ class Draft:
     """Paths and sources. Files are not read before the artifact is logged.
 
     An entry is found by its path, and one that holds an object also by the name it was added under: no two entries
-    share either.
+    share either. An object that goes takes along the media files that no other needs.
 
     Args:
         base: Entries of the version this one is made from.
@@ -32,6 +32,7 @@ class Draft:
     def __init__(self, base: Iterable[Entry] = ()) -> None:
         self.items: dict[str, Source | Entry] = {}
         self._named: dict[str, list[str]] = {}  # paths of the objects of a name: older versions may have several
+        self._used: dict[str, int] = {}  # media files, and how many objects need them
         for entry in base:
             self._take(entry)
         self.removed: dict[str, bool] = {}
@@ -137,6 +138,7 @@ class Draft:
         """A draft of the same content, which is staged as long as this one lives."""
         made = Draft()
         made.items = dict(self.items)
+        made._used = dict(self._used)
         made.removed = dict(self.removed)
         made._named = {name: list(paths) for name, paths in self._named.items()}
         return made
@@ -158,9 +160,15 @@ class Draft:
                     )
             entries = base.items.values()  # type: ignore[assignment]  # a draft of entries holds nothing else
         given = {*self.items, *self._named}
+        needless: list[str] = []
         for entry in entries:
-            if entry.path not in given and _name(entry) not in given:
+            if entry.path in given or _name(entry) in given:
+                needless += _files(entry)
+            else:
                 self._take(entry)
+        for path in needless:
+            if path not in given and path not in self._used:
+                self.items.pop(path, None)
 
     def has(self, name: str) -> bool:
         """Whether an entry has that path, or holds the object of that name."""
@@ -220,9 +228,10 @@ class Draft:
 
     def _put(self, item: Source | Entry, overwrite: bool) -> None:
         item = item if overwrite else self._free(item)
-        for path in self._rivals(item):
+        rivals = self._rivals(item)
+        self._take(item)  # first, for it may need files that they need, too
+        for path in rivals:
             self._drop(path)
-        self._take(item)
 
     def _free(self, item: Source | Entry) -> Source | Entry:
         """What stands for an item when nothing may be replaced. Raises `UsageError` when its path or name is taken."""
@@ -255,6 +264,8 @@ class Draft:
         return found
 
     def _take(self, item: Source | Entry) -> None:
+        for path in _files(item):
+            self._used[path] = self._used.get(path, 0) + 1
         before = self.items.get(item.path)
         if before is not None:
             self._forget(before)
@@ -263,7 +274,8 @@ class Draft:
             self._named.setdefault(name, []).append(item.path)
 
     def _drop(self, path: str) -> None:
-        self._forget(self.items.pop(path))
+        if path in self.items:  # else it was a file of an object that was dropped
+            self._forget(self.items.pop(path))
 
     def _forget(self, item: Source | Entry) -> None:
         name = _name(item)
@@ -271,12 +283,27 @@ class Draft:
             self._named[name].remove(item.path)
             if not self._named[name]:
                 del self._named[name]
+        for path in _files(item):
+            self._used[path] -= 1
+            if not self._used[path]:
+                del self._used[path]
+                self._drop(path)
 
 
 def _name(item: Source | Entry) -> str:
     """The name of the object that an entry holds, else empty."""
+    return str(_record(item).get("name") or "") if item.extra else ""
+
+
+def _files(item: Source | Entry) -> Sequence[str]:
+    """The media files of the object that an entry holds."""
+    files = _record(item).get("files") if item.extra else None
+    return [path for path in files if str(path).startswith(MEDIA_FOLDER)] if isinstance(files, list) else ()
+
+
+def _record(item: Source | Entry) -> Mapping[str, Any]:
     record = item.extra.get("object") if item.extra else None
-    return str(record.get("name") or "") if isinstance(record, Mapping) else ""
+    return record if isinstance(record, Mapping) else {}
 
 
 def _no_file(file: str, given: str) -> UsageError:

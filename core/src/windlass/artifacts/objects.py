@@ -1,7 +1,7 @@
 """Python objects in artifacts: written by a serializer or as media, and read back from the record kept with the entry.
 
 The record is the entry's ``extra["object"]``: ``{"kind": "python", "name", "serializer", "parameters", "versions",
-"python", "type", "executes_code"}`` or ``{"kind": "media", "name", "media"}``.
+"python", "type", "executes_code"}`` or ``{"kind": "media", "name", "media", "files"}``.
 """
 
 from __future__ import annotations
