@@ -206,6 +206,23 @@ def test_rm_restore_and_gc(windlass: Call) -> None:
     assert windlass("verify", "demo/data:v1")[0] == 0
 
 
+def test_a_collection_is_listed_by_its_whole_path(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data")
+    windlass("put", "data/a.txt", "-n", "demo/other")
+    found = parsed(windlass("ls", "ann/demo/data", "--json"))
+    assert [(item["name"], item["version"]) for item in found] == [("data", "v0")]
+    code, out, err = windlass("ls", "demo/data")  # an entity and a project
+    assert (code, out, "no artifacts in demo/data." in err) == (0, "", True)
+    assert "windlass artifact ls ann/demo/data" in err
+    code, out, err = windlass("ls", "demo/data", "--json")
+    assert (code, out.strip(), "windlass artifact ls ann/demo/data" in err) == (0, "[]", True)
+    assert "artifact ls" not in windlass("ls", "demo/nothing")[2]
+    assert "no artifacts in ann/demo/nothing." in windlass("ls", "ann/demo/nothing")[2]
+    assert windlass("ls", "ann/any project")[0] == 0
+    assert "names a version" in windlass("ls", "ann/demo/data:v0")[2]
+    assert windlass("ls", "a/b/c/d")[0] == windlass("ls", "ann//data")[0] == 2
+
+
 def test_labels(windlass: Call) -> None:
     windlass("put", "data", "-n", "demo/data", "-a", "best")
     Path("data/a.txt").write_text("changed")
