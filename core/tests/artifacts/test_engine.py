@@ -323,6 +323,28 @@ def test_an_increment_removes_nothing_that_nobody_has(engine: ArtifactEngine, lo
     assert engine.get("data").version == "v0"
 
 
+def test_the_default_folder_is_of_one_content(engine: ArtifactEngine, snapshot: Snapshot) -> None:
+    made = []
+    for project, names in (("demo", "ab"), ("other", "ac"), ("same", "ab")):
+        artifact = Artifact("data", "dataset")
+        for name in names:
+            with artifact.new_file(name) as file:
+                file.write(names)
+        made.append(engine.log(artifact, project=project))
+    ours, other, same = made
+    assert other.default_root() == ours.default_root() == same.default_root(), "nothing is there yet"
+    root = ours.download()
+    assert root == ours.default_root() == f"{engine.settings.artifact_dir}/data:v0"
+    assert other.default_root() == f"{root}@{other.digest.partition(':')[2][:12]}"
+    assert other.get_entry("c").download() == f"{other.default_root()}/c"
+    assert other.checkout() == other.download() == other.default_root()
+    assert same.checkout() == root
+    assert snapshot(root).keys() == {"a", "b"}
+    assert snapshot(other.default_root()).keys() == {"a", "c"}
+    for artifact in made:
+        artifact.verify()
+
+
 def test_reserved_types_and_bad_labels(engine: ArtifactEngine) -> None:
     with pytest.raises(UsageError):
         Artifact("a", "job")

@@ -187,7 +187,7 @@ def get(
         raise UsageError("a checkout is of the whole version", where="--checkout", hint="Leave the filters out.")
     engine = state.engine
     found = engine.get(path, type=type_, entity=state.settings.entity, project=state.settings.project)
-    folder = os.path.abspath(root) if root else found.default_root()
+    folder = found.target(root or None)
     with Progress("got", 0 if path_prefix or include or exclude else found.size) as progress:
         if checkout:
             missing = engine.checkout(
