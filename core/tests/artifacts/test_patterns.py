@@ -1,7 +1,9 @@
 """Globs: what they match, and that no pattern takes long."""
 
 import fnmatch
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,11 @@ def test_an_unknown_class_is_an_error_that_says_where(tmp_path: Path) -> None:
     assert "[:digit:]" in caught.value.hint
     with pytest.raises(UsageError, match="no class"):
         Patterns(include="[[:x:]]")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_patterns_come_from_files_only(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / ".windlassignore")
+    with pytest.raises(UsageError, match="it is no file") as caught:
+        Patterns.for_folder(str(tmp_path))
+    assert caught.value.where == f"{tmp_path}/.windlassignore"

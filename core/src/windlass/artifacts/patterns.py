@@ -43,6 +43,8 @@ class Patterns:
         rules = []
         for name in files:
             path = os.path.join(root, name)
+            if os.path.exists(path) and not os.path.isfile(path):  # reading a FIFO would wait for ever
+                raise UsageError("it is no file", where=path, hint="Patterns are lines of a text file.")
             try:
                 with open(path, encoding="utf-8-sig") as file:
                     found = file.read().splitlines()
