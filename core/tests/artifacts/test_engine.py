@@ -6,8 +6,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.digest import digest_of
 from windlass.artifacts.download import Target
 from windlass.artifacts.engine import ArtifactEngine
+from windlass.artifacts.roots import default_root
 from windlass.artifacts.statcache import StatCache
 from windlass.errors import ArtifactNotFoundError, ConflictError, IntegrityError, StorageError, UsageError
 from windlass.settings import Settings
@@ -343,6 +346,22 @@ def test_the_default_folder_is_of_one_content(engine: ArtifactEngine, snapshot: 
     assert snapshot(other.default_root()).keys() == {"a", "c"}
     for artifact in made:
         artifact.verify()
+
+
+def test_a_default_folder_is_claimed_by_the_first_of_many(tmp_path: Path) -> None:
+    for number in range(50):
+        above, start = f"{tmp_path}/{number}", threading.Barrier(8)
+
+        def claim(digest: str, above: str = above, start: threading.Barrier = start) -> str:
+            start.wait()
+            return default_root(above, "data:v0", digest, claim=True)
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(claim, ["blake3:" + "a" * 64, "blake3:" + "b" * 64] * 4))
+        assert len(set(found[::2])) == len(set(found[1::2])) == 1
+        assert min(found) == f"{above}/data:v0"
+        assert len(set(found)) == 2
+        assert os.listdir(above) == [".data:v0.digest"]
 
 
 def test_reserved_types_and_bad_labels(engine: ArtifactEngine) -> None:

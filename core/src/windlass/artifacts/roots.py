@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from windlass.artifacts.files import temporary_in
+
 __all__ = ["default_root"]
 
 _SHOWN = 12
@@ -24,14 +26,30 @@ def default_root(above: str, name: str, digest: str, *, claim: bool) -> str:
         claim: It is going to be written: it is this content's from now on, unless it is another's.
     """
     mark = f"{above}/.{name}.digest"  # no name of a folder ends so
-    if claim:
-        with suppress(OSError):  # it is there; or nothing can be written here, and what is there is read
+    if claim and not os.path.exists(mark):
+        with suppress(OSError):  # nothing can be written here; what is there may be all of it
             os.makedirs(above, exist_ok=True)
-            with open(mark, "x", encoding="ascii") as file:
-                file.write(digest)
+            _write(mark, digest)
     try:
         with open(mark, encoding="ascii") as file:
             owner = file.read()
     except OSError:
         owner = digest
     return f"{above}/{name}" if owner == digest else f"{above}/{name}@{digest.partition(':')[2][:_SHOWN]}"
+
+
+def _write(mark: str, digest: str) -> None:
+    """Make a file whole, or leave the one that is there: of several processes at once the first has it."""
+    temporary = temporary_in(os.path.dirname(mark))
+    try:
+        with open(temporary, "x", encoding="ascii") as file:
+            file.write(digest)
+        try:
+            os.link(temporary, mark)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(temporary, mark)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
