@@ -211,3 +211,12 @@ def test_an_object_that_is_refused_leaves_no_media_files(engine: ArtifactEngine)
     with pytest.raises(UsageError):
         artifact.add(Table(columns=["p", "bad"], data=[[Html("c"), object()]]), "table")
     assert media(artifact) == 1
+
+
+@pytest.mark.parametrize("name", ["", ".", "a/", "../a", "a//b"])
+@pytest.mark.parametrize("obj", [{"a": 1}, Html("a")], ids=["python", "media"])
+def test_a_name_is_a_path(obj: Any, name: str) -> None:
+    artifact = Artifact("objects", "t")
+    with pytest.raises(UsageError, match="cannot be a path in an artifact"):
+        artifact.add(obj, name)
+    assert not artifact.draft.items
