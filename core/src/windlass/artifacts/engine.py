@@ -284,6 +284,8 @@ class ArtifactEngine(ArtifactReading):
             own.fill_up(())  # nothing is there to be removed
             return own, evolve(new, base="")
         draft = own.copy()
+        if again:  # whoever was faster may have removed the same
+            draft.removed = dict.fromkeys(draft.removed, False)
         draft.fill_up(self.manifest(latest))
         return draft, evolve(new, base=latest.id, origins=(*new.origins, *latest.origins))
 
