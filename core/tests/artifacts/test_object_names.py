@@ -203,6 +203,18 @@ def test_an_increment_leaves_media_files_of_the_latest_version_out(engine: Artif
     assert (more["page"], more["more"]) == (Html("a"), Html("d"))
 
 
+def test_objects_that_do_not_say_what_they_need_keep_all_media_files(engine: ArtifactEngine) -> None:
+    artifact = Artifact("objects", "t")
+    artifact.add(Html("a"), "page")
+    record = artifact.draft.items["page.html-file.json"].extra
+    assert record is not None
+    del record["object"]["files"]  # as versions before had it
+    draft = engine.log(artifact).new_draft()
+    draft.add(Html("a"), "other")
+    draft.remove("other")
+    assert engine.log(draft)["page"] == Html("a")
+
+
 def test_an_object_that_is_refused_leaves_no_media_files(engine: ArtifactEngine) -> None:
     artifact = Artifact("objects", "t")
     artifact.add(Html("a"), "page")

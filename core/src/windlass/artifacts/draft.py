@@ -33,6 +33,7 @@ class Draft:
         self.items: dict[str, Source | Entry] = {}
         self._named: dict[str, list[str]] = {}  # paths of the objects of a name: older versions may have several
         self._used: dict[str, int] = {}  # media files, and how many objects need them
+        self._unsure = False  # an object of an older version does not say which files it needs
         for entry in base:
             self._take(entry)
         self.removed: dict[str, bool] = {}
@@ -138,7 +139,7 @@ class Draft:
         """A draft of the same content, which is staged as long as this one lives."""
         made = Draft()
         made.items = dict(self.items)
-        made._used = dict(self._used)
+        made._used, made._unsure = dict(self._used), self._unsure
         made.removed = dict(self.removed)
         made._named = {name: list(paths) for name, paths in self._named.items()}
         return made
@@ -167,7 +168,7 @@ class Draft:
             else:
                 self._take(entry)
         for path in needless:
-            if path not in given and path not in self._used:
+            if path not in given and path not in self._used and not self._unsure:
                 self.items.pop(path, None)
 
     def has(self, name: str) -> bool:
@@ -264,8 +265,11 @@ class Draft:
         return found
 
     def _take(self, item: Source | Entry) -> None:
-        for path in _files(item):
-            self._used[path] = self._used.get(path, 0) + 1
+        if item.extra:
+            record = _record(item)
+            self._unsure |= record.get("kind") == "media" and "files" not in record
+            for path in _files(item):
+                self._used[path] = self._used.get(path, 0) + 1
         before = self.items.get(item.path)
         if before is not None:
             self._forget(before)
@@ -287,7 +291,8 @@ class Draft:
             self._used[path] -= 1
             if not self._used[path]:
                 del self._used[path]
-                self._drop(path)
+                if not self._unsure:
+                    self._drop(path)
 
 
 def _name(item: Source | Entry) -> str:

@@ -108,9 +108,7 @@ class MediaWriter:
     def _add(self, media: Media, name: str) -> str:
         path = f"{name}.{media.media_name}.json"
         data = json.dumps(self.document(media), allow_nan=False, separators=(",", ":")).encode()
-        record: dict[str, Any] = {"kind": "media", "name": name, "media": media.media_name}
-        if self._files:
-            record["files"] = list(self._files)
+        record = {"kind": "media", "name": name, "media": media.media_name, "files": list(self._files)}
         self._stage(path, data, {"object": record}, self._overwrite)
         return path
 
