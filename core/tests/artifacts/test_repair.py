@@ -148,6 +148,23 @@ def test_a_manifest_is_written_again(
     check(engine, engine.get("data"), tmp_path)
 
 
+def test_manifests_of_versions_that_share_content_are_written_again(
+    engine: ArtifactEngine, tree: Path, tmp_path: Path
+) -> None:
+    first = put(engine, tree)
+    (tree / "sub/more").write_bytes(b"more")
+    second = put(engine, tree)
+    for artifact in (first, second):
+        place(engine, artifact.info.manifest).unlink()
+    shutil.rmtree(engine.settings.cache_dir)
+    (tree / "sub/more").rename(tmp_path / "more")
+    assert repair(engine, first.info, str(tree)).restored == (first.info.manifest,)
+    (tmp_path / "more").rename(tree / "sub/more")
+    assert repair(engine, second.info, str(tree)).restored == (second.info.manifest,)
+    check(engine, first, tmp_path)
+    check(engine, second, tmp_path)
+
+
 def test_a_lost_manifest_keeps_nobody_from_storing(engine: ArtifactEngine, tree: Path, tmp_path: Path) -> None:
     place(engine, put(engine, tree).manifest.digest).unlink()
     (tree / "sub/000.bin").write_bytes(b"another")

@@ -270,7 +270,8 @@ class ArtifactEngine(ArtifactReading):
 
     def place(self, draft: Draft, version: ArtifactVersion) -> list[Row]:
         """Store what is not stored of a version's files that are put together once more; the rows of its manifest."""
-        ref = ArtifactRef(entity=version.entity, project=version.project, name=version.name)
+        before = f"v{version.version - 1}"  # then the latest, whose places of content were taken over
+        ref = ArtifactRef(entity=version.entity, project=version.project, name=version.name, selector=before)
         with UploadSession(self.store.artifacts, owner=version.path) as session:
             rows, _, _ = self._settle(draft, self._stat_cache(), ref, session, again=True)
             return list(rows)
