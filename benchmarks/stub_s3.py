@@ -3,14 +3,16 @@
     with stub_s3.running(latency=0.015, listed=100_000) as url: ...
 
 It knows what the clients that are raced ask for: objects, ranges, conditions, uploads in parts, listings, deletion,
-copies. It checks neither signatures nor checksums and keeps no versions. Every bucket exists. Below ``list/`` each
-bucket holds `listed` objects of its own making.
+copies. It checks the SHA-256 that a request names, but neither signatures nor other checksums, and keeps no versions.
+Every bucket exists. Below ``list/`` each bucket holds `listed` objects of its own making.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
+import hashlib
 import re
 import subprocess
 import sys
@@ -29,6 +31,7 @@ _RANGE = re.compile(rb"(?i)\r\nrange: *bytes=(\d+)-(\d*)")
 _ABSENT = re.compile(rb"(?i)\r\nif-none-match: *\*")
 _MATCH = re.compile(rb'(?i)\r\nif-match: *"?([^"\r]*)')
 _SOURCE = re.compile(rb"(?i)\r\nx-amz-copy-source: */?([^\r]*)")
+_SHA256 = re.compile(rb"(?i)\r\nx-amz-checksum-sha256: *([^\r]*)")
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")
 
 Answer = tuple[str, str, "bytes | memoryview"]
@@ -81,6 +84,9 @@ class Store:
                 body = found[1]
             if _ABSENT.search(head) and name in self.objects:
                 return _error("412 Precondition Failed", "PreconditionFailed")
+            wanted = _SHA256.search(head)
+            if wanted and base64.b64decode(wanted[1]) != hashlib.sha256(body).digest():
+                return _error("400 Bad Request", "BadDigest")
             etag = self.put(name, body)
             if source:
                 return _xml(f'<CopyObjectResult><ETag>"{etag}"</ETag></CopyObjectResult>')

@@ -162,15 +162,15 @@ def test_verify_names_all_damage(windlass: Call, tmp_path: Path) -> None:
     assert (code, json.loads(out)["ok"], len(json.loads(out)["problems"])) == (1, False, 3)
 
     code, out, err = windlass("repair", "demo/data")
-    assert (code, out) == (1, "ann/demo/data:v0: 0 of 4 blobs were restored\n")
+    assert (code, out) == (1, "ann/demo/data:v0: 0 of 5 blobs were restored\n")
     assert all(f"still damaged: {name}.bin\n" in err for name in ("a", "b", "c"))
-    assert "--from DIR" in err
+    assert "--from PATH" in err
     code, out, _ = windlass("repair", "demo/data", "--from", "data", "--json")
     found = json.loads(out)
-    assert (code, found["blobs"], len(found["restored"]), found["lost"]) == (0, 4, 3, {})
+    assert (code, found["blobs"], len(found["restored"]), found["lost"]) == (0, 5, 3, {})
     assert windlass("verify", "demo/data")[0] == 0
-    assert windlass("repair", "demo/data")[1] == "ann/demo/data:v0: all 4 blobs are whole\n"
-    assert "no such folder" in windlass("repair", "demo/data", "--from", "nowhere")[2]
+    assert windlass("repair", "demo/data")[1] == "ann/demo/data:v0: all 5 blobs are whole\n"
+    assert "no 'nowhere'" in windlass("repair", "demo/data", "--from", "nowhere")[2]
 
 
 def test_verify_a_directory(windlass: Call) -> None:
@@ -204,6 +204,23 @@ def test_rm_restore_and_gc(windlass: Call) -> None:
     assert windlass("gc", "--undelete", "0", "--grace", "-1")[0] == 0
     assert windlass("restore", "demo/data:v0")[0] != 0
     assert windlass("verify", "demo/data:v1")[0] == 0
+
+
+def test_a_collection_is_listed_by_its_whole_path(windlass: Call) -> None:
+    windlass("put", "data", "-n", "demo/data")
+    windlass("put", "data/a.txt", "-n", "demo/other")
+    found = parsed(windlass("ls", "ann/demo/data", "--json"))
+    assert [(item["name"], item["version"]) for item in found] == [("data", "v0")]
+    code, out, err = windlass("ls", "demo/data")  # an entity and a project
+    assert (code, out, "no artifacts in demo/data." in err) == (0, "", True)
+    assert "windlass artifact ls ann/demo/data" in err
+    code, out, err = windlass("ls", "demo/data", "--json")
+    assert (code, out.strip(), "windlass artifact ls ann/demo/data" in err) == (0, "[]", True)
+    assert "artifact ls" not in windlass("ls", "demo/nothing")[2]
+    assert "no artifacts in ann/demo/nothing." in windlass("ls", "ann/demo/nothing")[2]
+    assert windlass("ls", "ann/any project")[0] == 0
+    assert "names a version" in windlass("ls", "ann/demo/data:v0")[2]
+    assert windlass("ls", "a/b/c/d")[0] == windlass("ls", "ann//data")[0] == 2
 
 
 def test_labels(windlass: Call) -> None:

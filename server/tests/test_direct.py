@@ -63,6 +63,19 @@ def test_bytes_come_straight_from_the_storage(client, through_server):
     assert through_server == []
 
 
+def test_damaged_blobs_are_replaced_by_whoever_has_the_bytes(client, store, root, app):
+    digest, data = _put(client)
+    assert client.blobs.is_whole(digest)
+    app.storage_for(root).put(store.blobs.uri(digest), data[:-1] + b"!", if_absent=False)
+    assert not client.blobs.is_whole(digest)
+    client.blobs.put(digest, data)
+    assert not client.blobs.is_whole(digest), "an ordinary put looks at the name only"
+    with pytest.raises(IntegrityError):
+        client.blobs.replace(digest, data[1:])
+    client.blobs.replace(digest, data)
+    assert client.blobs.open(digest).read() == data
+
+
 def test_a_url_carries_no_token_and_no_key(client, store, monkeypatch):
     digest, _ = _put(client)
     from windlass_metastore_http.direct import Direct

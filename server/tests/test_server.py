@@ -220,6 +220,13 @@ def test_serving_in_the_foreground_ends_on_a_signal(settings: Settings) -> None:
     assert "ended" in out
 
 
+def test_answers_do_not_wait_for_confirmations(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted, original = [], socket.socket.accept
+    monkeypatch.setattr(socket.socket, "accept", lambda listener: accepted.append(original(listener)) or accepted[-1])
+    urllib.request.urlopen(f"{serve(anonymous=EVERYBODY)}/healthz", timeout=10).close()
+    assert [pair[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for pair in accepted] == [1]
+
+
 def test_no_keys_means_no_other_hosts(store: MetadataStore) -> None:
     with pytest.raises(UsageError, match=r"0\.0\.0\.0"):
         serve(store, host="0.0.0.0", anonymous=True)

@@ -128,6 +128,26 @@ def test_garbage_is_collected_in_an_object_store(home: Path, place: str, data: P
     typed("artifact", "verify", "proj/data")
 
 
+def test_lost_and_damaged_blobs_are_repaired_in_an_object_store(home: Path, place: str, data: Path) -> None:
+    typed("store", "blobs", place)
+    (data / "large").write_bytes(os.urandom(20 << 20))
+    typed("artifact", "put", str(data), "--name", "proj/data")
+    before = stored(home, place)
+    with closing(App(Settings.from_env())) as app:
+        storage = app.storage_for(place)
+        for index, name in enumerate(sorted(before)):  # packs, chunks and the manifest
+            if index % 2:
+                storage.delete([place + name])
+            else:
+                storage.put(place + name, os.urandom(before[name]), if_absent=False)
+    typed("artifact", "verify", "proj/data", code=1)
+    report = json.loads(typed("artifact", "repair", "proj/data", "--from", str(data), "--json"))
+    assert report["restored"]
+    assert not report["lost"]
+    assert stored(home, place) == before
+    typed("artifact", "verify", "proj/data")
+
+
 def test_blobs_move_into_an_object_store_and_back(home: Path, place: str, data: Path) -> None:
     typed("artifact", "put", str(data), "--name", "proj/data")
     refused = typed("store", "blobs", place, code=1)

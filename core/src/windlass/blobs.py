@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import frozen
 
-from windlass.errors import UnsupportedError
+from windlass.errors import StorageError, UnsupportedError
 
 if TYPE_CHECKING:
     from windlass.storage import SignedPut
@@ -53,6 +53,25 @@ class BlobStore(ABC):
     def put_buffer(self, digest: str, data: memoryview) -> None:
         """Store bytes whose digest the caller has just computed. Like `put`, and may skip a second check or copy."""
         self.put(digest, bytes(data))
+
+    def is_whole(self, digest: str, done: Callable[[int], None] = lambda _: None) -> bool:
+        """Read a blob and compare it with its digest; `done` is told its bytes. False when it is gone, too."""
+        from windlass.artifacts.digest import algorithm_of, hash_stream
+
+        try:
+            with self.open(digest) as stream:
+                found, size = hash_stream(stream, algorithm_of(digest))
+        except StorageError:
+            return False
+        done(size)
+        return found == digest
+
+    def replace(self, digest: str, source: str | bytes) -> None:
+        """Like `put`, and also where other bytes are stored under the digest. Called by repair only.
+
+        What is stored and whole stays. May be repeated, and killed: what was damaged is then still damaged, or gone.
+        """
+        raise UnsupportedError(f"{type(self).__name__} cannot replace what is damaged")
 
     @abstractmethod
     def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from windlass.errors import SerializationError
+from windlass.errors import SerializationError, UsageError
 
-__all__ = ["arrow_of"]
+__all__ = ["arrow_of", "check_rows"]
 
 _EXACT = ("string", "bytes", "floating", "boolean", "decimal", "empty")
 """Columns of Python objects, as pandas infers them, that Arrow keeps or refuses by itself."""
@@ -56,6 +56,25 @@ def arrow_of(frame: Any, kind: str, *, index: bool | None = None) -> Any:
     for level in range(frame.index.nlevels):
         _check_objects("index", frame.index.get_level_values(level), partial(_index_of, frame, level))
     return table
+
+
+def check_rows(frame: Any, table: Any) -> None:
+    """Refuse a frame whose rows Parquet would lose, for it counts them in columns.
+
+    Args:
+        frame: A data frame.
+        table: The Arrow table of it.
+
+    Raises:
+        SerializationError: It has no columns; pickle may keep the rows.
+        UsageError: And it is a table of pyarrow, of which pickle keeps none either.
+    """
+    if not len(frame) or table.num_columns:
+        return
+    message = f"Parquet cannot hold the {len(frame)} rows of a table without columns"
+    if frame is table:
+        raise UsageError(f"{message}, nor can pickle", hint="Add a column.")
+    raise SerializationError(message, hint="Add a column, or use another serializer, such as pickle.")
 
 
 def _index_of(frame: Any, level: int) -> Any:

@@ -6,8 +6,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.digest import digest_of
 from windlass.artifacts.download import Target
 from windlass.artifacts.engine import ArtifactEngine
+from windlass.artifacts.roots import default_root
 from windlass.artifacts.statcache import StatCache
 from windlass.errors import ArtifactNotFoundError, ConflictError, IntegrityError, StorageError, UsageError
 from windlass.settings import Settings
@@ -286,6 +289,79 @@ def test_incremental(engine: ArtifactEngine, logged: Artifact) -> None:
     engine.log(more)
     assert len(more) == 46
     assert "sub/000.bin" in more
+
+
+def test_an_increment_removes_what_the_latest_version_has(engine: ArtifactEngine, logged: Artifact) -> None:
+    logged = engine.log(_with_object(logged.new_draft()))
+    more = Artifact("data", "dataset", incremental=True)
+    for name in ("middle", "sub/deep", "thing"):
+        more.remove(name)
+    more.remove(logged.get_entry("twin"))
+    with more.new_file("sub/000.bin", "w") as file:
+        file.write("mine")
+    more.remove("sub/000.bin")  # mine and that of the latest version
+    with more.new_file("middle") as file:
+        file.write("again")
+    engine.log(more)
+    gone = {entry.path for entry in logged.entries()} - {entry.path for entry in more.entries()}
+    assert gone == {"sub/deep/ünï côdé #1?.txt", "twin", "thing.pkl", "sub/000.bin"}
+    assert more.get_entry("middle").read_bytes() == b"again"
+
+
+def _with_object(draft: Artifact) -> Artifact:
+    draft.add({1}, "thing", serializer="pickle")
+    return draft
+
+
+@pytest.mark.parametrize("name", ["data", "new"], ids=["a latest version", "none"])
+def test_an_increment_removes_nothing_that_nobody_has(engine: ArtifactEngine, logged: Artifact, name: str) -> None:
+    more = Artifact(name, "dataset", incremental=True)
+    with more.new_file("added") as file:
+        file.write("x")
+    more.remove("nothing")
+    with pytest.raises(ArtifactNotFoundError, match=r"neither .* has an entry or a folder 'nothing'"):
+        engine.log(more)
+    with pytest.raises(UsageError, match="a share cannot remove 'nothing'"):
+        engine.add_part(more, group="g", part="p")
+    assert engine.get("data").version == "v0"
+
+
+def test_the_default_folder_is_of_one_content(engine: ArtifactEngine, snapshot: Snapshot) -> None:
+    made = []
+    for project, names in (("demo", "ab"), ("other", "ac"), ("same", "ab")):
+        artifact = Artifact("data", "dataset")
+        for name in names:
+            with artifact.new_file(name) as file:
+                file.write(names)
+        made.append(engine.log(artifact, project=project))
+    ours, other, same = made
+    assert other.default_root() == ours.default_root() == same.default_root(), "nothing is there yet"
+    root = ours.download()
+    assert root == ours.default_root() == f"{engine.settings.artifact_dir}/data:v0"
+    assert other.default_root() == f"{root}@{other.digest.partition(':')[2][:12]}"
+    assert other.get_entry("c").download() == f"{other.default_root()}/c"
+    assert other.checkout() == other.download() == other.default_root()
+    assert same.checkout() == root
+    assert snapshot(root).keys() == {"a", "b"}
+    assert snapshot(other.default_root()).keys() == {"a", "c"}
+    for artifact in made:
+        artifact.verify()
+
+
+def test_a_default_folder_is_claimed_by_the_first_of_many(tmp_path: Path) -> None:
+    for number in range(50):
+        above, start = f"{tmp_path}/{number}", threading.Barrier(8)
+
+        def claim(digest: str, above: str = above, start: threading.Barrier = start) -> str:
+            start.wait()
+            return default_root(above, "data:v0", digest, claim=True)
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(claim, ["blake3:" + "a" * 64, "blake3:" + "b" * 64] * 4))
+        assert len(set(found[::2])) == len(set(found[1::2])) == 1
+        assert min(found) == f"{above}/data:v0"
+        assert len(set(found)) == 2
+        assert os.listdir(above) == [".data:v0.digest"]
 
 
 def test_reserved_types_and_bad_labels(engine: ArtifactEngine) -> None:

@@ -12,7 +12,7 @@ from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.gc import collect_garbage
 from windlass.artifacts.linking import link
 from windlass.errors import AccessError, UsageError
-from windlass.models.artifact import ArtifactFilter
+from windlass.models.artifact import ArtifactFilter, Committed, NewVersion
 from windlass.trust.policy import TrustConfig, check_may_load
 
 
@@ -104,6 +104,25 @@ def test_increments_of_many_at_once_are_all_there(engine: ArtifactEngine) -> Non
         thread.join()
     latest = engine.get("data")
     assert (latest.version, paths(latest)) == ("v7", [f"f{number}" for number in range(8)])
+
+
+def test_what_many_remove_at_once_is_gone(engine: ArtifactEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = made(path="a")
+    with first.new_file("keep") as file:
+        file.write("x")
+    engine.log(first)
+    original, others = engine.store.artifacts.commit, [made(path="b", incremental=True)]
+    others[0].remove("a")
+
+    def beaten(version: NewVersion) -> Committed:
+        if others:
+            engine.log(others.pop())
+        return original(version)
+
+    monkeypatch.setattr(engine.store.artifacts, "commit", beaten)
+    mine = made(path="c", incremental=True)
+    mine.remove("a")
+    assert (engine.log(mine).version, paths(mine)) == ("v2", ["b", "c", "keep"])
 
 
 def _linked(engine: ArtifactEngine, foreign: Artifact) -> Artifact:

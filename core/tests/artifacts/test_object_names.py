@@ -150,3 +150,85 @@ def test_parts_of_several_runs(engine: ArtifactEngine) -> None:
         engine.add_part(share, group="g", part=part)
     with pytest.raises(UsageError, match="two entries"):
         engine.finish(Artifact("objects", "t"), group="g")
+
+
+def media(artifact: Artifact) -> int:
+    """How many media files it has."""
+    return sum(path.startswith("media/") for path in artifact.draft.items or paths(artifact))
+
+
+def pages(*texts: str) -> Table:
+    return Table(columns=["page"], data=[[Html(text)] for text in texts])
+
+
+def test_an_object_that_goes_takes_its_media_files(engine: ArtifactEngine, file: Path) -> None:
+    artifact = Artifact("objects", "t")
+    artifact.add(pages("a", "b"), "table")
+    artifact.add(Html("a"), "page")
+    artifact.add_file(file, "media/mine.txt")
+    artifact["table"] = pages("b", "c")
+    assert media(artifact) == 4  # a, of the page; b, c; mine
+    artifact["page"] = {1}
+    assert media(artifact) == 3
+    artifact.remove("table")
+    assert list(artifact.draft.items) == ["media/mine.txt", "page.pkl"]
+
+
+def test_a_draft_of_a_version_loses_media_files_too(engine: ArtifactEngine) -> None:
+    artifact = Artifact("objects", "t")
+    artifact.add(pages("a", "b"), "table")
+    artifact.add(Html("a"), "page")
+    draft = engine.log(artifact).new_draft()
+    draft["table"] = pages("c")
+    engine.log(draft)
+    assert media(draft) == 2
+    assert draft["table"] == pages("c")
+    assert draft["page"] == Html("a")
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_an_increment_leaves_media_files_of_the_latest_version_out(engine: ArtifactEngine, removed: bool) -> None:
+    artifact = Artifact("objects", "t")
+    artifact.add(pages("a", "b", "d"), "table")
+    artifact.add(Html("a"), "page")
+    engine.log(artifact)
+    more = Artifact("objects", "t", incremental=True)
+    more.add(Html("d"), "more")
+    if removed:
+        more.remove("table")
+    else:
+        more.add(pages("c"), "table")
+    engine.log(more)
+    assert media(more) == (2 if removed else 3)
+    assert (more["page"], more["more"]) == (Html("a"), Html("d"))
+
+
+def test_objects_that_do_not_say_what_they_need_keep_all_media_files(engine: ArtifactEngine) -> None:
+    artifact = Artifact("objects", "t")
+    artifact.add(Html("a"), "page")
+    record = artifact.draft.items["page.html-file.json"].extra
+    assert record is not None
+    del record["object"]["files"]  # as versions before had it
+    draft = engine.log(artifact).new_draft()
+    draft.add(Html("a"), "other")
+    draft.remove("other")
+    assert engine.log(draft)["page"] == Html("a")
+
+
+def test_an_object_that_is_refused_leaves_no_media_files(engine: ArtifactEngine) -> None:
+    artifact = Artifact("objects", "t")
+    artifact.add(Html("a"), "page")
+    with pytest.raises(UsageError, match="another content"):
+        artifact.add(Html("b"), "page")
+    with pytest.raises(UsageError):
+        artifact.add(Table(columns=["p", "bad"], data=[[Html("c"), object()]]), "table")
+    assert media(artifact) == 1
+
+
+@pytest.mark.parametrize("name", ["", ".", "a/", "../a", "a//b"])
+@pytest.mark.parametrize("obj", [{"a": 1}, Html("a")], ids=["python", "media"])
+def test_a_name_is_a_path(obj: Any, name: str) -> None:
+    artifact = Artifact("objects", "t")
+    with pytest.raises(UsageError, match="cannot be a path in an artifact"):
+        artifact.add(obj, name)
+    assert not artifact.draft.items

@@ -1,7 +1,9 @@
 """Globs: what they match, and that no pattern takes long."""
 
 import fnmatch
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,44 @@ def test_stars_that_are_no_part_stay_in_theirs(glob: str) -> None:
     ours = compile_glob(glob, anchored=True)
     assert ours.fullmatch(glob.replace("*", "x"))
     assert not ours.fullmatch(glob.replace("**", "x/x").replace("*", ""))
+
+
+@pytest.mark.parametrize(
+    ("glob", "yes", "no"),
+    [
+        ("[[:digit:]]*.log", "1x.log 9.log", "x.log :.log d.log"),
+        ("[![:digit:]]", "a :", "7"),
+        ("[^[:upper:]_]", "a 7", "A _"),
+        ("[[:alpha:][:digit:]-]", "a Z 7 -", "_ : ["),
+        ("v[[:space:]]", "v\t v\n", "v vs"),
+        ("[[:punct:]]", "! ~ [ ] - ` ^", "a 0 /"),
+        ("[[:xdigit:]-z]", "f F 0 - z", "g y"),
+        ("[[:]", "[ :", "]"),
+        ("[[:digit]", ": d t [", "7 ]"),
+        (r"[\]x]", "] x", "\\"),
+        (r"[a\-z]", "a - z", "b"),
+        (r"[\a-c]", "a b c", "d -"),
+    ],
+)
+def test_classes_with_names_and_escapes_are_those_of_git(glob: str, yes: str, no: str) -> None:
+    ours = compile_glob(glob, anchored=True)
+    assert [text for text in yes.split(" ") if not ours.fullmatch(text)] == []
+    assert [text for text in no.split(" ") if ours.fullmatch(text)] == []
+
+
+def test_an_unknown_class_is_an_error_that_says_where(tmp_path: Path) -> None:
+    (tmp_path / ".windlassignore").write_text("*.log\n[[:digits:]]*\n")
+    with pytest.raises(UsageError, match=r"there is no class of characters \[:digits:\]") as caught:
+        Patterns.for_folder(str(tmp_path))
+    assert caught.value.where == f"{tmp_path}/.windlassignore:2"
+    assert "[:digit:]" in caught.value.hint
+    with pytest.raises(UsageError, match="no class"):
+        Patterns(include="[[:x:]]")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_patterns_come_from_files_only(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / ".windlassignore")
+    with pytest.raises(UsageError, match="it is no file") as caught:
+        Patterns.for_folder(str(tmp_path))
+    assert caught.value.where == f"{tmp_path}/.windlassignore"

@@ -199,3 +199,19 @@ with open(artifact.draft.items["t.table.json"].file) as file:
     }
     assert len(written) == 1
     assert "[1,2,10]" in written.pop()
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_rows_of_frames_without_columns(engine: ArtifactEngine, rows: int) -> None:
+    frame = pd.DataFrame(index=range(rows))
+    assert len(there_and_back(engine, frame)) == rows  # by pickle, where there are rows
+    found = there_and_back(engine, Table(dataframe=frame))
+    assert (len(found), len(found.get_dataframe()), found.columns) == (rows, rows, [])
+
+
+def test_rows_of_arrow_tables_without_columns(engine: ArtifactEngine) -> None:
+    table = pytest.importorskip("pyarrow").table({"a": [1, 2]}).select([])
+    assert len(Table(dataframe=table)) == 2
+    for obj in (table, Table(dataframe=table)):
+        with pytest.raises(UsageError, match="the 2 rows of a table without columns, nor can pickle"):
+            there_and_back(engine, obj)

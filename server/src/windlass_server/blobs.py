@@ -87,7 +87,10 @@ class BlobRoutes:
         return _json({"put": await self._server.thread(sign)})
 
     async def put(self, request: Request) -> Response:
-        """Store a blob. The bytes are written to a file beside, verified and moved to their place."""
+        """Store a blob. The bytes are written to a file beside, verified and moved to their place.
+
+        With ``?replace=1`` they also take the place of a blob that is stored and damaged, which is found out here.
+        """
         digest = request.path_params["digest"]
         most = self._server.limits.blob
         announced = request.headers.get("content-length", "")
@@ -98,7 +101,9 @@ class BlobRoutes:
         try:
             with open(descriptor, "wb") as spool:
                 await self._spool(request, spool, most)
-            await self._server.thread(lambda: self._server.store.blobs.put(digest, path))
+            blobs = self._server.store.blobs
+            store = blobs.replace if request.query_params.get("replace") == "1" else blobs.put
+            await self._server.thread(partial(store, digest, path))
         except OSError as error:
             if error.errno == 28:
                 raise NoSpaceError(

@@ -39,7 +39,7 @@ def serve(
     Raises:
         UsageError: The address cannot be used.
     """
-    from windlass_server.running import ForegroundServer, configuration
+    from windlass_server.running import ForegroundServer, answer_at_once, configuration
 
     if anonymous and host not in ("127.0.0.1", "::1", "localhost"):
         raise UsageError(
@@ -50,6 +50,7 @@ def serve(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    answer_at_once(listener)
     try:
         try:
             listener.bind((host, port))

@@ -270,5 +270,12 @@ class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, 
         with pytest.raises(ObjectNotFoundError):
             store.blobs.open(absent)
         assert [info.digest for info in store.blobs.list()] == [digest]
+        store.blobs.replace(digest, data)  # what is whole stays, what is gone is stored
+        with pytest.raises(IntegrityError):
+            store.blobs.replace(absent, b"something else")
+        store.blobs.delete([digest, absent])
+        store.blobs.replace(digest, data)
+        assert store.blobs.is_whole(digest)
+        assert not store.blobs.is_whole(absent)
         store.blobs.delete([digest, absent])
         assert store.blobs.missing([digest]) == {digest}

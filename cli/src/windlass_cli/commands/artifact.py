@@ -187,7 +187,7 @@ def get(
         raise UsageError("a checkout is of the whole version", where="--checkout", hint="Leave the filters out.")
     engine = state.engine
     found = engine.get(path, type=type_, entity=state.settings.entity, project=state.settings.project)
-    folder = os.path.abspath(root) if root else found.default_root()
+    folder = found.target(root or None)
     with Progress("got", 0 if path_prefix or include or exclude else found.size) as progress:
         if checkout:
             missing = engine.checkout(
@@ -215,13 +215,26 @@ def get(
 @json_option
 @pass_state
 def ls(state: State, path: str, type_: str, tags: tuple[str, ...], deleted: bool, limit: int, as_json: bool) -> None:
-    """List versions, newest first: of PATH = [entity/]project, or of the present project."""
+    """List versions, newest first: of PATH = [entity/]project or entity/project/name, or of the present project."""
+    from windlass.artifacts.names import parse_collection
     from windlass.models.artifact import ArtifactFilter
 
-    entity, project = _split(state, path, f"artifact ls {path}")
+    own, name = state.settings, ""
+    if path.count("/") == 2:
+        ref = parse_collection(path, entity="", project="")
+        entity, project, name = ref.entity, ref.project, ref.name
+    else:
+        entity, project = _split(state, path, f"artifact ls {path}")
     found = state.store.artifacts.list(
-        ArtifactFilter(entity=entity, project=project, type=type_, tags=tags, deleted=deleted, limit=limit)
+        ArtifactFilter(entity=entity, project=project, name=name, type=type_, tags=tags, deleted=deleted, limit=limit)
     )
+    if not found and path and not name:
+        above, _, base = path.rpartition("/")
+        above = above or own.project
+        wanted = ArtifactFilter(entity=own.entity, project=above, name=base, deleted=deleted, limit=1)
+        if state.store.artifacts.list(wanted):
+            hint = f"windlass artifact ls {own.entity}/{above}/{base}"
+            note(f"'{path}' was read as [entity/]project. The collection of that name is listed by: {hint}")
     if as_json:
         print_json([shapes.artifact(item) for item in found])
         return
@@ -231,7 +244,8 @@ def ls(state: State, path: str, type_: str, tags: tuple[str, ...], deleted: bool
             (v.name, f"v{v.version}", v.type, ", ".join(v.aliases), size(v.size), v.entries, v.run, ago(v.created_at))
             for v in found
         ],
-        empty=f"There are no artifacts in {entity}/{project}. Store one with: windlass artifact put PATH",
+        empty=f"There are no artifacts in {entity}/{project}{'/' if name else ''}{name}. "
+        "Store one with: windlass artifact put PATH",
     )
 
 

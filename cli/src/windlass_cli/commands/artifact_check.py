@@ -87,24 +87,26 @@ def verify(context: click.Context, path: str, root: str, signed: bool, as_json: 
 
 @click.command()
 @click.argument("path")
-@click.option("--from", "folder", default="", metavar="DIR", help="A directory that holds its files, or some of them.")
+@click.option(
+    "--from", "source", default="", metavar="PATH", help="A directory with its files or some of them, or a file."
+)
 @json_option
 @click.pass_context
-def repair(context: click.Context, path: str, folder: str, as_json: bool) -> None:
+def repair(context: click.Context, path: str, source: str, as_json: bool) -> None:
     """Make damaged or lost bytes of the version PATH whole again, from files that still have the content.
 
-    They are looked for in DIR, in the cache and in what is left, and are proven before they are stored. Every version
-    that shares the bytes is whole again; signatures stay valid.
+    Content is looked for below PATH (under whatever name), in the cache and in what is left, and is proven before it is
+    stored. Every version that shares the bytes is whole again; signatures stay valid.
     """
     from windlass.artifacts.repair import repair as work
 
     state = context.find_object(State)
     assert state is not None
-    if folder and not os.path.isdir(folder):
-        raise UsageError("there is no such folder", where="--from", hint="Give one that holds files of the version.")
+    if source and not os.path.exists(source):
+        raise UsageError(f"there is no '{source}'", where="--from", hint="Give what holds files of the version.")
     found = find(state, path)
     with Progress("read", found.size) as progress:
-        done = work(state.engine, found.manifest, folder, done=progress)
+        done = work(state.engine, found.info, source and os.path.abspath(source), done=progress)
     if as_json:
         print_json({"path": found.info.path, "blobs": done.blobs, "restored": done.restored, "lost": done.lost})
     elif not done.restored and not done.lost:
@@ -115,7 +117,7 @@ def repair(context: click.Context, path: str, folder: str, as_json: bool) -> Non
         for paths in done.lost.values():
             more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
             note(f"still damaged: {', '.join(paths[:5])}{more}")
-        note("Give a directory that holds these files as they were: --from DIR.")
+        note("Give a directory that holds these files as they were: --from PATH.")
         context.exit(1)
 
 

@@ -46,10 +46,22 @@ class Artifact(ArtifactBuilding):
         return (ArtifactEntry(self, entry, self._logged_engine()) for entry in chosen)
 
     def default_root(self) -> str:
-        """Where `download` writes by default: ``<WINDLASS_ARTIFACT_DIR>/<name>:<version>``."""
+        """Where `download` writes by default: ``<WINDLASS_ARTIFACT_DIR>/<name>:<version>``.
+
+        ``@<digest>`` is added where another content of that name was written before, as from another project.
+        """
+        return self._default_root(claim=False)
+
+    def target(self, root: str | os.PathLike[str] | None = None) -> str:
+        """Absolute path of a folder that is going to be written. The default one is this content's from now on."""
+        return os.path.abspath(os.fspath(root)) if root is not None else self._default_root(claim=True)
+
+    def _default_root(self, *, claim: bool) -> str:
+        from windlass.artifacts.roots import default_root
+
         mark = "-" if os.name == "nt" else ":"
-        folder = self._logged_engine().settings.artifact_dir
-        return os.path.join(os.path.abspath(folder), f"{self._name}{mark}{self.version}")
+        folder = os.path.abspath(self._logged_engine().settings.artifact_dir)
+        return default_root(folder, f"{self._name}{mark}{self.version}", self.digest, claim=claim)
 
     def download(
         self,
@@ -76,7 +88,7 @@ class Artifact(ArtifactBuilding):
             IntegrityError: Bytes are not what was recorded.
             ObjectNotFoundError, ObjectChangedError: The target of a reference is gone, or is another.
         """
-        target = os.path.abspath(os.fspath(root)) if root is not None else self.default_root()
+        target = self.target(root)
         self._logged_engine().download(
             self.manifest,
             target,
@@ -118,7 +130,7 @@ class Artifact(ArtifactBuilding):
 
     def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
         """Make a folder equal to the artifact: as `download`, and then files that are not of it are deleted."""
-        target = os.path.abspath(os.fspath(root)) if root is not None else self.default_root()
+        target = self.target(root)
         self._logged_engine().checkout(self.manifest, target)
         return target
 

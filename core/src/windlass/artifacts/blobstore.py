@@ -66,12 +66,18 @@ class StorageBlobStore(BlobStore):
 
     def put(self, digest: str, source: str | bytes) -> None:
         """Store and verify."""
-        algorithm = algorithm_of(digest)
-        found = hash_file(source, algorithm) if isinstance(source, str) else digest_of(source, algorithm)
-        if found != digest:
-            place = source if isinstance(source, str) else ""
-            raise IntegrityError(f"expected {digest}, found {found}; nothing was stored", where=place)
+        _prove(digest, source)
         self._storage.put(self.uri(digest), source, if_absent=True)
+
+    def replace(self, digest: str, source: str | bytes) -> None:
+        """Store, verify and overwrite what is damaged, which no storage scheme leaves half done."""
+        _prove(digest, source)
+        there = not self.missing((digest,))
+        if there and self.is_whole(digest):
+            return
+        self._storage.put(self.uri(digest), source, if_absent=not there)
+        if there and (path := self.local_path(digest)) is not None:
+            os.chmod(path, 0o444)  # as all blobs are
 
     def put_buffer(self, digest: str, data: memoryview) -> None:
         """Store without hashing again, and without a copy."""
@@ -183,6 +189,14 @@ class StorageBlobStore(BlobStore):
 
     def close(self) -> None:
         """The storage belongs to whoever made it."""
+
+
+def _prove(digest: str, source: str | bytes) -> None:
+    algorithm = algorithm_of(digest)
+    found = hash_file(source, algorithm) if isinstance(source, str) else digest_of(source, algorithm)
+    if found != digest:
+        place = source if isinstance(source, str) else ""
+        raise IntegrityError(f"expected {digest}, found {found}; nothing was stored", where=place)
 
 
 def _pool(most: int = _THREADS) -> ThreadPoolExecutor:

@@ -115,10 +115,14 @@ class ArtifactBuilding(ArtifactFacts):
         return writing(self._open_draft(), os.fspath(name), mode, encoding)
 
     def remove(self, item: str | os.PathLike[str] | ArtifactEntry) -> None:
-        """Remove an entry, an object by its name, or all below a folder. Raises `ArtifactNotFoundError`."""
+        """Remove an entry, an object by its name, or all below a folder. Raises `ArtifactNotFoundError`.
+
+        An incremental artifact leaves it out of what it takes from the latest version; it is looked for when logged.
+        """
         from windlass.artifacts.entry import ArtifactEntry
 
-        self._open_draft().remove(item.path if isinstance(item, ArtifactEntry) else os.fspath(item))
+        path = item.path if isinstance(item, ArtifactEntry) else os.fspath(item)
+        self._open_draft().remove(path, from_base=self.incremental)
 
     def add(
         self,

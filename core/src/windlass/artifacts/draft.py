@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from windlass.artifacts.files import Source, signature, special, walk
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.names import check_entry_path
+from windlass.artifacts.names import MEDIA_FOLDER, check_entry_path
 from windlass.artifacts.patterns import Patterns
 from windlass.errors import ArtifactNotFoundError, UsageError
 
@@ -23,7 +23,7 @@ class Draft:
     """Paths and sources. Files are not read before the artifact is logged.
 
     An entry is found by its path, and one that holds an object also by the name it was added under: no two entries
-    share either.
+    share either. An object that goes takes along the media files that no other needs.
 
     Args:
         base: Entries of the version this one is made from.
@@ -32,8 +32,12 @@ class Draft:
     def __init__(self, base: Iterable[Entry] = ()) -> None:
         self.items: dict[str, Source | Entry] = {}
         self._named: dict[str, list[str]] = {}  # paths of the objects of a name: older versions may have several
+        self._used: dict[str, int] = {}  # media files, and how many objects need them
+        self._unsure = False  # an object of an older version does not say which files it needs
         for entry in base:
             self._take(entry)
+        self.removed: dict[str, bool] = {}
+        """What the version that this one adds to loses, and whether it must have it."""
         self._staging = ""
 
     def stage(self) -> str:
@@ -135,36 +139,56 @@ class Draft:
         """A draft of the same content, which is staged as long as this one lives."""
         made = Draft()
         made.items = dict(self.items)
+        made._used, made._unsure = dict(self._used), self._unsure
+        made.removed = dict(self.removed)
         made._named = {name: list(paths) for name, paths in self._named.items()}
         return made
 
     def fill_up(self, entries: Iterable[Entry]) -> None:
-        """Take those entries whose paths and names the draft has not given itself."""
+        """Take those entries whose paths and names the draft has not given itself, and has not removed.
+
+        Raises:
+            ArtifactNotFoundError: Neither the draft nor the entries had what was removed.
+        """
+        if self.removed:
+            base = Draft(entries)
+            for path, needed in self.removed.items():
+                if not base.remove(path, from_base=True) and needed:
+                    raise ArtifactNotFoundError(
+                        f"neither the artifact nor the version it adds to has an entry or a folder '{path}'",
+                        where=f"remove('{path}')",
+                        hint="Look at the names of the latest version: artifact.entries().",
+                    )
+            entries = base.items.values()  # type: ignore[assignment]  # a draft of entries holds nothing else
         given = {*self.items, *self._named}
+        needless: list[str] = []
         for entry in entries:
-            if entry.path not in given and _name(entry) not in given:
+            if entry.path in given or _name(entry) in given:
+                needless += _files(entry)
+            else:
                 self._take(entry)
+        for path in needless:
+            if path not in given and path not in self._used and not self._unsure:
+                self.items.pop(path, None)
 
     def has(self, name: str) -> bool:
         """Whether an entry has that path, or holds the object of that name."""
         return name in self.items or name in self._named
 
-    def remove(self, path: str) -> int:
-        """Remove an entry, an object by its name, or all below a folder; returns how many."""
-        if path in self.items:
-            self._drop(path)
-            return 1
-        if path in self._named:
-            found = list(self._named[path])
-            for name in found:
-                self._drop(name)
-            return len(found)
+    def remove(self, path: str, *, from_base: bool = False) -> int:
+        """Remove an entry, an object by its name, or all below a folder; returns how many.
+
+        With `from_base` the version that this one will add to loses it, too, and only one of the two must have it.
+        """
         below = path.rstrip("/") + "/"
-        found = [name for name in self.items if name.startswith(below)]
-        if not found:
+        found = [path] if path in self.items else list(self._named.get(path, ()))
+        found = found or [name for name in self.items if name.startswith(below)]
+        if not found and not from_base:
             raise ArtifactNotFoundError(f"the artifact has no entry and no folder '{path}'")
         for name in found:
             self._drop(name)
+        if from_base:
+            self.removed[path] = not found
         return len(found)
 
     def sources(self) -> Iterator[Source]:
@@ -205,9 +229,10 @@ class Draft:
 
     def _put(self, item: Source | Entry, overwrite: bool) -> None:
         item = item if overwrite else self._free(item)
-        for path in self._rivals(item):
+        rivals = self._rivals(item)
+        self._take(item)  # first, for it may need files that they need, too
+        for path in rivals:
             self._drop(path)
-        self._take(item)
 
     def _free(self, item: Source | Entry) -> Source | Entry:
         """What stands for an item when nothing may be replaced. Raises `UsageError` when its path or name is taken."""
@@ -240,6 +265,11 @@ class Draft:
         return found
 
     def _take(self, item: Source | Entry) -> None:
+        if item.extra:
+            record = _record(item)
+            self._unsure |= record.get("kind") == "media" and "files" not in record
+            for path in _files(item):
+                self._used[path] = self._used.get(path, 0) + 1
         before = self.items.get(item.path)
         if before is not None:
             self._forget(before)
@@ -248,7 +278,8 @@ class Draft:
             self._named.setdefault(name, []).append(item.path)
 
     def _drop(self, path: str) -> None:
-        self._forget(self.items.pop(path))
+        if path in self.items:  # else it was a file of an object that was dropped
+            self._forget(self.items.pop(path))
 
     def _forget(self, item: Source | Entry) -> None:
         name = _name(item)
@@ -256,12 +287,28 @@ class Draft:
             self._named[name].remove(item.path)
             if not self._named[name]:
                 del self._named[name]
+        for path in _files(item):
+            self._used[path] -= 1
+            if not self._used[path]:
+                del self._used[path]
+                if not self._unsure:
+                    self._drop(path)
 
 
 def _name(item: Source | Entry) -> str:
     """The name of the object that an entry holds, else empty."""
+    return str(_record(item).get("name") or "") if item.extra else ""
+
+
+def _files(item: Source | Entry) -> Sequence[str]:
+    """The media files of the object that an entry holds."""
+    files = _record(item).get("files") if item.extra else None
+    return [path for path in files if str(path).startswith(MEDIA_FOLDER)] if isinstance(files, list) else ()
+
+
+def _record(item: Source | Entry) -> Mapping[str, Any]:
     record = item.extra.get("object") if item.extra else None
-    return str(record.get("name") or "") if isinstance(record, Mapping) else ""
+    return record if isinstance(record, Mapping) else {}
 
 
 def _no_file(file: str, given: str) -> UsageError:

@@ -166,6 +166,12 @@ class ArtifactEngine(ArtifactReading):
         entity = check_project(entity or self.settings.entity, what="entity")
         project = check_project(project or self.settings.project)
         draft = artifact.content()
+        if draft.removed:
+            raise UsageError(
+                f"a share cannot remove '{next(iter(draft.removed))}'",
+                where=f"group '{group}', part '{part}'",
+                hint="Remove it from the artifact that finishes the group.",
+            )
         cache = self._stat_cache()
         ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
         with UploadSession(self.store.artifacts, owner=f"{group}/{part}") as session:
@@ -262,14 +268,25 @@ class ArtifactEngine(ArtifactReading):
         self.store.artifacts.use(run, artifact.id, attempt)
         return artifact
 
+    def place(self, draft: Draft, version: ArtifactVersion) -> list[Row]:
+        """Store what is not stored of a version's files that are put together once more; the rows of its manifest."""
+        before = f"v{version.version - 1}"  # then the latest, whose places of content were taken over
+        ref = ArtifactRef(entity=version.entity, project=version.project, name=version.name, selector=before)
+        with UploadSession(self.store.artifacts, owner=version.path) as session:
+            rows, _, _ = self._settle(draft, self._stat_cache(), ref, session, again=True)
+            return list(rows)
+
     def _onto_latest(self, own: Draft, ref: ArtifactRef, new: NewVersion, again: int) -> tuple[Draft, NewVersion]:
         """A draft with its own items and the others of the latest version, on which the new version then depends."""
         time.sleep(os.urandom(1)[0] / 255 * min(0.02 * again, 1.0))  # so that those who collide do not go on doing so
         try:
             latest = self.store.artifacts.get(ref)
         except ArtifactNotFoundError:
+            own.fill_up(())  # nothing is there to be removed
             return own, evolve(new, base="")
         draft = own.copy()
+        if again:  # whoever was faster may have removed the same
+            draft.removed = dict.fromkeys(draft.removed, False)
         draft.fill_up(self.manifest(latest))
         return draft, evolve(new, base=latest.id, origins=(*new.origins, *latest.origins))
 

@@ -64,7 +64,7 @@ class ArtifactEntry:
 
     def download(self, root: str | os.PathLike[str] | None = None) -> str:
         """Write the entry to ``<root>/<path>`` and return that path. Every byte is verified."""
-        folder = os.path.abspath(os.fspath(root)) if root is not None else self._artifact.default_root()
+        folder = self._artifact.target(root)
         return self._engine.download_entry(self._entry, folder)
 
     def open(self) -> BinaryIO:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from windlass.artifacts.digest import short_form
 from windlass.artifacts.manifest import Manifest, Part
-from windlass.errors import ArtifactNotFoundError
+from windlass.errors import ArtifactNotFoundError, IntegrityError
 from windlass.models.artifact import ArtifactRef
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ class Locator:
 
     def __call__(self, digest: str) -> tuple[Part, ...] | None:
         """Where content with a digest lies; empty parts mean a whole blob, None that it is not stored."""
-        parts = self._parts(digest)
+        try:
+            parts = self._parts(digest)
+        except IntegrityError:  # a manifest that is damaged or lost must not keep anybody from storing
+            self._latest = parts = None
         if parts is None or not all(self._is_there(part[0]) for part in parts or ((digest, 0, 0),)):
             return None
         return parts
@@ -69,5 +72,5 @@ class Locator:
     def _latest(self) -> Manifest | None:
         try:
             return self._engine.manifest(self._engine.store.artifacts.get(self._ref))
-        except ArtifactNotFoundError:
+        except (ArtifactNotFoundError, IntegrityError):
             return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import msgspec
 
 from windlass.artifacts.digest import algorithm_of, digest_of, facts_of
-from windlass.errors import ArtifactNotFoundError, IntegrityError
+from windlass.errors import ArtifactNotFoundError, IntegrityError, ObjectNotFoundError
 
 if TYPE_CHECKING:
     from windlass.blobs import BlobStore
@@ -25,6 +25,7 @@ __all__ = ["Entry", "Manifest", "Part", "Row", "blobs_of", "row_of", "write_mani
 
 FORMAT = 2
 _FORMATS = (1, FORMAT)  # that are read
+_REPAIR = "'windlass artifact repair' writes it again from all files of the version."
 _LEAF_MIN, _LEAF_MAX, _LEAF_MASK = 1024, 16384, 0xFFF
 
 Part = tuple[str, int, int]
@@ -343,9 +344,16 @@ def _parts(flat: list[int], blobs: list[str]) -> tuple[Part, ...]:
 
 def _fetch(blobs: BlobStore, digest: str) -> bytes:
     algorithm = algorithm_of(digest)
-    with blobs.open(digest) as stream:
-        data = stream.read()
+    try:
+        with blobs.open(digest) as stream:
+            data = stream.read()
+    except ObjectNotFoundError as error:
+        raise IntegrityError(
+            "a manifest is not in the blob store any more", where=error.where or digest, hint=_REPAIR
+        ) from error
     found = digest_of(data, algorithm)
     if found != digest:
-        raise IntegrityError(f"a manifest blob is damaged: expected {digest}, found {found}", where=digest)
+        raise IntegrityError(
+            f"a manifest blob is damaged: expected {digest}, found {found}", where=digest, hint=_REPAIR
+        )
     return data

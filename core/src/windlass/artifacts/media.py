@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from windlass.artifacts.digest import digest_of, hash_file
+from windlass.artifacts.names import MEDIA_FOLDER
 from windlass.errors import SerializationError, UsageError
 
 if TYPE_CHECKING:
@@ -92,12 +93,22 @@ class MediaWriter:
         self._draft = draft
         self._overwrite = overwrite
         self._kind = ""
+        self._files: dict[str, None] = {}  # of the object
+        self._new: list[str] = []  # of these, which the draft had not
 
     def add(self, media: Media, name: str) -> str:
-        """Store a whole object; returns the path of its entry."""
+        """Store a whole object, or nothing; returns the path of its entry."""
+        try:
+            return self._add(media, name)
+        except BaseException:
+            for path in self._new:
+                self._draft.remove(path)
+            raise
+
+    def _add(self, media: Media, name: str) -> str:
         path = f"{name}.{media.media_name}.json"
         data = json.dumps(self.document(media), allow_nan=False, separators=(",", ":")).encode()
-        record = {"kind": "media", "name": name, "media": media.media_name}
+        record = {"kind": "media", "name": name, "media": media.media_name, "files": list(self._files)}
         self._stage(path, data, {"object": record}, self._overwrite)
         return path
 
@@ -117,12 +128,14 @@ class MediaWriter:
             extension: With dot.
         """
         digest = digest_of(source) if isinstance(source, bytes) else hash_file(source)
-        path = f"media/{self._kind}/{digest[7:39]}{extension}"
+        path = f"{MEDIA_FOLDER}{self._kind}/{digest[7:39]}{extension}"
+        self._files[path] = None
         if path not in self._draft.items:
             if isinstance(source, bytes):
                 self._stage(path, source, None, False)
             else:
                 self._draft.add_file(source, path, policy="mutable", overwrite=False)
+            self._new.append(path)
         return path
 
     def _stage(self, path: str, data: bytes, extra: dict[str, Any] | None, overwrite: bool) -> None:

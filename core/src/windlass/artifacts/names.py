@@ -30,6 +30,8 @@ MAX_PATH = 3072
 MAX_OBJECTS = 10_000
 """Objects that one `add_reference` takes when nothing else is said."""
 RESERVED_PREFIX = "windlass-"
+MEDIA_FOLDER = "media/"
+"""Where the files of rich objects are."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_\-.]+")
 _TAG = re.compile(r"[-\w]+( +[-\w]+)*")

@@ -1,7 +1,7 @@
 """Python objects in artifacts: written by a serializer or as media, and read back from the record kept with the entry.
 
 The record is the entry's ``extra["object"]``: ``{"kind": "python", "name", "serializer", "parameters", "versions",
-"python", "type", "executes_code"}`` or ``{"kind": "media", "name", "media"}``.
+"python", "type", "executes_code"}`` or ``{"kind": "media", "name", "media", "files"}``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from windlass.artifacts.media import Media, MediaReader, MediaWriter, media_class
 from windlass.artifacts.memory import fits_in_memory
+from windlass.artifacts.names import check_entry_path
 from windlass.errors import PluginError, SerializationError, UsageError
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def add_object(
         PluginNotFoundError: No such serializer.
         ConfigError: The parameters do not fit it.
         SerializationError: It cannot hold the object, and where it was picked by the type, pickle cannot either.
-        UsageError: The name is taken.
+        UsageError: The name is taken, or cannot be a path.
     """
+    check_entry_path(name)
     if isinstance(obj, Media) and not serializer:
         return MediaWriter(draft, overwrite=overwrite).add(obj, name)
     chosen = serializer or pick_serializer(app, obj)

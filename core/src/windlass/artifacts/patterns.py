@@ -43,6 +43,8 @@ class Patterns:
         rules = []
         for name in files:
             path = os.path.join(root, name)
+            if os.path.exists(path) and not os.path.isfile(path):  # reading a FIFO would wait for ever
+                raise UsageError("it is no file", where=path, hint="Patterns are lines of a text file.")
             try:
                 with open(path, encoding="utf-8-sig") as file:
                     found = file.read().splitlines()
@@ -100,13 +102,15 @@ def compile_glob(glob: str, *, anchored: bool, where: str = "") -> re.Pattern[st
         where: Where it stands, for errors.
 
     Raises:
-        UsageError: A range in it goes backwards.
+        UsageError: A range in it goes backwards, or a class of characters is not known.
     """
     try:
         return re.compile(_expression(_tokens(glob if anchored else f"**/{glob}")), re.DOTALL)
     except re.error as error:
         raise UsageError(
-            f"'{glob}' is not a pattern: {error.msg}", where=where, hint="Write a range upwards: [a-z], [0-9]."
+            f"'{glob}' is not a pattern: {error.msg}",
+            where=where,
+            hint=f"Write a range upwards: [a-z], [0-9]. Classes are [:{':], [:'.join(_NAMED)}:].",
         ) from None
 
 
@@ -123,11 +127,8 @@ def _tokens(glob: str) -> list[str]:
                 made, step = (f"**{then}", step + len(then))
         elif char == "?":
             made = "[^/]"
-        elif char == "[" and (end := glob.find("]", i + 2 + (glob[i + 1 : i + 2] in ("!", "^")))) > 0:
-            body = glob[i + 1 : end]
-            negated = body[0] in "!^"
-            body = "".join(c if c == "-" else re.escape(c) for c in body[negated:])
-            made, step = f"(?!/)[{'^' if negated else ''}{body}]", end + 1 - i
+        elif char == "[" and (known := _set(glob, i + 1)) is not None:
+            made, step = known[0], known[1] - i
         elif char == "\\" and i + 1 < len(glob):
             made, step = re.escape(glob[i + 1]), 2
         else:
@@ -135,6 +136,37 @@ def _tokens(glob: str) -> list[str]:
         found.append(made)
         i += step
     return found
+
+
+_NAMED = {
+    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "blank": r" \t", "cntrl": r"\x00-\x1f\x7f", "digit": "0-9",
+    "graph": "!-~", "lower": "a-z", "print": " -~", "punct": r"!-/:-@\[-`{-~", "space": r" \t-\r", "upper": "A-Z",
+    "xdigit": "0-9A-Fa-f",
+}  # fmt: skip
+
+
+def _set(glob: str, start: int) -> tuple[str, int] | None:
+    """The set of characters behind a ``[``, and where it ends; None where no ``]`` closes it."""
+    negated = glob[start : start + 1] in ("!", "^")
+    start += negated
+    body, i = "", start
+    while i < len(glob):
+        char, step = glob[i], 1
+        end = glob.find("]", i + 2)
+        if char == "]" and i > start:
+            return f"(?!/)[{'^' if negated else ''}{body}]", i + 1
+        if glob.startswith("[:", i) and glob[i + 2 : end].endswith(":"):
+            name, step = glob[i + 2 : end - 1], end + 1 - i
+            if name not in _NAMED:
+                raise re.error(f"there is no class of characters [:{name}:]")
+            made = _NAMED[name]
+        elif char == "\\" and i + 1 < len(glob):
+            made, step = re.escape(glob[i + 1]), 2
+        else:
+            made = char if char == "-" else re.escape(char)
+        body += made
+        i += step
+    return None
 
 
 _ANY = {"": ("", ""), "**": (".*", ".*?"), "**/": ("(?:.*/)?", "(?:.*?/)??")}

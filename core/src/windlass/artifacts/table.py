@@ -10,7 +10,7 @@ from typing import Any
 from windlass.artifacts.cells import cell_from_json, cell_to_json
 from windlass.artifacts.media import Media, MediaReader, MediaWriter
 from windlass.errors import SerializationError, UsageError
-from windlass.frames import arrow_of
+from windlass.frames import arrow_of, check_rows
 
 __all__ = ["Table"]
 
@@ -201,13 +201,15 @@ def _column_names(frame: Any) -> Sequence[Any]:
 
 
 def _frame_rows(frame: Any, kind: str) -> Iterator[Sequence[Any]]:
+    if not len(_column_names(frame)):
+        return iter([()] * len(frame))
     if kind == "pandas":
         rows: Iterator[Sequence[Any]] = frame.itertuples(index=False, name=None)
         return rows
     if kind == "polars":
         return iter(frame.iter_rows())
     columns = [column.to_pylist() for column in frame.columns]
-    return zip(*columns, strict=True) if columns else iter(())
+    return zip(*columns, strict=True)
 
 
 def _items(data: Any) -> Any:
@@ -233,7 +235,9 @@ def _parquet(frame: Any, kind: str) -> bytes:
         return b""
     buffer = io.BytesIO()
     try:
-        parquet.write_table(arrow_of(frame, kind), buffer, compression="zstd")
+        table = arrow_of(frame, kind)
+        check_rows(frame, table)
+        parquet.write_table(table, buffer, compression="zstd")
     except (pa.ArrowException, SerializationError, ValueError, TypeError, OverflowError) as error:
         # cells of several types, or that would come back changed; columns of one name
         reason = str(error.args[0]) if error.args else str(error)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from windlass.errors import ConfigError, SerializationError, UnsupportedError
+from windlass.errors import ConfigError, SerializationError, UnsupportedError, UsageError
 from windlass.plugins import App
 
 
@@ -104,6 +104,14 @@ def test_codecs(codec: str) -> None:
 def test_what_does_not_fit_is_named(value: Any, message: str) -> None:
     with pytest.raises(SerializationError, match=message):
         dumped(value)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame(index=range(3)), pa.table({"a": [1, 2, 3]}).select([])])
+def test_rows_without_columns_are_refused(frame: Any) -> None:
+    with pytest.raises((SerializationError, UsageError), match="3 rows of a table without columns"):
+        dumped(frame)
+    index = pd.DataFrame(index=["a", "b"])
+    pd.testing.assert_frame_equal(loaded(dumped(index)), index, check_column_type=False)
 
 
 def test_bad_bytes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from windlass.errors import SerializationError, UnsupportedError
-from windlass.frames import arrow_of
+from windlass.frames import arrow_of, check_rows
 from windlass.serializers import Serializer, reading, type_name, writing
 from windlass_serializer_parquet.config import ParquetConfig
 
@@ -78,6 +78,7 @@ class ParquetSerializer(Serializer):
                 hint=_HINT,
                 context={"serializer": "parquet", "type": type_name(obj)},
             )
+        check_rows(obj, table)
         return table.replace_schema_metadata({**(table.schema.metadata or {}), _KIND: kind.encode()})
 
 

@@ -38,6 +38,11 @@ class MemoryBlobs(BlobStore):
         with self._world.changing() as now:
             self._world.blobs.setdefault(digest, (data, now))
 
+    def replace(self, digest: str, source: str | bytes) -> None:
+        if not self.is_whole(digest):
+            self.delete([digest])
+        self.put(digest, source)
+
     def open(self, digest: str, start: int = 0, length: int = -1) -> BinaryIO:
         with self._world.changing():
             if digest not in self._world.blobs:
