@@ -130,3 +130,9 @@ def test_patterns_come_from_files_only(tmp_path: Path, make: Callable[[Path], No
     with pytest.raises(UsageError, match="it is no file") as caught:
         Patterns.for_folder(str(tmp_path))
     assert caught.value.where == f"{tmp_path}/.windlassignore"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("glob", ["[" * 20_000, "[" * 20_000 + r"\]", "[[:" * 7000, "[a" * 10_000, "[]" * 10_000])
+def test_sets_that_are_not_closed_take_no_time(glob: str) -> None:
+    compile_glob(glob, anchored=True)

@@ -117,6 +117,7 @@ def compile_glob(glob: str, *, anchored: bool, where: str = "") -> re.Pattern[st
 def _tokens(glob: str) -> list[str]:
     """Stars, ``/``, and what else is in a glob as regular expressions."""
     found, i = [], 0
+    known: tuple[str, int] | None = ("", 0)
     while i < len(glob):
         char, step = glob[i], 1
         if char == "*":
@@ -127,7 +128,7 @@ def _tokens(glob: str) -> list[str]:
                 made, step = (f"**{then}", step + len(then))
         elif char == "?":
             made = "[^/]"
-        elif char == "[" and (known := _set(glob, i + 1)) is not None:
+        elif char == "[" and known and (known := _set(glob, i + 1)):  # where one is not closed, no later one is
             made, step = known[0], known[1] - i
         elif char == "\\" and i + 1 < len(glob):
             made, step = re.escape(glob[i + 1]), 2
@@ -152,10 +153,9 @@ def _set(glob: str, start: int) -> tuple[str, int] | None:
     body, i = "", start
     while i < len(glob):
         char, step = glob[i], 1
-        end = glob.find("]", i + 2)
         if char == "]" and i > start:
             return f"(?!/)[{'^' if negated else ''}{body}]", i + 1
-        if glob.startswith("[:", i) and glob[i + 2 : end].endswith(":"):
+        if glob.startswith("[:", i) and glob[(end := glob.find("]", i + 2)) - 1] == ":" and end > i + 2:
             name, step = glob[i + 2 : end - 1], end + 1 - i
             if name not in _NAMED:
                 raise re.error(f"there is no class of characters [:{name}:]")
