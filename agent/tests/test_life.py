@@ -203,6 +203,17 @@ def test_queue_timeout(world: Any) -> None:
     assert (run.state, run.reason.code) == (RunState.KILLED, "queue-timeout")
 
 
+def test_a_busy_agent_looks_after_what_waits_too_long(world: Any) -> None:
+    long = world.launch("sleep 30")
+    world.agent(max_jobs=1)
+    world.wait(long, lambda run: run.state is RunState.RUNNING)
+    world.queue("late", policy=LaunchPolicy(queue_timeout=0.2))
+    late = world.launch("exit 0", queue="late")
+    assert world.wait(late, seconds=10.0).reason.code == "queue-timeout"
+    world.store.runs.request_stop(long)
+    world.wait(long)
+
+
 def test_an_idle_agent_starts_at_once(world: Any) -> None:
     world.agent()
     time.sleep(0.3)

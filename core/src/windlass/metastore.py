@@ -205,7 +205,7 @@ class QueueStore(ABC):
         Each run gets a new fence. A waiting item becomes ``pending`` / ``preparing``; a taken-over run keeps its
         state. Paused queues, limits, budgets, ``not_before`` and stop requests are obeyed. Empty when there is nothing.
         Items that have waited longer than their policy allows are ``killed`` (``queue-timeout``, ``deadline``), and
-        triggers that are due put their requests on their queues.
+        triggers that are due put their requests on their queues, also when nothing may be taken (a `limit` of 0).
         """
 
     @abstractmethod

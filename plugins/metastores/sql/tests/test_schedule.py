@@ -4,11 +4,11 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from windlass.errors import AccessError, StoreError
+from windlass.errors import AccessError, StoreError, UsageError
 from windlass.models.access import User
 from windlass.models.artifact import ArtifactRef, NewVersion
 from windlass.models.queue import Queue, QueueRef
@@ -84,6 +84,42 @@ def test_a_waiting_agent_wakes_when_a_trigger_is_due(tmp_path: Path) -> None:
     assert store.queues.wait((REF,), 5.0)
     assert 0.3 < time.monotonic() - began < 0.9
     assert len(claim(store, REF)) == 1
+    store.close()
+
+
+def test_what_nobody_looks_after_does_not_ring_all_the_time(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    make_trigger(store, REF, event=TriggerEvent.CRON, cron="@hourly", spec=SPEC)
+    with store._db.write() as tx:
+        tx.run("UPDATE triggers SET next_at = ?", store.now() - 1.0)  # and the agent is about to end
+    began, rings = time.monotonic(), 0
+    while time.monotonic() - began < 1.5:
+        rings += store.queues.wait([REF], 5.0)
+    assert 1 <= rings <= 3
+    store.close()
+
+
+def test_a_trigger_whose_time_zone_is_unknown_here_keeps_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    make_trigger(store, REF, event=TriggerEvent.CRON, cron="@hourly", timezone="Europe/Berlin", spec=SPEC)
+    with store._db.write() as tx:
+        tx.run("UPDATE triggers SET next_at = ?", store.now() - 1.0)
+    store.queues.enqueue(items(REF, "r"))
+
+    def unknown(name: str) -> NoReturn:
+        raise UsageError(f"there is no time zone {name!r}")
+
+    with monkeypatch.context() as there:
+        there.setattr("windlass.schedule.triggers.zone", unknown)
+        assert ids_of(claim(store, REF, limit=5)) == ["r"]
+        assert "Europe/Berlin" in store.schedule.get_trigger("kit", "t").error
+    (made,) = claim(store, REF, limit=5)  # an agent that knows it
+    assert store.schedule.get_trigger("kit", "t").last_run == made.run.id
+    assert store.schedule.get_trigger("kit", "t").error == ""
     store.close()
 
 

@@ -68,7 +68,10 @@ def anything(tx: Tx, queues: Sequence[int], now: float) -> bool:
 
 
 def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
-    """When time alone will bring something: a delay or a lease ends. Infinity: never."""
+    """When time alone will bring something: a delay or a lease ends. Infinity: never.
+
+    What is due already, and nobody has looked after, is nothing to wait for: it would be found again and again.
+    """
     if not queues:
         return inf
     row = tx.row(
@@ -80,7 +83,7 @@ def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
         *queues,
         now,
     )
-    return min((value for value in row or () if value is not None), default=inf)
+    return min((value for value in row or () if value is not None and value > now), default=inf)
 
 
 @frozen
