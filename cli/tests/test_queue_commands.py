@@ -231,3 +231,12 @@ def test_who_follows_a_run_bears_with_a_store_that_is_away(call: Any, monkeypatc
     assert "connection lost" in call("run", "logs", run_id, code=1)
     call("run", "logs", "-f", run_id)
     assert away == []
+
+
+def test_what_was_opened_is_closed_again(call: Any) -> None:
+    call("queue", "update", "q", "--open", "env.A", "--open", "env.B")
+    assert call("queue", "show", "q", "--json")["open_fields"] == ["env.A", "env.B"]
+    call("queue", "update", "q", "--open", "env.B")
+    assert call("queue", "show", "q", "--json")["open_fields"] == ["env.B"]
+    call("queue", "update", "q", "--open", "")
+    assert call("queue", "show", "q", "--json")["open_fields"] == []

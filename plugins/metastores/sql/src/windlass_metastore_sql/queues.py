@@ -157,7 +157,8 @@ class SqlQueues(QueueStore):
 
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         """See `QueueStore.claim`."""
-        self._db.bells.looking(request.queues)
+        if request.limit > 0:  # who looks for no work must not miss the ring of a stop either
+            self._db.bells.looking(request.queues)
         short = not (self._db.one_writer or request.capacity or request.run or request.limit <= 0)
         if short and (taken := self._take(request)):
             return taken
