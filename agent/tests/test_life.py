@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from windlass.errors import NoSpaceError
+from windlass.errors import NoSpaceError, UsageError
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import NewItem, Queue, QueueRef
@@ -420,3 +420,23 @@ def test_a_run_whose_end_cannot_be_stored_is_told_of(world: Any, monkeypatch: An
     time.sleep(2.1)  # the lease
     world.drain()
     assert world.store.runs.get(run_id).state.is_terminal
+
+
+def test_a_claim_that_fails_is_not_tried_at_every_ring(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+
+    def claim(*_: Any) -> Any:
+        tries.append(time.monotonic())
+        raise UsageError("it does not work")
+
+    def wait(*_: Any) -> bool:
+        time.sleep(0.005)
+        return True
+
+    monkeypatch.setattr(type(world.store.queues), "claim", claim)
+    monkeypatch.setattr(type(world.store.queues), "wait", wait)
+    agent = world.agent()
+    time.sleep(1.0)
+    agent.stop()
+    agent.stop()
+    assert 2 <= len(tries) < 10
