@@ -85,3 +85,35 @@ def test_a_paused_queue_and_no_store(world: Any) -> None:
     world.store.queues.update(evolve(queue, paused=True))
     assert findings(world, queues=("still",))["queue still"].status == "warning"
     assert "queue still" not in findings(world, store=False, queues=("still",))
+
+
+def test_settings_of_storages_are_read_and_their_secrets_followed(world: Any) -> None:
+    found = findings(
+        world,
+        builder={"type": "noop"},
+        secrets={"A": {"secret": "file//none/a"}, "B": {"secret": "file//none/b"}},
+        storage={
+            "s3": {"access-key-id": "hunter2", "secret-access-key": "file//none/key", "endpont-url": "http://x"},
+            "http": {"hosts": {"h": {"headers": {"Authorization": {"secret": "file//none/token"}}}}},
+        },
+    )
+    detail = found["storage"].detail
+    assert found["storage"].status == "problem"
+    assert "endpoint-url" in detail, "the nearest known key"
+    assert "$.storage.http.hosts.h.headers.Authorization" in detail
+    assert "none/a" in found["secrets"].detail
+    assert "none/b" in found["secrets"].detail
+    storage = {"s3": {"access-key-id": "hunter2", "secret-access-key": "file//none/key"}}
+    detail = findings(world, builder={"type": "noop"}, storage=storage)["storage"].detail
+    assert "$.storage.s3.access-key-id: not a secret reference" in detail
+    assert "none/key" in detail
+    assert "hunter2" not in detail
+
+
+def test_the_homes_file_of_storages_is_read_too(world: Any) -> None:
+    path = world.home / "storage.yaml"
+    path.write_text("s3: {region: 7}\n")
+    found = findings(world, builder={"type": "noop"})["storage"]
+    path.unlink()
+    assert found.status == "problem"
+    assert "storage.yaml" in found.detail

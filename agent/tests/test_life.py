@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from windlass.errors import NoSpaceError
+from windlass.errors import NoSpaceError, UsageError
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import NewItem, Queue, QueueRef
@@ -201,6 +201,17 @@ def test_queue_timeout(world: Any) -> None:
     world.drain(queues=("late",))
     run = world.store.runs.get(run_id)
     assert (run.state, run.reason.code) == (RunState.KILLED, "queue-timeout")
+
+
+def test_a_busy_agent_looks_after_what_waits_too_long(world: Any) -> None:
+    long = world.launch("sleep 30")
+    world.agent(max_jobs=1)
+    world.wait(long, lambda run: run.state is RunState.RUNNING)
+    world.queue("late", policy=LaunchPolicy(queue_timeout=0.2))
+    late = world.launch("exit 0", queue="late")
+    assert world.wait(late, seconds=10.0).reason.code == "queue-timeout"
+    world.store.runs.request_stop(long)
+    world.wait(long)
 
 
 def test_an_idle_agent_starts_at_once(world: Any) -> None:
@@ -409,3 +420,23 @@ def test_a_run_whose_end_cannot_be_stored_is_told_of(world: Any, monkeypatch: An
     time.sleep(2.1)  # the lease
     world.drain()
     assert world.store.runs.get(run_id).state.is_terminal
+
+
+def test_a_claim_that_fails_is_not_tried_at_every_ring(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+
+    def claim(*_: Any) -> Any:
+        tries.append(time.monotonic())
+        raise UsageError("it does not work")
+
+    def wait(*_: Any) -> bool:
+        time.sleep(0.005)
+        return True
+
+    monkeypatch.setattr(type(world.store.queues), "claim", claim)
+    monkeypatch.setattr(type(world.store.queues), "wait", wait)
+    agent = world.agent()
+    time.sleep(1.0)
+    agent.stop()
+    agent.stop()
+    assert 2 <= len(tries) < 10

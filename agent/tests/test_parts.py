@@ -144,7 +144,17 @@ def test_limits_while_running() -> None:
     assert code(starting, 250.1) == "start-timeout"
     assert limits.while_running(LaunchPolicy(deadline=150.0), run, running, 195.0, 250.1).code == "deadline"  # type: ignore[union-attr]
     assert limits.while_running(LaunchPolicy(), run, running, 0.0, 1e12) is None
-    assert limits.while_running(LaunchPolicy(start_timeout=0.0), run, starting, 0.0, 1e12) is None
+    never = limits.while_running(LaunchPolicy(start_timeout=0.0), run, starting, 195.0, 195.1)
+    assert never is not None, "0 is a limit like any other, or it would evade the queue's bounds"
+    assert never.code == "start-timeout"
+
+
+def test_time_in_the_queue_ends_with_the_first_claim() -> None:
+    policy = LaunchPolicy(queue_timeout=10.0)
+    late = limits.before_start(policy, Run(id="r", queued_at=100.0, fence=1), 110.1)
+    assert late is not None
+    assert late.code == "queue-timeout"
+    assert limits.before_start(policy, Run(id="r", queued_at=100.0, fence=2), 170.0) is None, "its first agent died"
 
 
 def test_idle() -> None:

@@ -45,6 +45,12 @@ def test_a_mistake_in_the_configuration(doctor: Any, tmp_path: Path) -> None:
     assert "max_jobs" in detail
 
 
+def test_a_configuration_that_is_not_yaml(doctor: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("queues: [a\nmax_jobs: 3\n")
+    assert "c.yaml:2: not well-formed" in doctor("-c", str(path), code=1)["agent's configuration"][1]
+
+
 def test_a_store_that_cannot_be_opened(doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDLASS_BASE_URL", f"sqlite:///{tmp_path}")  # a directory
     found = doctor("-q", "q", code=1)

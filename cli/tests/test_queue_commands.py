@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 import windlass
-from windlass.errors import ConfigError, NotFoundError
+from windlass.errors import ConfigError, NotFoundError, StoreUnavailableError
 from windlass.models.queue import Agent, ClaimRequest, Lease, Queue, QueueRef, TemplateVariable
 from windlass.models.reason import Reason
 from windlass.models.run import RunState, RunUpdate
@@ -212,3 +212,31 @@ def test_every_verb_has_a_call(call: Any) -> None:
         api.delete_queue("q", force=True)
         api.delete_queue("n")
         assert api.queues() == ()
+
+
+def test_who_follows_a_run_bears_with_a_store_that_is_away(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from windlass_metastore_sql.runs import SqlRuns
+
+    run_id = call("launch", "-u", ".", "-E", "python t.py", "-p", "p", "-q", "q", "--json")["id"]
+    call("run", "stop", run_id)
+    real, away = SqlRuns.read_log, [True, True]
+
+    def read_log(self: Any, *args: Any) -> Any:
+        if away:
+            away.pop()
+            raise StoreUnavailableError("connection lost")
+        return real(self, *args)
+
+    monkeypatch.setattr(SqlRuns, "read_log", read_log)
+    assert "connection lost" in call("run", "logs", run_id, code=1)
+    call("run", "logs", "-f", run_id)
+    assert away == []
+
+
+def test_what_was_opened_is_closed_again(call: Any) -> None:
+    call("queue", "update", "q", "--open", "env.A", "--open", "env.B")
+    assert call("queue", "show", "q", "--json")["open_fields"] == ["env.A", "env.B"]
+    call("queue", "update", "q", "--open", "env.B")
+    assert call("queue", "show", "q", "--json")["open_fields"] == ["env.B"]
+    call("queue", "update", "q", "--open", "")
+    assert call("queue", "show", "q", "--json")["open_fields"] == []

@@ -148,6 +148,13 @@ def test_secrets_are_not_shown(value: object) -> None:
     assert "hunter" not in repr(structure({"image": "x", "token": "env/hunter"}, Config))
 
 
+def test_a_secret_may_be_written_in_both_ways() -> None:
+    assert structure({"image": "x", "token": {"secret": "env/HUNTER"}}, Config).token == "env/HUNTER"
+    (problem,) = messages({"image": "x", "token": {"secret": {"env": "hunter2"}}})
+    assert "env/NAME" in problem
+    assert "hunter2" not in problem
+
+
 def test_unstructure_leaves_defaults_out() -> None:
     assert unstructure(Config(image="x", build_context_store="y")) == {"image": "x", "build-context-store": "y"}
 

@@ -198,7 +198,7 @@ class Agent:
             except WindlassError as error:
                 # Whatever the store says, the runs this agent holds go on; it asks again.
                 _log.warning("no items can be claimed, trying again in %.1f s: %s", failing, error)
-                self._pause(failing)
+                self._back_off(failing)
                 failing = min(failing * 2, 5.0)
                 continue
             if over:
@@ -207,15 +207,15 @@ class Agent:
                 self._pause(self._interval())
 
     def _claim(self) -> bool:
-        free = self._free()
-        if self._draining or free <= 0:
+        if self._draining:
             return False
+        free = max(self._free(), 0)  # with none it looks after what time brings: schedules, items that waited too long
         request = ClaimRequest(
             agent=self.id,
             host=self._services.host,
             queues=self._turns.order(),
             # One by one where each item changes whose turn it is, or what is left for the next.
-            limit=1 if self._slots or len(self._turns.queues) > 1 else min(free, _BATCH),
+            limit=min(free, 1 if self._slots or len(self._turns.queues) > 1 else _BATCH),
             lease_seconds=self._services.claims.lease_seconds,
             capacity=self._slots.free(),
             run=self._run,
@@ -281,6 +281,12 @@ class Agent:
                 self._wake.get_nowait()
         except queue.Empty:
             pass
+
+    def _back_off(self, seconds: float) -> None:
+        """Sleep so long, whatever the store's bell says; only a call to stop ends it."""
+        until, stops = time.monotonic() + seconds, self._stops
+        while self._stops == stops and (left := until - time.monotonic()) > 0:
+            self._pause(left)
 
     # -- what other threads bring -----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from windlass.errors import ConfigError, NotFoundError, PluginError, WindlassError
+from windlass.errors import ConfigError, NotFoundError, PluginError, SecretError, WindlassError
 from windlass.launch.plan import resource_name
 from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models.queue import QueueRef, queue_named
@@ -53,8 +53,7 @@ def examine(config: AgentConfig, app: App, store: MetadataStore | None) -> Itera
     try:
         if config.environment:
             yield _try(f"environment {config.environment['type']}", lambda: _environment(backends))
-        if config.storage:
-            yield _try("storage", lambda: _storage(config, backends, app))
+        yield from _storages(config, backends, app)
         yield from _secrets(config)
         yield from _weights(config)
         if config.registry or backends.destination:
@@ -100,9 +99,18 @@ def _environment(backends: Backends) -> str:
     return "credentials accepted"
 
 
-def _storage(config: AgentConfig, backends: Backends, app: App) -> str:
-    app.configure_storage(config.storage, environment=backends.environment())
-    return f"settings of {', '.join(config.storage)}"
+def _storages(config: AgentConfig, backends: Backends, app: App) -> Iterator[Finding]:
+    """Whether the settings of storages fit, those of this configuration and of the home's file; silent without any."""
+
+    def look() -> str:
+        if config.storage:
+            app.configure_storage(config.storage, environment=backends.environment())
+        names = app.check_storages()
+        return f"settings of {', '.join(names)}" if names else ""
+
+    found = _try("storage", look)
+    if found.detail:
+        yield found
 
 
 def _secrets(config: AgentConfig) -> Iterator[Finding]:
@@ -110,7 +118,14 @@ def _secrets(config: AgentConfig) -> Iterator[Finding]:
     tokens = {f"token of {host}": access.token for host, access in config.git.items() if access.token is not None}
 
     def look(references: dict[str, str]) -> str:
-        resolve_secrets(references)
+        wrong = []
+        for name, reference in references.items():
+            try:
+                resolve_secrets({name: reference})
+            except SecretError as error:
+                wrong.append(_sentence(error))
+        if wrong:
+            raise SecretError("; ".join(wrong))
         return f"{len(references)} found"
 
     if config.secrets:

@@ -19,7 +19,8 @@ def before_start(policy: LaunchPolicy, run: Run, now: float) -> Reason | None:
         now: The store's clock.
     """
     queued = run.queued_at or run.created_at
-    if run.attempt == 1 and policy.queue_timeout is not None and now - queued > policy.queue_timeout:
+    # Only the first claim ends the time in the queue: a successor looks at a run that was taken in time.
+    if run.fence <= 1 and policy.queue_timeout is not None and now - queued > policy.queue_timeout:
         return _passed("queue-timeout", f"it waited in the queue for more than {policy.queue_timeout:g} s")
     return _deadline(policy, run, now)
 
@@ -35,7 +36,7 @@ def while_running(policy: LaunchPolicy, run: Run, status: RunStatus, submitted_a
         now: The same clock's present time.
     """
     if status.state is RunnerState.STARTING:
-        if policy.start_timeout and now - submitted_at > policy.start_timeout:
+        if policy.start_timeout is not None and now - submitted_at > policy.start_timeout:
             what = f"; it waits for: {status.reason.message}" if status.reason and status.reason.message else ""
             return _passed("start-timeout", f"it did not start within {policy.start_timeout:g} s{what}")
     elif policy.attempt_timeout is not None and now - (status.started_at or submitted_at) > policy.attempt_timeout:

@@ -29,7 +29,7 @@ def define(queue: Queue, given: dict[str, Any]) -> tuple[Queue, dict[str, Docume
         else:
             changes[key] = structure(source.data, LaunchPolicy, document=source)
     if given.get("open_fields"):
-        changes["open_fields"] = tuple(given["open_fields"])
+        changes["open_fields"] = () if set(given["open_fields"]) == {""} else tuple(given["open_fields"])
     limits = {field: given[field] or None for field in ("concurrency", "per_user") if given.get(field) is not None}
     if limits:
         changes["limits"] = evolve(queue.limits or QueueLimits(), **limits)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from windlass_cli import shapes
 from windlass_cli.output import note
 from windlass_cli.state import State
+from windlass_cli.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from windlass.launch.request import LaunchRequest
@@ -118,17 +119,19 @@ def watch(state: State, run: Run, *, quiet: bool, work: _Work | None = None) -> 
     Raises:
         WindlassError: The agent in this process ended before the run.
     """
+    from windlass.sdk.session import patiently
+
     start, delay, interrupted = 0, 0.02, False
     with _sigterm(), _Status() as status:
         while True:
             try:
-                page = state.store.runs.read_log(run.id, start)
+                page = patiently(lambda at=start: state.store.runs.read_log(run.id, at), PATIENCE)  # type: ignore[misc]
                 if page.lines and not quiet:
                     status.write(b"".join(line.data for line in page.lines if line.stream != "build"))
                 start = page.next if page.lines else start
                 if page.ended and not page.lines:
                     break
-                found = state.store.runs.get(run.id)
+                found = patiently(lambda: state.store.runs.get(run.id), PATIENCE)
                 status.say(f"run {found.id}: {found.phase or found.state}")
                 if work is not None and not work.is_alive() and not found.state.is_terminal:
                     if work.error is not None:
@@ -147,7 +150,7 @@ def watch(state: State, run: Run, *, quiet: bool, work: _Work | None = None) -> 
                 state.store.runs.request_stop(run.id)
     if interrupted:
         raise KeyboardInterrupt
-    return state.store.runs.get(run.id)
+    return patiently(lambda: state.store.runs.get(run.id), PATIENCE)
 
 
 @contextlib.contextmanager

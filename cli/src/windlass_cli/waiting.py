@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from windlass.models.queue import Agent, Waiting
     from windlass.models.run import Run
 
-__all__ = ["explained", "is_abandoned", "orphaned", "shape", "told"]
+__all__ = ["PATIENCE", "explained", "is_abandoned", "orphaned", "shape", "told"]
+
+PATIENCE = 60.0
+"""Seconds for which a command that follows a run bears with a store that is out of reach: the run goes on meanwhile."""
 
 
 def explained(store: MetadataStore, run: Run) -> Waiting | None:

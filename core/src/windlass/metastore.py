@@ -204,8 +204,10 @@ class QueueStore(ABC):
 
         Each run gets a new fence. A waiting item becomes ``pending`` / ``preparing``; a taken-over run keeps its
         state. Paused queues, limits, budgets, ``not_before`` and stop requests are obeyed. Empty when there is nothing.
+        Smaller items overtake one that lacks capacity for ten minutes (`windlass.launch.needs.PATIENCE`); then an
+        agent whose slots are enough for it takes no other before it.
         Items that have waited longer than their policy allows are ``killed`` (``queue-timeout``, ``deadline``), and
-        triggers that are due put their requests on their queues.
+        triggers that are due put their requests on their queues, also when nothing may be taken (a `limit` of 0).
         """
 
     @abstractmethod

@@ -200,6 +200,28 @@ def test_no_scheme(uri: str) -> None:
         Artifact("a", "t").add_reference(uri)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://bob:hunter2@example.com/x",
+        "sftp://bob:hun@ter2@host/x",
+        "zip://a.csv::http://bob:hunter2@example.com/a",
+    ],
+)
+def test_a_password_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(UsageError, match="password") as caught:
+        Artifact("mnist", "dataset").add_reference(uri)
+    assert "***@" in caught.value.where
+    assert "ter2" not in str(caught.value)
+
+
+def test_an_account_in_an_address_is_no_password(engine: ArtifactEngine, mount: Path) -> None:
+    (mount / "ab:c@d").write_text("x")
+    assert Artifact("mnist", "dataset").add_reference(f"file://{mount}/ab:c@d")[0].path == "ab:c@d"
+    with pytest.raises(ObjectNotFoundError):
+        Artifact("mnist", "dataset").add_reference("memory://container@account/x")
+
+
 def test_nothing_there(mount: Path) -> None:
     with pytest.raises(ObjectNotFoundError):
         Artifact("a", "t").add_reference(f"file://{mount}/none")

@@ -27,10 +27,11 @@ from windlass.launch.inputs import (
     shards,
 )
 from windlass.launch.paths import merge
-from windlass.launch.policy import effective_policy, next_retry, retries_used
+from windlass.launch.policy import check_wishes, effective_policy, next_retry, retries_used
 from windlass.launch.schema import infer_schema, schema_of, validate
 from windlass.launch.yaml_edit import patch_yaml
 from windlass.models.launch import LaunchPolicy
+from windlass.models.queue import Queue
 from windlass.models.reason import Reason
 from windlass.models.run import Run
 
@@ -590,3 +591,12 @@ def test_exit_codes_and_retryable_errors():
     assert next_retry(policy, Run(id="r"), Reason(code="exit-code", context={"exit_code": 75})) is not None
     assert next_retry(policy, Run(id="r"), Reason(code="build")) is None
     assert next_retry(policy, Run(id="r"), Reason(code="build"), retryable=True) is not None
+
+
+def test_exit_codes_are_opened_by_their_name_only():
+    wish = LaunchPolicy(retry_exit_codes=(1, 75))
+    queue = Queue(entity="team", name="q", resource="process", policy=LaunchPolicy(retry_exit_codes=(75,)))
+    for most in (None, LaunchPolicy(attempt_timeout=60.0), LaunchPolicy(retry_exit_codes=(75, 76))):
+        (problem,) = check_wishes(wish, attrs.evolve(queue, policy_max=most))
+        assert problem.where == "$.policy.retry_exit_codes"
+    assert check_wishes(wish, attrs.evolve(queue, policy_max=LaunchPolicy(retry_exit_codes=(1,)))) == []

@@ -241,6 +241,13 @@ class ScheduleTests:
             assert (run.state, run.reason.code) in ((RunState.KILLED, code), (RunState.KILLED, "queue-timeout"))
         assert store.queues.status(ref).queued == 0
 
+    def test_who_may_take_nothing_looks_after_time_all_the_same(self, store: MetadataStore) -> None:
+        ref = make_queue(store, policy=LaunchPolicy(queue_timeout=0.1))
+        store.queues.enqueue(items(ref, "r"))
+        time.sleep(0.2)
+        assert claim(store, ref, limit=0) == [], "an agent that has all the runs it may have"
+        assert store.runs.get("r").state is RunState.KILLED
+
 
 def _request(ref: QueueRef) -> Any:
     from windlass.models.queue import ClaimRequest

@@ -131,7 +131,8 @@ def _try(check: str, detail: str, call: Callable[[], None]) -> Row:
 def _short(error: WindlassError) -> str:
     from windlass.errors import ConfigError
 
-    text = error.message
     if isinstance(error, ConfigError) and error.problems:
-        text += ": " + "; ".join(str(problem) for problem in error.problems)
+        text = f"{error.message}: " + "; ".join(str(problem) for problem in error.problems)
+    else:
+        text = f"{error.where}: {error.message}" if error.where else error.message
     return f"{text}; {error.hint}" if error.hint else text

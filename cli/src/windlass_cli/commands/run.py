@@ -136,9 +136,11 @@ def logs(state: State, run_id: str, follow: bool, build: bool) -> None:
 
 def follow_log(state: State, run_id: str, *, follow: bool, build: bool = True) -> None:
     """Copy a run's output to stdout, until the run is over with `follow`."""
-    start, delay = 0, 0.05
+    from windlass.sdk.session import patiently
+
+    start, delay, patience = 0, 0.05, waiting.PATIENCE if follow else 0.0
     while True:
-        page = state.store.runs.read_log(run_id, start)
+        page = patiently(lambda at=start: state.store.runs.read_log(run_id, at), patience)  # type: ignore[misc]
         for line in page.lines:
             if build or line.stream != "build":
                 sys.stdout.buffer.write(line.data)
@@ -190,8 +192,10 @@ def stop(state: State, run_ids: tuple[str, ...], wait: bool) -> int:
 
 def _wait_for_end(state: State, run_id: str) -> None:
     """Wait for the end of a run that was asked to stop; when nobody is left to stop it, do that here."""
+    from windlass.sdk.session import patiently
+
     delay, look_at = 0.02, 0.0
-    while not (found := state.store.runs.get(run_id)).state.is_terminal:
+    while not (found := patiently(lambda: state.store.runs.get(run_id), waiting.PATIENCE)).state.is_terminal:
         if time.monotonic() >= look_at:
             if waiting.is_abandoned(state.store, found, state.settings.lease_seconds):
                 from windlass_cli.here import take_over
@@ -203,15 +207,6 @@ def _wait_for_end(state: State, run_id: str) -> None:
         time.sleep(delay)
         delay = min(delay * 1.5, 0.5)
     note(f"Run {run_id} is {found.state}.")
-
-
-def wait_for(state: State, run_id: str) -> Run:
-    """Wait for the end of a run."""
-    delay = 0.02
-    while not (found := state.store.runs.get(run_id)).state.is_terminal:
-        time.sleep(delay)
-        delay = min(delay * 1.5, 0.5)
-    return found
 
 
 @click.command()

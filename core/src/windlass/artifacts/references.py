@@ -22,6 +22,8 @@ from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
 __all__ = ["reference_entries"]
 
 _THREADS = 8
+_PASSWORD = re.compile(r"(?<=://)[^/?#@]*:[^/?#]*@")
+"""User and password before a host, in every part of a chained address."""
 
 
 def reference_entries(
@@ -48,8 +50,16 @@ def reference_entries(
 
     Raises:
         ObjectNotFoundError: Nothing is there.
-        UsageError: No scheme, too many objects, a name that cannot be a path, a link that `symlinks` does not permit.
+        UsageError: No scheme, a password in the address, too many objects, a name that cannot be a path, a link that
+            `symlinks` does not permit.
     """
+    if _PASSWORD.search(uri):  # it would stand in the manifest for everybody to read
+        raise UsageError(
+            "the address holds a password",
+            where=_PASSWORD.sub("***@", uri),
+            hint="Leave it out. For http, name a header of the host by reference in WINDLASS_HOME/storage.yaml; "
+            "an fsspec filesystem takes it from its own configuration, FSSPEC_<PROTOCOL>_PASSWORD.",
+        )
     if "://" not in uri:
         raise UsageError(f"'{uri}' has no scheme", hint="Write s3://…, gs://…, https://…, file:///… .")
     if max_objects < 1:

@@ -20,6 +20,7 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from windlass.config.document import Document
+from windlass.config.secrets import is_reference
 from windlass.errors import ConfigError, Problem, WindlassError
 
 T = TypeVar("T")
@@ -235,6 +236,7 @@ def _renames(cls: type[Any]) -> dict[str, Any]:
 
 def _class_hook(converter: cattrs.Converter, cls: type[Any]) -> Any:
     renamed = {name: key for name, key in field_keys(cls).items() if name != key}
+    secret = {a.metadata.get("key") or a.name for a in attrs.fields(cls) if a.metadata.get("secret")}
     inner = make_dict_structure_fn(
         cls,
         converter,
@@ -252,7 +254,7 @@ def _class_hook(converter: cattrs.Converter, cls: type[Any]) -> Any:
             known = renamed.get(str(key), str(key))
             if known in keyed:
                 raise TypeError(f"'{known}' is given twice, once as '{key}'")
-            keyed[known] = item
+            keyed[known] = item["secret"] if known in secret and is_reference(item) else item
         return inner(keyed, kind)
 
     return hook
@@ -269,7 +271,8 @@ def _collect(error: Exception, where: str, document: Document | None, into: list
             if isinstance(sub, KeyError):  # nothing else below a field raises one; what is nested comes wrapped
                 sub = KeyError()
             elif attrs.has(kind) and attrs.fields_dict(kind)[name].metadata.get("secret"):
-                sub = TypeError("the value does not fit (it is secret and not shown)")
+                hint = "write where it is: env/NAME, file/PATH or keyring/SERVICE/USER"
+                sub = ConfigError("the value does not fit (it is secret and not shown)", hint=hint)
             _collect(sub, f"{where}.{key}", document, into)
         for sub in others:
             _collect(sub, where, document, into)

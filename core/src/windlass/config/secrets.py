@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import field, frozen
 
 from windlass.errors import SecretError
 
-__all__ = ["Secret", "SecretResolver", "is_reference"]
+__all__ = ["Secret", "SecretResolver", "is_reference", "references_in"]
 
 
 @frozen
@@ -39,6 +40,22 @@ class Secret:
 def is_reference(value: Any) -> bool:
     """True for ``{secret: env/NAME}``, the way a secret is written in a config."""
     return isinstance(value, Mapping) and set(value) == {"secret"} and isinstance(value["secret"], str)
+
+
+def references_in(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """The secret references in a config object, each behind its place: ``$.s3.secret-access-key``."""
+    if is_reference(value):
+        yield where, value["secret"]
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from references_in(item, f"{where}.{key}")
+    elif attrs.has(type(value)):
+        for a in attrs.fields(type(value)):
+            item, place = getattr(value, a.name), f"{where}.{a.metadata.get('key') or a.name}"
+            if a.metadata.get("secret") and isinstance(item, str):
+                yield from [(place, item)] if item else ()
+            else:
+                yield from references_in(item, place)
 
 
 class SecretResolver:

@@ -97,8 +97,9 @@ def check_wishes(wish: LaunchPolicy, queue: Queue, where: str = "$.policy") -> l
         if count != queue.policy.retries.get(cause) and (allowed is None or count > allowed):
             refuse(f"retries.{cause}", count, allowed)
     codes = set(wish.retry_exit_codes) - set(queue.policy.retry_exit_codes)
-    if codes and (most is None or (most.retry_exit_codes and not codes <= set(most.retry_exit_codes))):
-        refuse("retry_exit_codes", sorted(codes), None if most is None else list(most.retry_exit_codes))
+    allowed_codes = () if most is None else most.retry_exit_codes
+    if codes and not codes <= set(allowed_codes):
+        refuse("retry_exit_codes", sorted(codes), list(allowed_codes) or None)
     return problems
 
 

@@ -246,6 +246,10 @@ class App:
         """
         self._storages.configure(configs, environment, where)
 
+    def check_storages(self) -> tuple[str, ...]:
+        """Names of the storages that are configured. Raises `ConfigError` for settings and secrets that do not fit."""
+        return self._storages.check()
+
     def open_store(self, url: str = "") -> MetadataStore:
         """Open the metadata store of a URL; the settings' store by default.
 

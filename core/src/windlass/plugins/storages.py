@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from windlass.errors import ConfigError, Problem
+from windlass.errors import ConfigError, Problem, SecretError
 from windlass.plugins.lookup import storage_name
 
 if TYPE_CHECKING:
@@ -42,6 +42,34 @@ class Storages:
         self._configs = {**self._from_file(), **_checked(self._app, configs, where)}
         self._where = where
         self._environment = environment
+
+    def check(self) -> tuple[str, ...]:
+        """Read the settings of all storages that have some, and follow their secrets; the names of these storages.
+
+        Raises:
+            ConfigError: All that does not fit.
+        """
+        from windlass.config.secrets import references_in
+
+        if self._configs is None:
+            self._configs = self._from_file()
+        problems: list[Problem] = []
+        for name, config in self._configs.items():
+            where = f"{self._where}.{name}"
+            try:
+                settings = self._app.read_settings("storage", name, config, where=where)
+            except ConfigError as error:
+                problems += error.problems or [Problem(error.message, where=error.where, hint=error.hint)]
+                continue
+            secrets = self._app.context(self._environment, kind="storage", name=name).secrets
+            for place, reference in references_in(settings, where):
+                try:
+                    secrets.resolve(reference, where=place)
+                except SecretError as error:
+                    problems.append(Problem(error.message, where=error.where, hint=error.hint))
+        if problems:
+            raise ConfigError("the storage configuration does not fit", where=self._where, problems=problems)
+        return tuple(self._configs)
 
     def get(self, uri: str) -> Storage:
         """The storage that serves a URI. See `App.storage_for`."""

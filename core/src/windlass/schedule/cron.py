@@ -4,8 +4,8 @@
 ``*/n`` or ``a-b/n``, or a list of those. When both days are restricted, either is enough (as cron has it). Sunday is 0
 or 7. Also ``@hourly @daily @weekly @monthly @yearly``.
 
-Where clocks are put forward, a time that does not exist is due when the gap ends. Where they are put back, a time that
-comes twice is due once, the first time, unless the hour is ``*``.
+Where clocks are put forward, a time that does not exist is due as much later as the gap is long. Where they are put
+back, a time that comes twice is due once, the first time, unless the hour is ``*``.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def _reasons(facts: Facts) -> list[Reason]:
         add(
             "budget",
             used_up(budget),
-            f"It goes on on {_next_month(facts.now)}, or when an owner raises it: windlass budget set",
+            f"It goes on from {_next_month(facts.now)}, or when an owner raises it: windlass budget set",
             entity=budget.entity, user=budget.user, unit=budget.unit.value, limit=budget.limit, used=budget.used,
         )  # fmt: skip
     own = sum(author == run.author for author, _ in facts.busy)

@@ -103,14 +103,16 @@ def like_runs(agent: Agent, needs: Mapping[str, float]) -> int | None:
 
 
 def room_in(views: Sequence[AgentView], needs: Mapping[str, float], takes: float | None) -> float | None:
-    """Seconds until one of the agents has the slots for a run, if each run takes `takes` seconds; None: unknown."""
+    """Seconds until one of the agents has room for a run, if each run takes `takes` seconds; None: unknown."""
     soonest = None
     for view in views:
         if lacking(view.agent.slots, needs):
             continue
         held = sorted(view.held, key=lambda pair: -pair[0])  # the oldest end first
+        # Its runs may be of other queues: it is full with any of them.
+        most = view.agent.max_jobs if view.agent.max_jobs >= 0 else math.inf
         for ended in range(len(held) + 1):
-            if not lacking(_left(view.agent.slots, [n for _, n in held[ended:]]), needs):
+            if len(held) - ended < most and not lacking(_left(view.agent.slots, [n for _, n in held[ended:]]), needs):
                 if ended and takes is None:
                     break
                 wait = max((takes or 0.0) - held[ended - 1][0], 0.0) if ended else 0.0

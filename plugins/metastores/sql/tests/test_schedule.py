@@ -4,20 +4,22 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from windlass.errors import AccessError, StoreError
+from windlass.errors import AccessError, StoreError, UsageError
+from windlass.metastore import MetadataStore
 from windlass.models.access import User
 from windlass.models.artifact import ArtifactRef, NewVersion
-from windlass.models.queue import Queue, QueueRef
+from windlass.models.queue import Agent, Queue, QueueRef
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.models.schedule import TriggerEvent
 from windlass.plugins.app import App
 from windlass.settings import Settings
 from windlass_metastore_sql import schema
 from windlass_metastore_sql.store import SqlStore
+from windlass_testkit.fakes.memory import MemoryMetadataStore
 from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items
 from windlass_testkit.metastore_schedule import make_trigger, publish
 
@@ -87,6 +89,42 @@ def test_a_waiting_agent_wakes_when_a_trigger_is_due(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_nobody_looks_after_does_not_ring_all_the_time(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    make_trigger(store, REF, event=TriggerEvent.CRON, cron="@hourly", spec=SPEC)
+    with store._db.write() as tx:
+        tx.run("UPDATE triggers SET next_at = ?", store.now() - 1.0)  # and the agent is about to end
+    began, rings = time.monotonic(), 0
+    while time.monotonic() - began < 1.5:
+        rings += store.queues.wait([REF], 5.0)
+    assert 1 <= rings <= 3
+    store.close()
+
+
+def test_a_trigger_whose_time_zone_is_unknown_here_keeps_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    make_trigger(store, REF, event=TriggerEvent.CRON, cron="@hourly", timezone="Europe/Berlin", spec=SPEC)
+    with store._db.write() as tx:
+        tx.run("UPDATE triggers SET next_at = ?", store.now() - 1.0)
+    store.queues.enqueue(items(REF, "r"))
+
+    def unknown(name: str) -> NoReturn:
+        raise UsageError(f"there is no time zone {name!r}")
+
+    with monkeypatch.context() as there:
+        there.setattr("windlass.schedule.triggers.zone", unknown)
+        assert ids_of(claim(store, REF, limit=5)) == ["r"]
+        assert "Europe/Berlin" in store.schedule.get_trigger("kit", "t").error
+    (made,) = claim(store, REF, limit=5)  # an agent that knows it
+    assert store.schedule.get_trigger("kit", "t").last_run == made.run.id
+    assert store.schedule.get_trigger("kit", "t").error == ""
+    store.close()
+
+
 def test_an_event_whose_process_died_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened(tmp_path)
     store.queues.create(Queue(entity="kit", name="q", resource="process"))
@@ -144,6 +182,48 @@ def test_nothing_starves(tmp_path: Path, fair_share: bool) -> None:
 def test_nothing_starves_on_postgresql(tmp_path: Path, postgresql_url: str, fair_share: bool) -> None:
     store = opened(tmp_path, postgresql_url)
     assert 12 < hours_among_critical_ones(store, fair_share=fair_share) <= 19
+    store.close()
+
+
+def a_large_run_gets_its_turn(store: MetadataStore, monkeypatch: pytest.MonkeyPatch, fair_share: bool) -> None:
+    large = Queue(entity="kit", name="large", resource="process", config={"gpus": 2}, fair_share=fair_share)
+    small = Queue(entity="kit", name="small", resource="process", config={"gpus": 1})
+    refs = [QueueRef(entity="kit", name=store.queues.create(queue).name) for queue in (large, small)]
+    store.agents.register(Agent(id="a", entity="kit", queues=tuple(refs), max_jobs=-1, slots={"gpu": 2.0}))
+    store.agents.register(Agent(id="s", entity="kit", queues=tuple(refs), max_jobs=-1, slots={"gpu": 1.0}))
+    store.queues.enqueue([*items(refs[0], "l1"), *items(refs[1], "s1", "s2")])
+    one, two = {"gpu": 1.0}, {"gpu": 2.0}
+    assert ids_of(claim(store, *refs, capacity=one)) == ["s1"], "it is overtaken for a while"
+    monkeypatch.setattr("windlass.launch.needs.PATIENCE", 0.0)
+    assert claim(store, *refs, capacity=one, limit=5) == [], "and then the agent makes room for it"
+    assert ids_of(claim(store, *refs, agent="s", capacity=one)) == ["s2"], "one that cannot hold it goes on"
+    assert ids_of(claim(store, *refs, capacity=two, limit=5)) == ["l1"]
+
+
+@pytest.mark.parametrize("fair_share", [False, True])
+def test_a_large_run_gets_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fair_share: bool) -> None:
+    for store in (opened(tmp_path), MemoryMetadataStore()):
+        with monkeypatch.context() as there:
+            a_large_run_gets_its_turn(store, there, fair_share)
+        store.close()
+
+
+@pytest.mark.service("postgresql")
+def test_a_large_run_gets_its_turn_on_postgresql(
+    tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path, postgresql_url)
+    a_large_run_gets_its_turn(store, monkeypatch, True)
+    store.close()
+
+
+def test_what_is_claimed_together_fits_together(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    queue = Queue(entity="kit", name="q", resource="process", config={"gpus": 1}, fair_share=True)
+    store.queues.create(queue)
+    for author in ("ann", "bob", "eve"):
+        store.queues.enqueue(items(REF, author, author=author))
+    assert ids_of(claim(store, REF, capacity={"gpu": 2.0}, limit=5)) == ["ann", "bob"]
     store.close()
 
 

@@ -9,14 +9,12 @@ from typing import Any
 
 from attrs import frozen
 
-from windlass import wire
 from windlass.errors import NotFoundError
-from windlass.launch.needs import fits, needs_of
-from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Claim, ClaimRequest, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.models.schedule import Budget
 from windlass_metastore_sql.database import Row, Tx, marks
+from windlass_metastore_sql.fitting import Room
 from windlass_metastore_sql.items import CLAIMED, DELAYED, EXPIRING, SOMETHING_TO_TEND, WAITING, urgency
 from windlass_metastore_sql.spending import exhausted, without
 from windlass_metastore_sql.tables import QUEUES, RUNS
@@ -68,7 +66,10 @@ def anything(tx: Tx, queues: Sequence[int], now: float) -> bool:
 
 
 def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
-    """When time alone will bring something: a delay or a lease ends. Infinity: never."""
+    """When time alone will bring something: a delay or a lease ends. Infinity: never.
+
+    What is due already, and nobody has looked after, is nothing to wait for: it would be found again and again.
+    """
     if not queues:
         return inf
     row = tx.row(
@@ -80,7 +81,7 @@ def next_due(tx: Tx, queues: Sequence[int], now: float) -> float:
         *queues,
         now,
     )
-    return min((value for value in row or () if value is not None), default=inf)
+    return min((value for value in row or () if value is not None and value > now), default=inf)
 
 
 @frozen
@@ -131,13 +132,14 @@ def claim(
             now,
         )
     held = exhausted(tx, now) if ahead.budgeted else []
+    room = Room(tx, request, now)
     for number, queue in queues:
         left = request.limit - len(found)
-        if left <= 0:
+        if left <= 0 or room.kept:
             break
         if queue.paused:
             continue
-        for run_id in _waiting(tx, request, number, queue, left, held, now):
+        for run_id in _waiting(tx, room, number, queue, left, held, now):
             found += _take(tx, request, queue, run_id, WAITING, now)
     return tuple(found)
 
@@ -163,7 +165,7 @@ def _expired(tx: Tx, request: ClaimRequest, queue_id: int, limit: int, now: floa
 
 
 def _waiting(
-    tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, held: list[Budget], now: float
+    tx: Tx, room: Room, queue_id: int, queue: Queue, limit: int, held: list[Budget], now: float
 ) -> Iterator[str]:
     limits = queue.limits
     if queue.fair_share or limits.per_user is not None or limits.concurrency is not None:
@@ -174,9 +176,9 @@ def _waiting(
     if limit <= 0:
         return
     if queue.fair_share or limits.per_user is not None:
-        yield from _by_author(tx, request, queue_id, queue, limit, held, now)
+        yield from _by_author(tx, room, queue_id, queue, limit, held, now)
         return
-    ahead = _LOOK_AHEAD if request.capacity else limit
+    ahead = _LOOK_AHEAD if room.counts else limit
     condition, values = without(held)
     rows = tx.rows(
         f"SELECT run_id FROM items WHERE queue_id = ? AND status = {WAITING}{condition} "
@@ -185,14 +187,20 @@ def _waiting(
         *values,
         ahead,
     )
-    free = dict(request.capacity)
-    suitable = (run_id for (run_id,) in rows if _fits(tx, free, queue, run_id))
-    for _, run_id in zip(range(limit), suitable, strict=False):
-        yield run_id
+    for (run_id,) in rows:
+        if limit <= 0:
+            return
+        if room.fits(queue, run_id):
+            room.take(queue, run_id)
+            limit -= 1
+            yield run_id
+        elif room.is_due(queue, run_id):
+            room.kept = True
+            return
 
 
 def _by_author(
-    tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, limit: int, held: list[Budget], now: float
+    tx: Tx, room: Room, queue_id: int, queue: Queue, limit: int, held: list[Budget], now: float
 ) -> Iterator[str]:
     """Items one by one, looking only at the first of each author."""
     active: dict[str, int] = dict(
@@ -209,7 +217,7 @@ def _by_author(
             head
             for author in _authors(tx, queue_id)
             if (most is None or active.get(author, 0) < most)
-            and (head := _head(tx, request, queue_id, queue, author, held)) is not None
+            and (head := _head(tx, room, queue_id, queue, author, held)) is not None
         ]
         if not heads:
             return
@@ -227,6 +235,10 @@ def _by_author(
             )
 
         run_id, author, *_ = min(heads, key=key)
+        if not room.fits(queue, run_id):
+            room.kept = True
+            return
+        room.take(queue, run_id)
         turn += 1
         turns[author] = turn
         active[author] = active.get(author, 0) + 1
@@ -254,7 +266,8 @@ def _authors(tx: Tx, queue_id: int) -> list[str]:
     return [author for (author,) in rows]
 
 
-def _head(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, author: str, held: list[Budget]) -> Row | None:
+def _head(tx: Tx, room: Room, queue_id: int, queue: Queue, author: str, held: list[Budget]) -> Row | None:
+    """The first item of an author that fits, or that is not to be overtaken."""
     condition, values = without(held)
     rows = tx.rows(
         "SELECT run_id, author, priority, rank, pos FROM items "
@@ -262,25 +275,9 @@ def _head(tx: Tx, request: ClaimRequest, queue_id: int, queue: Queue, author: st
         queue_id,
         author,
         *values,
-        _LOOK_AHEAD if request.capacity else 1,
+        _LOOK_AHEAD if room.counts else 1,
     )
-    return next((row for row in rows if _fits(tx, dict(request.capacity), queue, row[0])), None)
-
-
-def _fits(tx: Tx, free: dict[str, float], queue: Queue, run_id: str) -> bool:
-    """Whether an item fits into what is free; it takes its part."""
-    if not free:
-        return True
-    row = tx.row("SELECT spec FROM runs WHERE id = ?", run_id)
-    if not row or not row[0]:
-        return True
-    spec = wire.decode(row[0], LaunchSpec)
-    if not fits(free, queue, spec):
-        return False
-    for name, need in needs_of(queue, spec).items():
-        if name in free:
-            free[name] -= need
-    return True
+    return next((row for row in rows if room.fits(queue, row[0]) or room.is_due(queue, row[0])), None)
 
 
 def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int, now: float) -> list[Claim]:

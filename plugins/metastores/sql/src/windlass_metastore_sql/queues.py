@@ -157,14 +157,19 @@ class SqlQueues(QueueStore):
 
     def claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         """See `QueueStore.claim`."""
-        self._db.bells.looking(request.queues)
+        if request.limit > 0:  # who looks for no work must not miss the ring of a stop either
+            self._db.bells.looking(request.queues)
         short = not (self._db.one_writer or request.capacity or request.run or request.limit <= 0)
         if short and (taken := self._take(request)):
             return taken
-        if short or not self._was_something or request.limit <= 0:
+        if request.limit <= 0:  # an agent with enough to do: it looks after what time brings
+            with self._db.read() as tx:
+                if not claims.look_ahead(tx, self._db.now()).untended:
+                    return ()
+        elif short or not self._was_something:
             with self._db.read() as tx:  # an idle agent shall not stand in line with the writers
                 queues = [self._known.read(tx, ref) for ref in dict.fromkeys(request.queues)]
-                if request.limit <= 0 or not claims.anything(tx, [number for number, _ in queues], self._db.now()):
+                if not claims.anything(tx, [number for number, _ in queues], self._db.now()):
                     return ()
         with self._db.write(durable=False) as tx:
             now = self._db.now()

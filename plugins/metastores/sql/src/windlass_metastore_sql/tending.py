@@ -66,13 +66,17 @@ def fire(tx: Tx, now: float) -> list[Run]:
 
 
 def _fire(tx: Tx, number: int, trigger: Trigger, event: Occurrence, now: float) -> list[Run]:
-    changed = evolve(trigger, next_at=next_due(trigger, now), last_at=now)
     made: list[Run] = []
     try:
-        made = list(enqueue(tx, [request(trigger, event)], now))
-        changed = evolve(changed, fired=trigger.fired + 1, last_run=run_id_of(trigger, event.key), error="")
-    except WindlassError as error:  # its queue is gone: the event is over, and the trigger tells why
-        changed = evolve(changed, error=f"{event.key}: {error.message}")
-    columns = TRIGGERS.changed(trigger, changed)
-    tx.run(f"UPDATE triggers SET {assignments(list(columns))} WHERE id = ?", *columns.values(), number)
+        changed = evolve(trigger, next_at=next_due(trigger, now), last_at=now)
+    except WindlassError as error:  # no data of its time zone on this host: left to others, and nobody is kept up
+        changed = evolve(trigger, error=f"{event.key}: {error.message}")
+    else:
+        try:
+            made = list(enqueue(tx, [request(trigger, event)], now))
+            changed = evolve(changed, fired=trigger.fired + 1, last_run=run_id_of(trigger, event.key), error="")
+        except WindlassError as error:  # its queue is gone: the event is over, and the trigger tells why
+            changed = evolve(changed, error=f"{event.key}: {error.message}")
+    if columns := TRIGGERS.changed(trigger, changed):
+        tx.run(f"UPDATE triggers SET {assignments(list(columns))} WHERE id = ?", *columns.values(), number)
     return made

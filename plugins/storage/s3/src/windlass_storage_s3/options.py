@@ -48,7 +48,12 @@ def keys(config: S3Config, context: Context) -> dict[str, str]:
         "aws_secret_access_key": config.secret_access_key,
         "aws_session_token": config.session_token,
     }
-    return {name: context.secrets.resolve(ref, where=f"$.{name}").reveal() for name, ref in named.items() if ref}
+
+    def value(name: str, reference: str) -> str:
+        where = f"$.{name.removeprefix('aws_').replace('_', '-')}"
+        return context.secrets.resolve(reference, where=where).reveal()
+
+    return {name: value(name, reference) for name, reference in named.items() if reference}
 
 
 def variables(env: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from windlass.errors import ConflictError, NotFoundError, UsageError
+from windlass.launch import needs as slots
 from windlass.launch.definition import check_definition
-from windlass.launch.needs import fits
 from windlass.metastore import QueueStore
 from windlass.models.queue import (
     Claim,
@@ -139,6 +139,8 @@ class MemoryQueues(QueueStore):
                     queue = self._world.queues.get(ref)
                     while queue is not None and len(claims) < request.limit:
                         run_id = self._expired(ref, request, now) if takeover else self._waiting(queue, request, now)
+                        if run_id == "":  # its turn has come, and the agent makes room for it
+                            return tuple(claims)
                         if run_id is None:
                             break
                         claims.append(self._take(run_id, queue, request, now, takeover))
@@ -216,12 +218,20 @@ class MemoryQueues(QueueStore):
             run = self._world.runs[run_id]
             full = queue.limits.per_user is not None and busy.count(run.author) >= queue.limits.per_user
             free = not full and not exhausted(self._world, run, now)
-            free = free and (run.spec is None or fits(request.capacity, queue, run.spec))
+            fits = run.spec is None or slots.fits(request.capacity, queue, run.spec)
+            free = free and (fits or self._is_due(run, queue, request, now))
             if not item.claimed and run.not_before <= now and free and self._ready(run):
                 turn = busy.count(run.author) if queue.fair_share else 0
                 urgency = run.priority if queue.prioritized else 0
-                found.append((urgency, turn, item.place, run_id))
+                found.append((urgency, turn, item.place, run_id if fits else ""))
         return min(found)[3] if found else None
+
+    def _is_due(self, run: Run, queue: Queue, request: ClaimRequest, now: float) -> bool:
+        """Whether smaller ones have overtaken it for long enough, and the agent can hold it at all."""
+        agent = self._world.agents.get(request.agent)
+        total = (agent.slots if agent else {}) or request.capacity
+        waited = run.queued_at + slots.PATIENCE <= now
+        return waited and run.spec is not None and slots.fits(total, queue, run.spec)
 
     def _arrive(self, item: NewItem, now: float) -> Run:
         queue = self._queue(item.queue)

@@ -76,7 +76,11 @@ def _own(world: World, trigger: Trigger, version: ArtifactVersion) -> bool:
 
 def _fire(world: World, trigger: Trigger, event: Occurrence, now: float) -> None:
     key = (trigger.entity, trigger.name)
-    after = evolve(world.triggers[key], next_at=next_due(trigger, now), last_at=now)
+    try:
+        after = evolve(world.triggers[key], next_at=next_due(trigger, now), last_at=now)
+    except WindlassError as error:  # no data of its time zone here: left as it is
+        world.triggers[key] = evolve(world.triggers[key], error=f"{event.key}: {error.message}")
+        return
     try:
         assert world.enqueue is not None
         world.enqueue(request(trigger, event), now)
