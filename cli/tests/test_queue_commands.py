@@ -1,6 +1,7 @@
 """Queues, dead letters and agents by the command line and by `windlass.Api`."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,8 @@ def test_dead_letters_are_launched_again_once(call: Any) -> None:
         assert "No run fits" in call("run", "retry", "--queue", "q", "--state", "failed")
         (dead,) = api.dead_letters("q", reasons=("exit-code",))
         named = call("run", "retry", dead.id, "--json")
+        assert (named["trigger"], named["retry_of"]) == ("", dead.id)
+        assert re.search(rf"retry of +{dead.id}", call("run", "show", named["id"]))
         assert (named["name"], named["state"]) == ("b", "queued")
         assert api.retry(dead.id).id not in (named["id"], dead.id), "a named one is launched each time"
         nameless = call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--json")

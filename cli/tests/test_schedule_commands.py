@@ -15,6 +15,8 @@ def test_a_trigger_starts_a_run_that_says_why_it_waits(call: Any) -> None:
     call("artifact", "put", "t.py", "-n", "data", "--type", "dataset")
     (run,) = call("run", "list", "--json")
     assert run["config"] == {"data": "team/uncategorized/data:v0"}
+    assert (run["trigger"], run["retry_of"]) == ("onv", "")
+    assert "trigger onv" in call("run", "show", run["id"])
     shown = call("run", "show", run["id"], "--json")
     assert shown["waiting"]["position"] == 1
     assert [reason["code"] for reason in shown["waiting"]["reasons"]] == ["agent-absent"]

@@ -410,6 +410,17 @@ def test_what_a_run_logs_bears_its_name_and_attempt(inside: MetadataStore, world
     assert inside.artifacts.commit(new).version.run == "mine"
 
 
+def test_an_alias_that_a_run_moves_does_not_start_the_trigger_that_led_to_it(
+    inside: MetadataStore, store: MetadataStore, world: dict[str, Any]
+) -> None:
+    waiting = {"event": TriggerEvent.ALIAS, "alias": "ready", "queue": REF, "spec": SPEC}
+    for name in ("own", "others"):
+        store.schedule.create_trigger(Trigger(entity=TEAM, name=name, **waiting))
+    store.runs.update("mine", RunUpdate(config={"_windlass": {"trigger_chain": [f"{TEAM}/own"]}}))
+    inside.artifacts.update(world["version"], VersionUpdate(add_aliases=("ready",), run="another"))
+    assert {t.name: t.fired for t in store.schedule.triggers(TEAM) if t.alias} == {"own": 0, "others": 1}
+
+
 def test_a_superseded_attempt_is_out(inside: MetadataStore, store: MetadataStore, world: dict[str, Any]) -> None:
     store.queues.release(Lease(run_id="mine", fence=world["fence"]), 0.0, RunUpdate(), next_attempt=True)
     with pytest.raises((AccessError, FencedError)):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from windlass.errors import UsageError
 from windlass.launch.again import dead_letters, in_order, launch_again
 from windlass.launch.private import discard, was_private
 from windlass.launch.submit import LaunchRequest, submit
-from windlass.models.queue import ClaimRequest, Queue, QueueRef
+from windlass.models.queue import ClaimRequest, NewItem, Queue, QueueRef
 from windlass.models.reason import Reason
 from windlass.models.run import RunState, RunUpdate
+from windlass.plugins.app import App
 
 REF = QueueRef(entity="team", name="k")
 
@@ -35,6 +37,24 @@ def end(world, state=RunState.FINISHED):
 
 def dead(world):
     return in_order(world.store, [run.id for run in dead_letters(world.store, "team", queue="k")])
+
+
+def test_triggers_that_led_to_a_run_have_led_to_what_follows_from_it(world, launch, code):
+    notes = {"trigger": "a", "trigger_chain": ["team/b", "team/a"]}
+    world.store.queues.create(Queue(entity="team", name="other", resource="bare"))
+    launch("first")
+    old = world.store.runs.get("first")
+    item = NewItem(run_id="old", queue=REF, spec=old.spec, entity="team", config={"_windlass": notes})
+    world.store.queues.enqueue([item])
+    end(world, RunState.FAILED)
+    again, _ = launch_again(world.store, "old")
+    assert again.config["_windlass"] == {"retry_of": "old", "trigger_chain": ["team/b", "team/a"]}
+    app = world.given["app"]
+    inside = App(evolve(app.settings, run_id="old"))
+    made = submit(LaunchRequest(uri=str(code), queue="k"), **{**world.given, "app": inside})
+    assert made.config == {"_windlass": {"trigger_chain": ["team/b", "team/a"]}}
+    elsewhere = App(evolve(app.settings, run_id="another-stores"))
+    assert submit(LaunchRequest(uri=str(code), queue="k"), **{**world.given, "app": elsewhere}).config == {}
 
 
 def test_a_chain_of_dead_letters_stays_a_chain(world, launch):

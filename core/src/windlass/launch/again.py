@@ -12,9 +12,10 @@ from attrs import evolve
 from windlass.errors import NotFoundError, UsageError
 from windlass.ids import new_run_id
 from windlass.launch.private import made, private_queue, was_private
-from windlass.models import INTERNAL, noted
+from windlass.models import INTERNAL, RETRY_OF, noted
 from windlass.models.queue import NewItem, QueueRef, queue_of
 from windlass.models.run import Run, RunFilter, RunState
+from windlass.schedule.triggers import with_chain
 
 if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
@@ -23,8 +24,6 @@ __all__ = ["DEAD", "dead_letters", "in_order", "launch_again"]
 
 DEAD = (RunState.FAILED, RunState.CRASHED, RunState.KILLED)
 """States of runs that are over and did not finish."""
-_LINK = "retry_of"
-"""Under which a retry notes the run that it repeats."""
 _PAGE = 200
 _LONGEST_ID = 48
 
@@ -92,7 +91,7 @@ def launch_again(
     item = NewItem(
         run_id=new_id, queue=QueueRef(entity=queue.entity, name=queue.name), spec=spec, name=name, project=old.project,
         entity=old.entity, author=store.whoami().name, priority=old.priority,
-        config={**spec.run_config, INTERNAL: {_LINK: old.id}},
+        config={**spec.run_config, INTERNAL: with_chain(old.config, **{RETRY_OF: old.id})},
     )  # fmt: skip
     with made(queue, store) if private else nullcontext():
         (new,) = store.queues.enqueue([item])
@@ -162,7 +161,7 @@ def _retries(store: MetadataStore, run: Run) -> tuple[Run, ...]:
                       _all(store, RunFilter(entity=run.entity, project=run.project, limit=_PAGE)))  # fmt: skip
     family = {run.id: run}
     for other in reversed(list(later)):
-        if noted(other.config, _LINK) in family or other.id.removesuffix("-r") in family:
+        if noted(other.config, RETRY_OF) in family or other.id.removesuffix("-r") in family:
             family[other.id] = other
     return tuple(family.values())[1:]
 

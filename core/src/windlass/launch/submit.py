@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from attrs import evolve, field, frozen
 
 from windlass.artifacts.names import check_project
-from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, UsageError
+from windlass.errors import AccessError, ConfigError, NotFoundError, PluginError, Problem, UsageError
 from windlass.ids import new_run_id
 from windlass.launch import templates
 from windlass.launch.checks import file_problems
@@ -37,11 +37,12 @@ from windlass.launch.request import (
 )
 from windlass.launch.script import script_settings, with_script
 from windlass.launch.secret_env import secret_references
-from windlass.models import JSON
+from windlass.models import INTERNAL, JSON
 from windlass.models.job import SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec, Priority
 from windlass.models.queue import NewItem, Queue, QueueRef, queue_named
 from windlass.models.run import Run, RunState
+from windlass.schedule.triggers import with_chain
 
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
@@ -154,7 +155,7 @@ class _Resolver:
                 entity=self.entity,
                 author=request.author or self.store.whoami().name,
                 priority=int(priority),
-                config=dict(spec.run_config),
+                config={**spec.run_config, **self._notes()},
             )
             plan = self._plan(item, queue, private) if not self.problems else None
             self._other_origins(queue)
@@ -257,6 +258,13 @@ class _Resolver:
                 for path in [f"{a.name}.{cause}" for cause in value] if isinstance(value, dict) else [a.name]:
                     self._origin(f"policy.{path}", origin)
         return LaunchPolicy(**merged)
+
+    def _notes(self) -> dict[str, JSON]:
+        """What is noted in the config of a run that another one launches: the triggers that led there."""
+        with suppress(NotFoundError, AccessError):  # it may be another store's
+            if self.app.settings.run_id and (notes := with_chain(self.store.runs.get(self.app.settings.run_id).config)):
+                return {INTERNAL: notes}
+        return {}
 
     def _dependencies(self, ids: tuple[str, ...]) -> tuple[str, ...]:
         for run_id in ids:

@@ -19,6 +19,7 @@ VERSIONS = (
     "0004_short_ways",
     "0005_key_expiry",
     "0006_origins",
+    "0007_trigger_chains",
 )
 LATEST = len(VERSIONS)
 
