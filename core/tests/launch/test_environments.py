@@ -113,7 +113,7 @@ def test_a_version_in_a_header_is_checked_at_submission(world, tmp_path):
     (tmp_path / "a.py").write_text('# /// script\n# [tool.windlass]\n# python = "three"\n# ///\n')
     with pytest.raises(ConfigError, match="'three' is no Python version") as caught:
         resolve(LaunchRequest(uri=str(tmp_path / "a.py"), resource="bare"), **world.given)
-    assert "a.py [tool.windlass]" in str(caught.value)
+    assert "a.py:3 ($.tool.windlass.python)" in str(caught.value)
 
 
 def test_a_python_version_that_is_somebodys_environment(tmp_path):

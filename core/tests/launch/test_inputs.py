@@ -505,6 +505,17 @@ def test_toml_with_dates(tmp_path):
     assert path.read_text() == before
 
 
+def test_dates_of_toml_are_checked_before_the_job_runs():
+    day, moment = dt.date(2026, 1, 31), dt.datetime(2026, 1, 31, 10, 30, tzinfo=dt.UTC)
+    schema = infer_schema(
+        {"day": day, "at": dt.time(10, 30), "when": moment, "days": [day, day], "mixed": [day, moment]}
+    )
+    fine = {"day": "2026-02-28", "at": "23:59", "when": "2026-02-28T10:30:00Z", "days": ["2026-02-28"], "mixed": ["x"]}
+    assert validate(fine, schema) == []
+    wrong = {"day": "2026-02-30", "at": "24:61", "when": "soon", "days": ["2026-02-28", "no"]}
+    assert [problem.where for problem in validate(wrong, schema)] == ["$.day", "$.at", "$.when", "$.days[1]"]
+
+
 def test_toml_without_tomlkit_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tomlkit", None)
     path = tmp_path / "c.toml"

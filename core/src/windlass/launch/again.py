@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
+from difflib import get_close_matches
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from windlass.errors import NotFoundError, UsageError
+from windlass.errors import NotFoundError, UsageError, all_errors
 from windlass.ids import new_run_id
 from windlass.launch.private import made, private_queue, was_private
 from windlass.models import INTERNAL, RETRY_OF, noted
 from windlass.models.queue import NewItem, QueueRef, queue_of
+from windlass.models.reason import ENDINGS
 from windlass.models.run import Run, RunFilter, RunState
 from windlass.schedule.triggers import with_chain
 
@@ -191,9 +193,24 @@ def dead_letters(
         queue: Only this queue.
         states: Only these states.
         reasons: Only these reason codes (``agent-lost``, ``out-of-memory`` …); empty: any.
+
+    Raises:
+        UsageError: A reason that no run there has and that Windlass does not know: a misspelled one would fit nothing.
     """
+    known = {*ENDINGS, *(kind.code for kind in all_errors())}
+    strange = {code for code in reasons if code not in known}
     for run in _all(store, RunFilter(entity=entity, queue=queue, states=tuple(states), limit=_PAGE)):
         code = run.reason.code if run.reason is not None else ""
         launched = run.spec is not None and run.queue and not was_private(run, store)
+        if launched:
+            known.add(code)
+            strange.discard(code)
         if launched and (not reasons or code in reasons):
             yield run
+    if strange:
+        code = min(strange)
+        near = get_close_matches(code, sorted(known), n=1)
+        raise UsageError(
+            f"no run ended with {code!r}", where="--reason",
+            hint=f"Did you mean {near[0]!r}?" if near else "The codes are in: windlass run list",
+        )  # fmt: skip

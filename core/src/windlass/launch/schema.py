@@ -2,7 +2,8 @@
 
 Keywords: ``type``, ``properties``, ``required``, ``additionalProperties``, ``items``, ``enum``, ``const``, ``minimum``,
 ``maximum``, ``exclusiveMinimum``, ``exclusiveMaximum``, ``minLength``, ``maxLength``, ``minItems``, ``maxItems``,
-``uniqueItems``, ``anyOf``, ``oneOf``, ``allOf``, ``$ref`` into ``$defs``. Others are for display.
+``uniqueItems``, ``format`` (``date``, ``time``, ``date-time``), ``anyOf``, ``oneOf``, ``allOf``, ``$ref`` into
+``$defs``. Others are for display.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import Any
 
 import attrs
@@ -23,6 +24,11 @@ __all__ = ["at_path", "bounds_text", "infer_schema", "infer_types", "schema_of",
 
 _WORDS = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "array": "list", "object": "dict",
           "null": "None"}  # fmt: skip
+_FORMATS: dict[str, tuple[type[date | time], str]] = {  # a datetime is a date, too
+    "date-time": (datetime, "2026-01-31T10:30:00Z"),
+    "date": (date, "2026-01-31"),
+    "time": (time, "10:30:00"),
+}
 _DEPTH = 64
 
 
@@ -56,14 +62,20 @@ def infer_schema(value: JSON) -> dict[str, JSON]:
     if kind == "object":
         properties = {str(key): infer_schema(item) for key, item in value.items()}
         return {"type": "object", "properties": properties, "additionalProperties": not properties}
-    schema: dict[str, JSON] = {"type": kind}
+    schema: dict[str, JSON] = {"type": kind, **_format_of(value)}
     if kind == "array" and value:
         kinds = {_kind(item) for item in value}
         if kinds == {"integer", "number"}:
             kinds = {"number"}
         if len(kinds) == 1 and (only := kinds.pop()) not in ("object", "array", "null"):
-            schema["items"] = {"type": only}
+            formats = [_format_of(item) for item in value]
+            schema["items"] = {"type": only, **(formats[0] if all(f == formats[0] for f in formats) else {})}
     return schema
+
+
+def _format_of(value: JSON) -> dict[str, JSON]:
+    """Of a date or time, which TOML has: what takes its place is a text, and has to be one as well."""
+    return next(({"format": word} for word, (kind, _) in _FORMATS.items() if isinstance(value, kind)), {})
 
 
 def schema_of(source: object) -> dict[str, JSON]:
@@ -225,6 +237,13 @@ def validate(value: JSON, schema: JSON, where: str = "$", *, partial: bool = Tru
         problems += _bounds(value, schema, where)
     if isinstance(value, (str, list, tuple)):
         problems += _lengths(value, schema, where)
+    if isinstance(value, str) and schema.get("format") in _FORMATS:
+        kind, example = _FORMATS[schema["format"]]
+        try:
+            kind.fromisoformat(value)
+        except ValueError:
+            word = schema["format"].replace("-", " and ")
+            problems.append(Problem(f"expected a {word}, got {value!r}", where=where, hint=f"e.g. {example}"))
     if isinstance(value, Mapping):
         problems += _object(value, schema, where, partial)
     if isinstance(value, (list, tuple)) and "items" in schema:
