@@ -20,6 +20,7 @@ VERSIONS = (
     "0005_key_expiry",
     "0006_origins",
     "0007_trigger_chains",
+    "0008_admins",
 )
 LATEST = len(VERSIONS)
 
