@@ -36,13 +36,16 @@ def define(queue: Queue, given: dict[str, Any]) -> Definition:
         key: given[key] for key in ("prioritized", "fair_share", "description") if given.get(key) is not None
     }
     sources: dict[str, Document] = {}
-    problems: list[Problem] = []
+    errors: list[ConfigError] = []
     for key in ("config", "templates", "policy", "policy_max"):
         if given.get(key):
             try:
                 sources[key] = _mapping(given[key])
             except ConfigError as error:
-                problems += error.problems or [Problem(error.message, where=error.where, hint=error.hint)]
+                errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    problems = [p for e in errors for p in e.problems or [Problem(e.message, where=e.where, hint=e.hint)]]
     if problems:
         raise ConfigError("the queue's files cannot be read; nothing was changed", where=queue.name, problems=problems)
     for key, source in sources.items():

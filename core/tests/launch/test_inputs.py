@@ -28,7 +28,7 @@ from windlass.launch.inputs import (
 )
 from windlass.launch.paths import merge
 from windlass.launch.policy import effective_policy, next_retry, retries_used
-from windlass.launch.schema import infer_schema, schema_of, validate
+from windlass.launch.schema import bounds_text, infer_schema, schema_of, type_word, validate
 from windlass.launch.yaml_edit import patch_yaml
 from windlass.models.launch import LaunchPolicy
 from windlass.models.reason import Reason
@@ -292,6 +292,23 @@ def test_what_a_schema_refuses(schema, value):
     problems = validate(value, schema)
     assert len(problems) == 1
     assert problems[0].where.startswith("$")
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind", "bounds"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 10}, "int", "1 … 10"),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "float", "… 1, > 0"),
+        ({"type": "string", "enum": ["a", "b"]}, "str", "one of a, b"),
+        ({"type": "string", "minLength": 1, "maxLength": 8}, "str", "1 … 8 characters"),
+        ({"type": "array", "minItems": 2}, "list", "2 … items"),
+        ({"type": "string", "format": "date"}, "date", ""),
+        ({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}, "int | None", "0 …"),
+        ({}, "", ""),
+    ],
+)
+def test_what_people_are_told_of_a_schema(schema, kind, bounds):
+    assert (type_word(schema), bounds_text(schema)) == (kind, bounds)
 
 
 def test_schemas_with_mistakes():

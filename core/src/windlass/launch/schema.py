@@ -29,6 +29,8 @@ _FORMATS: dict[str, tuple[type[date | time], str]] = {  # a datetime is a date, 
     "date": (date, "2026-01-31"),
     "time": (time, "10:30:00"),
 }
+_BEYOND = {"exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+_COUNTED = {"Length": "characters", "Items": "items"}
 _DEPTH = 64
 
 
@@ -356,17 +358,31 @@ def at_path(schema: JSON, path: Sequence[str]) -> dict[str, JSON]:
 
 
 def type_word(schema: Mapping[str, JSON]) -> str:
-    """The type of a schema in Python's words, empty if it names none."""
+    """The type of a schema in Python's words, ``date`` and the like for texts that are one; empty if it names none."""
+    if schema.get("format") in _FORMATS:
+        return str(schema["format"])
     kinds = schema.get("type", [])
-    return " | ".join(_WORDS.get(kind, str(kind)) for kind in (kinds if isinstance(kinds, list) else [kinds]))
+    words = [_WORDS.get(kind, str(kind)) for kind in (kinds if isinstance(kinds, list) else [kinds])]
+    words += [type_word(part) for part in _choices(schema)]
+    return " | ".join(dict.fromkeys(filter(None, words)))
 
 
 def bounds_text(schema: Mapping[str, JSON]) -> str:
-    """Bounds of a schema for people: ``1 … 10``, ``one of a, b``."""
+    """Bounds of a schema for people: ``1 … 10``, ``> 0``, ``one of a, b``, ``2 … 5 items``."""
     if schema.get("enum"):
         return "one of " + ", ".join(map(str, schema["enum"]))
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    return (
-        "" if low is None and high is None else f"{'' if low is None else low} … {'' if high is None else high}".strip()
-    )
+    found = [_range(schema, "minimum", "maximum", "")]
+    found += [f"{sign} {schema[word]}" for word, sign in _BEYOND.items() if schema.get(word) is not None]
+    found += [_range(schema, f"min{word}", f"max{word}", unit) for word, unit in _COUNTED.items()]
+    found += [bounds_text(part) for part in _choices(schema)]
+    return ", ".join(dict.fromkeys(filter(None, found)))
+
+
+def _choices(schema: Mapping[str, JSON]) -> list[Mapping[str, JSON]]:
+    return [part for word in ("anyOf", "oneOf") for part in schema.get(word) or () if isinstance(part, Mapping)]
+
+
+def _range(schema: Mapping[str, JSON], least: str, most: str, unit: str) -> str:
+    low, high = schema.get(least), schema.get(most)
+    text = "" if low is None and high is None else f"{'' if low is None else low} … {'' if high is None else high}"
+    return f"{text.strip()} {unit}".strip() if text else ""
