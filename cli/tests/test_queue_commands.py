@@ -109,6 +109,10 @@ def test_what_cannot_be_read_does_not_hide_what_makes_no_sense(call: Any) -> Non
     for place in ("t.yaml:1 ($.a.minimum)", "t.yaml:1 ($.a): unknown", "t.yaml:3 ($.b): minimum 9", "t.yaml:6 ($.c)",
                   "p.yaml:1 ($.stop_grace)", "p.yaml:2 ($.deadline)"):  # fmt: skip
         assert place in said
+    Path("t.yaml").write_text("a: [1\n")
+    said = call("queue", "create", "w", "-r", "process", "--templates", "t.yaml", "--policy", "no.yaml", code=2)
+    assert "t.yaml:2: not well-formed YAML" in said
+    assert "no.yaml: the file does not exist" in said
     assert [q["name"] for q in call("queue", "list", "--json")] == ["q"]
 
 
