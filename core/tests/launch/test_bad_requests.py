@@ -35,6 +35,8 @@ CASES = [
     ({"uri": "@code", "queue": "q", "dockerfile": "a/../../b"}, "'..'", "--dockerfile"),
     ({"uri": "@code", "queue": "q", "base_image": "A B"}, "white space", "--base-image"),
     ({"uri": "@code", "queue": "q", "entry_point": "python 'x"}, "cannot be split", "--entry-point"),
+    ({"uri": "@code", "queue": "q", "entry_point": "  "}, "an empty program", "--entry-point"),
+    ({**CODE, "overrides": "@over:entry_point: ' '"}, "an empty program", "over.yaml:1 ($.entry_point)"),
     ({"uri": "@code", "queue": "q", "job_name": "a/b"}, "characters other than", "--job-name"),
     ({"uri": "@code", "queue": "q", "job_name": "x" * 200}, "1 to 128", "--job-name"),
     ({"image": "UP/per:x y", "queue": "q"}, "white space", "--docker-image"),

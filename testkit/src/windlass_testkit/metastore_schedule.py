@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from windlass.errors import ConflictError, NotFoundError, UsageError
+from windlass.errors import ConfigError, ConflictError, NotFoundError, UsageError
 from windlass.metastore import MetadataStore
 from windlass.models.artifact import ArtifactVersion, NewVersion, VersionUpdate
 from windlass.models.launch import LaunchPolicy
@@ -235,8 +235,9 @@ class ScheduleTests:
         assert store.schedule.set_budget(Budget(entity="kit", limit=-1.0)).limit < 0
         assert store.schedule.budgets("kit") == ()
         assert len(claim(store, ref, limit=5)) == 2
-        with pytest.raises(UsageError):
-            make_queue(store, "free", prices={"hour": -1.0})
+        for wrong in ({"hour": -1.0}, {"huor": 1.0}):
+            with pytest.raises(ConfigError):
+                make_queue(store, "free", prices=wrong)
 
     def test_each_attempt_is_billed(self, store: MetadataStore) -> None:
         ref = make_queue(store, prices={"hour": 3600.0})

@@ -165,7 +165,7 @@ def split_command(command: str | tuple[str, ...] | list[str], where: str = "--en
         raise UsageError(
             f"{command!r} cannot be split into words: {str(error).lower()}", where=where, hint="Close all quotes."
         ) from None
-    if any("\x00" in word for word in words) or (words and not words[0]):
+    if any("\x00" in word for word in words) or (words and not words[0]) or (command and not words):
         raise UsageError("the command has an empty program or a NUL character", where=where, hint='e.g. "python a.py"')
     return words
 
