@@ -165,13 +165,14 @@ def test_all_problems_of_an_overrides_file_are_said_with_their_lines(world, tmp_
     over = tmp_path / "o.yaml"
     over.write_text(
         "run_config: {lr: .nan}\npolicy:\n  max: 1\n  stop_grace: -3\nenv:\n  A: 1\n  B: x\nfoo: 1\n"
-        "priority: hot\ndepends_on: [nobody]\nentry_point: python 'x\n"
+        "priority: hot\ndepends_on: [nobody]\nentry_point: python 'x\nfiles:\n  c.d.yaml:\n    lr: .inf\n"
     )
     with pytest.raises(ConfigError) as caught:
         resolve(LaunchRequest(**IMAGE, overrides=over), **world.given)
     assert {problem.where.removeprefix(f"{over}:") for problem in caught.value.problems} == {
         "1 ($.run_config.lr)", "3 ($.policy.max)", "4 ($.policy.stop_grace)", "6 ($.env.A)", "7 ($.env.B)", "8 ($.foo)",
         "9 ($.priority)", "10 ($.depends_on[0])", "11 ($.entry_point)",
+        "14 ($.files.c.d.yaml.lr)",
     }  # fmt: skip
 
 

@@ -42,11 +42,19 @@ def placed(problem: Problem, origins: Mapping[str, str], files: Mapping[str, tup
         origins: By dotted path, without the ``$``: what a value comes from.
         files: By origin: the file, and the path in it below which its values lie.
     """
-    path = problem.where.removeprefix("$.")
-    probe = path if path != problem.where else ""
-    while probe and probe not in origins:
-        probe = probe[: max(probe.rfind("."), probe.rfind("["), 0)]
-    if origins.get(probe) not in files:
+    if not problem.where.startswith("$."):
         return problem
-    document, root = files[origins[probe]]
+    path = _plain(problem.where.removeprefix("$."))
+    known = {_plain(key): origin for key, origin in origins.items()}
+    probe = path
+    while probe and probe not in known:
+        probe = probe[: max(probe.rfind("."), probe.rfind("["), 0)]
+    if known.get(probe) not in files:
+        return problem
+    document, root = files[known[probe]]
     return Problem(problem.message, where=document.place(f"{root}.{path}"), hint=problem.hint)
+
+
+def _plain(path: str) -> str:
+    """A path as documents know it: with keys as they are, dots and all."""
+    return re.sub(r"\\(.)", r"\1", path)
