@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from attrs import evolve
 
@@ -97,6 +99,24 @@ def test_the_whole_chain_is_named(world, launch):
     with pytest.raises(UsageError) as caught:
         launch_again(world.store, "c")
     assert "windlass run retry a b c" in caught.value.hint
+
+
+def test_long_chains_are_told_and_launched_again(world, launch):
+    launch("r0")
+    spec = world.store.runs.get("r0").spec
+    names = [f"r{n}" for n in range(1200)]
+    for before, name in pairwise(names):
+        item = NewItem(run_id=name, queue=REF, spec=evolve(spec, depends_on=(before,)), entity="team", project="demo")
+        world.store.queues.enqueue([item])
+    end(world, RunState.FAILED)
+    assert world.store.runs.get(names[-1]).state is RunState.KILLED
+    assert dead(world) == tuple(names)
+    with pytest.raises(UsageError) as caught:
+        launch_again(world.store, names[3])
+    assert caught.value.hint.endswith("windlass run retry r0 r1 r2 r3")
+    with pytest.raises(UsageError) as caught:
+        launch_again(world.store, names[-1])
+    assert caught.value.hint.endswith("windlass run retry --queue k")
 
 
 def test_what_finished_is_still_waited_for(world, launch):

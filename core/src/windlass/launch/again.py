@@ -28,6 +28,8 @@ DEAD = (RunState.FAILED, RunState.CRASHED, RunState.KILLED)
 """States of runs that are over and did not finish."""
 _PAGE = 200
 _LONGEST_ID = 48
+_LONGEST_CHAIN = 20
+"""So many runs are named in advice."""
 
 
 def launch_again(
@@ -109,15 +111,13 @@ def in_order(store: MetadataStore, run_ids: Sequence[str]) -> tuple[str, ...]:
         except NotFoundError:
             needs[run_id] = ()
     found: dict[str, None] = {}
-
-    def add(run_id: str) -> None:
-        if run_id in needs and run_id not in found:
-            for need in needs[run_id]:
-                add(need)
-            found[run_id] = None
-
-    for run_id in run_ids:
-        add(run_id)
+    todo = list(reversed(run_ids))
+    while todo:  # chains may be longer than Python's stack
+        first = [need for need in needs[todo[-1]] if need in needs and need not in found]
+        if first and todo[-1] not in found:
+            todo += reversed(first)
+        else:
+            found[todo.pop()] = None
     return tuple(found)
 
 
@@ -136,25 +136,34 @@ def _needs(store: MetadataStore, old: Run) -> tuple[str, ...]:
         usable = [run.id for run in retries if run.state not in DEAD]
         if not usable:
             last = retries[-1]
-            chain = " ".join((*_dead_before(store, last), last.id, old.id))
+            chain = (*_dead_before(store, last), last.id, old.id)
             raise UsageError(
                 f"run {old.id} waited for run {last.id}, which is {last.state} and was not launched again",
-                where="run retry", hint=f"Launch all, in this order: windlass run retry {chain}",
+                where="run retry", hint=f"Launch all, in this order: windlass run retry {' '.join(chain)}"
+                if len(chain) <= _LONGEST_CHAIN
+                else f"Launch all that did not finish: windlass run retry --queue {old.queue}",
             )  # fmt: skip
         found.append(usable[-1])
     return tuple(dict.fromkeys(found))
 
 
 def _dead_before(store: MetadataStore, run: Run) -> tuple[str, ...]:
-    """Runs that a run waits for and that must be launched again before it, first ones first."""
-    found: dict[str, None] = {}
-    for run_id in run.spec.depends_on if run.spec is not None else ():
-        with suppress(NotFoundError):
-            need = store.runs.get(run_id)
-            family = (need, *_retries(store, need))
-            if all(other.state in DEAD for other in family):
-                found.update(dict.fromkeys((*_dead_before(store, family[-1]), family[-1].id)))
-    return tuple(found)
+    """Runs that a run waits for and that must be launched again before it, first ones first.
+
+    No more than are told to anybody: the whole of a long chain is not looked up.
+    """
+    dead: dict[str, Run] = {}
+    todo = [run]
+    while todo and len(dead) <= _LONGEST_CHAIN:
+        spec = todo.pop().spec
+        for run_id in spec.depends_on if spec is not None else ():
+            with suppress(NotFoundError):
+                need = store.runs.get(run_id)
+                family = (need, *_retries(store, need))
+                if all(other.state in DEAD for other in family) and family[-1].id not in dead:
+                    dead[family[-1].id] = family[-1]
+                    todo.append(family[-1])
+    return in_order(store, tuple(reversed(dead)))
 
 
 def _retries(store: MetadataStore, run: Run) -> tuple[Run, ...]:
