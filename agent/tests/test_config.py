@@ -71,6 +71,16 @@ def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
     assert load(path, flags, env) == AgentConfig(max_jobs=4, entity="env", queues=("flag",))
 
 
+def test_whole_names_of_queues_say_whose_agent_it_is(tmp_path: Path) -> None:
+    env = {"WINDLASS_HOME": str(tmp_path), "HOME": str(tmp_path), "WINDLASS_ENTITY": "login"}
+    assert load(None, {"queues": ("vision/gpu", "infra/cpu")}, env).entity == "vision"
+    assert load(None, {"queues": ("vision/gpu", "cpu")}, env).entity == "login"
+    assert load(None, {"queues": ("vision/gpu",), "entity": "me"}, env).entity == "me"
+    file = tmp_path / "launch-config.yaml"
+    file.write_text("entity: me\nqueues: [vision/gpu]\n")
+    assert load(file, {}, {}).entity == "me"
+
+
 def test_default_file(tmp_path: Path) -> None:
     env = {"XDG_CONFIG_HOME": str(tmp_path)}
     assert load(env=env) == AgentConfig()
@@ -84,6 +94,7 @@ def test_queue_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING):
         assert load(path, env={}).queues == ("one",)
     assert f"{path}:1" in caplog.text
+    assert load(write(tmp_path, "queue: one\nqueues: two\n"), env={}).queues == ("two", "one")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +105,7 @@ def test_queue_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureF
         ("max_jobs: many\n", 1, "a whole number"),
         ("max_jobs: -7\n", 1, "at least -1"),
         ("queues: {a: 1}\n", 1, "a list"),
+        ("queue: one\nqueues: true\n", 2, "a list"),
         ("builder: docker\n", 1, "a mapping"),
         ("x: 1\nbuilder: {destination: y}\n", 1, "unknown key 'x'"),
         ("entity: e\nbuilder: {destination: y}\n", 2, "needs a type"),

@@ -1,6 +1,7 @@
 """Queues, dead letters and agents by the command line and by `windlass.Api`."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,20 @@ def test_all_that_is_wrong_with_a_queue_has_its_line(
         assert place in said
 
 
+def test_what_cannot_be_read_does_not_hide_what_makes_no_sense(call: Any) -> None:
+    Path("t.yaml").write_text("a: {type: intger, minimum: x}\nb:\n  type: integer\n  minimum: 9\n  maximum: 3\nc: 5\n")
+    Path("p.yaml").write_text("stop_grace: x\ndeadline: -1\n")
+    said = call("queue", "create", "w", "-r", "process", "--templates", "t.yaml", "--policy", "p.yaml", code=2)
+    for place in ("t.yaml:1 ($.a.minimum)", "t.yaml:1 ($.a): unknown", "t.yaml:3 ($.b): minimum 9", "t.yaml:6 ($.c)",
+                  "p.yaml:1 ($.stop_grace)", "p.yaml:2 ($.deadline)"):  # fmt: skip
+        assert place in said
+    Path("t.yaml").write_text("a: [1\n")
+    said = call("queue", "create", "w", "-r", "process", "--templates", "t.yaml", "--policy", "no.yaml", code=2)
+    assert "t.yaml:2: not well-formed YAML" in said
+    assert "no.yaml: the file does not exist" in said
+    assert [q["name"] for q in call("queue", "list", "--json")] == ["q"]
+
+
 def test_a_template_without_allowed_values_is_refused(call: Any) -> None:
     Path("c.yaml").write_text("nice: '{{n}}'\n")
     Path("t.yaml").write_text("n: {type: integer,\n    enum: []}\nm: 5\n")
@@ -142,8 +157,12 @@ def test_dead_letters_are_launched_again_once(call: Any) -> None:
         again = call("run", "retry", "-q", "q", "--reason", "agent-lost", "--json")
         assert [run["id"] for run in again] == [run["id"] for run in first], "a repeated call launches nothing twice"
         assert "No run fits" in call("run", "retry", "--queue", "q", "--state", "failed")
+        assert "No run fits" in call("run", "retry", "--queue", "q", "--reason", "out-of-memory")
+        assert "Did you mean 'agent-lost'?" in call("run", "retry", "-q", "q", "--reason", "agent-lots", code=2)
         (dead,) = api.dead_letters("q", reasons=("exit-code",))
         named = call("run", "retry", dead.id, "--json")
+        assert (named["trigger"], named["retry_of"]) == ("", dead.id)
+        assert re.search(rf"retry of +{dead.id}", call("run", "show", named["id"]))
         assert (named["name"], named["state"]) == ("b", "queued")
         assert api.retry(dead.id).id not in (named["id"], dead.id), "a named one is launched each time"
         nameless = call("launch", "-u", ".", "-E", "python t.py", "-q", "q", "--json")

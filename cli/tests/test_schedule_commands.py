@@ -15,6 +15,8 @@ def test_a_trigger_starts_a_run_that_says_why_it_waits(call: Any) -> None:
     call("artifact", "put", "t.py", "-n", "data", "--type", "dataset")
     (run,) = call("run", "list", "--json")
     assert run["config"] == {"data": "team/uncategorized/data:v0"}
+    assert (run["trigger"], run["retry_of"]) == ("onv", "")
+    assert "trigger onv" in call("run", "show", run["id"])
     shown = call("run", "show", run["id"], "--json")
     assert shown["waiting"]["position"] == 1
     assert [reason["code"] for reason in shown["waiting"]["reasons"]] == ["agent-absent"]
@@ -51,6 +53,12 @@ def test_budgets_and_prices(call: Any) -> None:
     call("budget", "remove", "--unit", "money")
     assert call("budget", "list", "--json") == []
     assert "gpu" in call("queue", "show", "q")
+    assert "$.prices.huor: no run of this queue has 'huor' (did you mean 'hour'?)" in call(
+        "budget", "prices", "q", "huor=2", code=2
+    )
+    Path("c.yaml").write_text("slots: {license: 1}\nnice: 3\n")
+    call("queue", "update", "q", "-c", "c.yaml", "--open", "resource_args.extra")
+    assert call("budget", "prices", "q", "license=1", "nice=2", "extra=3", "--json")["extra"] == 3.0
 
 
 def test_users_keys_and_roles(call: Any) -> None:

@@ -128,6 +128,9 @@ def test_all_problems_at_once() -> None:
     for place in ("$.image", "$.retries", "$.inner.port", "$.names[0]", "$.names[1]", "$.unknwon"):
         assert place in text
     assert len(found) >= 6
+    nested = messages({"image": "x", "rate": 2, "inner": {"port": 0, "bogus": 1}, "inners": [{"port": 0}, {"no": 1}]})
+    for place in ("$.rate: must be", "$.inner.port: must be", "$.inner.bogus", "$.inners[1].no"):
+        assert any(problem.startswith(place) for problem in nested)
 
 
 def test_problems_have_lines() -> None:

@@ -91,14 +91,13 @@ OWNER = [
     "artifacts.delete",
     "artifacts.restore",
     "access.issue_run_token",
-    "access.set_member",
-    "access.remove_member",
     "schedule.create_trigger",
     "schedule.pause_trigger",
     "schedule.delete_trigger",
     "schedule.set_budget",
 ]
-ADMIN = [
+ADMIN = ["access.set_member", "access.remove_member"]
+ROOT = [
     "artifacts.oldest_upload",
     "artifacts.roots",
     "artifacts.purge",
@@ -136,13 +135,14 @@ RUN = [
     "artifacts.add_part",
     "artifacts.take_parts",
 ]
-ORDER = ["nobody", "viewer", "submitter", "owner", "admin"]
+ORDER = ["nobody", "viewer", "submitter", "owner", "admin", "root"]
 NEEDS = {
     **dict.fromkeys(ANYBODY, "nobody"),
     **dict.fromkeys(VIEWER, "viewer"),
     **dict.fromkeys(SUBMITTER, "submitter"),
     **dict.fromkeys(OWNER, "owner"),
     **dict.fromkeys(ADMIN, "admin"),
+    **dict.fromkeys(ROOT, "root"),
 }
 
 
@@ -152,12 +152,12 @@ def digest(number: int) -> str:
 
 @pytest.fixture
 def world(store: MetadataStore) -> dict[str, Any]:
-    """A team with somebody in each role, a run at work with its token, and an artifact."""
+    """A team with somebody in each role, an administrator of the server, a run at work with its token, an artifact."""
     keys = {}
-    for name in ("nobody", "viewer", "submitter", "owner", "admin"):
-        store.access.create_user(User(name=name, admin=name == "admin"))
+    for name in ORDER:
+        store.access.create_user(User(name=name, admin=name == "root"))
         keys[name] = store.access.create_key(name).secret
-        if name in ("viewer", "submitter", "owner"):
+        if name in ("viewer", "submitter", "owner", "admin"):
             store.access.set_member(Member(entity=TEAM, user=name, role=Role(name)))
     store.queues.create(Queue(entity=TEAM, name="q", resource="process"))
     store.agents.register(Agent(id="agent", entity=TEAM, queues=(REF,)))
@@ -233,7 +233,7 @@ def arguments(world: dict[str, Any], key: str) -> tuple[Any, ...]:
         "access.issue_run_token": ("mine", 1, 10**6),
         "access.authenticate": (world["keys"]["viewer"],),
         "access.role": (Principal(kind="user", name="somebody-else"), TEAM),
-        "access.create_user": (User(name="admin"),),
+        "access.create_user": (User(name="root"),),
         "access.create_key": ("somebody-else",),
         "access.keys": ("somebody-else",),
         "access.revoke_key": ("somebody-elses",),
@@ -410,6 +410,17 @@ def test_what_a_run_logs_bears_its_name_and_attempt(inside: MetadataStore, world
     assert inside.artifacts.commit(new).version.run == "mine"
 
 
+def test_an_alias_that_a_run_moves_does_not_start_the_trigger_that_led_to_it(
+    inside: MetadataStore, store: MetadataStore, world: dict[str, Any]
+) -> None:
+    waiting = {"event": TriggerEvent.ALIAS, "alias": "ready", "queue": REF, "spec": SPEC}
+    for name in ("own", "others"):
+        store.schedule.create_trigger(Trigger(entity=TEAM, name=name, **waiting))
+    store.runs.update("mine", RunUpdate(config={"_windlass": {"trigger_chain": [f"{TEAM}/own"]}}))
+    inside.artifacts.update(world["version"], VersionUpdate(add_aliases=("ready",), run="another"))
+    assert {t.name: t.fired for t in store.schedule.triggers(TEAM) if t.alias} == {"own": 0, "others": 1}
+
+
 def test_a_superseded_attempt_is_out(inside: MetadataStore, store: MetadataStore, world: dict[str, Any]) -> None:
     store.queues.release(Lease(run_id="mine", fence=world["fence"]), 0.0, RunUpdate(), next_attempt=True)
     with pytest.raises((AccessError, FencedError)):
@@ -431,7 +442,7 @@ def test_protected_aliases_are_for_owners(
     assert "prod" in connect(url, world["keys"]["owner"]).artifacts.update(world["version"], move).aliases
 
 
-@pytest.mark.parametrize("who", ["viewer", "owner", "admin"])
+@pytest.mark.parametrize("who", ["viewer", "owner", "admin", "root"])
 def test_a_key_that_ends_makes_no_key_that_outlives_it(
     who: str,
     world: dict[str, Any],
@@ -455,7 +466,7 @@ def test_a_key_that_ends_makes_no_key_that_outlives_it(
 def test_an_administrators_key_that_ends_makes_none_that_lasts_for_others(
     store: MetadataStore, world: dict[str, Any], serve: Callable[..., str], connect: Callable[..., MetadataStore]
 ) -> None:
-    key = store.access.create_key("admin", expires_in=600)
+    key = store.access.create_key("root", expires_in=600)
     client = connect(serve(), key.secret)
     client.access.create_user(User(name="accomplice", admin=True))
     assert client.access.create_key("accomplice").key.expires_at == key.key.expires_at
@@ -481,9 +492,7 @@ def test_a_trigger_bears_the_name_of_who_made_it_and_needs_both_entities(
     world: dict[str, Any], store: MetadataStore, serve: Callable[..., str], connect: Callable[..., MetadataStore]
 ) -> None:
     client = connect(serve(), world["keys"]["owner"])
-    wanted = Trigger(
-        entity=TEAM, name="t", event=TriggerEvent.CRON, cron="@daily", queue=REF, spec=SPEC, author="admin"
-    )
+    wanted = Trigger(entity=TEAM, name="t", event=TriggerEvent.CRON, cron="@daily", queue=REF, spec=SPEC, author="root")
     assert client.schedule.create_trigger(wanted).author == "owner"
     store.queues.create(Queue(entity="others", name="q", resource="process"))
     foreign = Trigger(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from windlass.config import option
-from windlass.config.converter import structure
+from windlass.config.converter import structure_most
 from windlass.config.document import Document
 from windlass.config.document import load as load_document
 from windlass.errors import ConfigError, Problem
@@ -40,7 +39,10 @@ class GitHost:
 class AgentConfig:
     """``launch-config.yaml``. The parts `environment`, `registry`, `builder` and `runners` belong to their plugins."""
 
-    entity: str = option(default="", help="Owner of the queues. Default: the settings' entity.")
+    entity: str = option(
+        default="",
+        help="Owner of the queues. Default: theirs, where they are all named ENTITY/NAME; else the settings' entity.",
+    )
     queues: tuple[str, ...] = option(default=(), help="Queues to take items from, in turn: NAME or ENTITY/NAME.")
     weights: dict[str, float] = option(
         factory=dict, help="Shares of the queues, by name; 1 for those not named, so that all take turns."
@@ -125,12 +127,15 @@ def load(
     env = os.environ if env is None else env
     document = load_document(path) if path is not None else _default_document(env)
     data = _aliases(document)
-    try:
-        config = structure(data, AgentConfig, document=document)
-    except ConfigError as error:
-        raise failure(document, [*error.problems, *_problems_of_rest(data, error, document)]) from None
+    found, wrong = structure_most(data, AgentConfig, document=document)
+    config = found or AgentConfig()
+    if wrong:
+        raise failure(document, [*wrong, *_problems(config, document)])
     given = {**_from_env(env), **_given(flags or {})}
     config = evolve(config, **given)
+    owners = [name.rpartition("/")[0] for name in config.queues]
+    if owners and all(owners) and not _says(data, "entity") and not (flags or {}).get("entity"):
+        config = evolve(config, entity=owners[0])  # whole names say more than the environment
     if config.slots and "max_jobs" not in given and not _says(data, "max_jobs"):
         config = evolve(config, max_jobs=-1)
     if problems := _problems(config, document):
@@ -147,18 +152,6 @@ def failure(document: Document | None, problems: list[Problem]) -> ConfigError:
     """The error of a file in which several things are wrong."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return ConfigError(f"{count} in the configuration", where=document.source if document else "", problems=problems)
-
-
-def _problems_of_rest(data: Any, error: ConfigError, document: Document) -> list[Problem]:
-    """What is wrong with the other keys of a file, so that it is not found one correction later."""
-    bad = {match[1] for p in error.problems if (match := re.search(r"\$\.([^.\[)]+)", p.where))}
-    if not isinstance(data, Mapping) or not bad:
-        return []
-    try:
-        rest = structure({key: value for key, value in data.items() if str(key) not in bad}, AgentConfig)
-    except ConfigError:
-        return []
-    return _problems(rest, document)
 
 
 def _problems(config: AgentConfig, document: Document) -> list[Problem]:
@@ -207,9 +200,9 @@ def _aliases(document: Document) -> Any:
     data = {key: value for key, value in data.items() if value is not None}
     if "queue" in data:
         _log.warning("%s: 'queue' is read as 'queues'; please rename it", document.place("$.queue"))
-        extra = data.pop("queue")
-        extra = [extra] if isinstance(extra, str) else extra
-        data["queues"] = [*(data.get("queues") or []), *extra] if isinstance(extra, list) else extra
+        both = [[found] if isinstance(found, str) else found for found in (data.get("queues", []), data.pop("queue"))]
+        odd = [found for found in both if not isinstance(found, list)]
+        data["queues"] = odd[0] if odd else [name for found in both for name in found]
     return data
 
 

@@ -24,6 +24,8 @@ SHAPES: dict[str, Keys | str] = {
         "job": "Path of the job it runs; empty for a bare image.",
         "queue": "The queue it was put on; that of a launch without one begins with `run-`.",
         "author": "Who launched it.",
+        "trigger": "The trigger that started it; empty when somebody launched it.",
+        "retry_of": "Id of the run that it repeats; empty when it repeats none.",
         "priority": "`critical`, `high`, `medium` or `low`.",
         "resource": "Name of the runner.",
         "attempt": "Number of its attempt, from 1.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from windlass import wire
 from windlass.launch.templates import TemplateField
-from windlass.models import INTERNAL
+from windlass.models import INTERNAL, RETRY_OF, TRIGGER, noted
 from windlass.models.artifact import ArtifactVersion, LineageEdge
 from windlass.models.launch import LaunchPolicy, Priority
 from windlass.models.queue import Agent, Queue, QueueStatus
@@ -33,6 +33,8 @@ def run(value: Run) -> dict[str, Any]:
         "job": value.job,
         "queue": value.queue,
         "author": value.author,
+        "trigger": noted(value.config, TRIGGER) or "",
+        "retry_of": noted(value.config, RETRY_OF) or "",
         "priority": Priority(value.priority).name.lower(),
         "resource": value.resource,
         "attempt": value.attempt,

@@ -380,7 +380,7 @@ class AccessStore(ABC):
 
     @abstractmethod
     def create_user(self, user: User) -> User:
-        """Add a user or service account. Its own entity of the same name comes with it, as owner."""
+        """Add a user or service account. Its own entity of the same name comes with it, as admin."""
 
     @abstractmethod
     def users(self) -> tuple[User, ...]:

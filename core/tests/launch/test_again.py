@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from attrs import evolve
 
 from windlass.errors import UsageError
 from windlass.launch.again import dead_letters, in_order, launch_again
 from windlass.launch.private import discard, was_private
 from windlass.launch.submit import LaunchRequest, submit
-from windlass.models.queue import ClaimRequest, Queue, QueueRef
+from windlass.models.queue import ClaimRequest, NewItem, Queue, QueueRef
 from windlass.models.reason import Reason
 from windlass.models.run import RunState, RunUpdate
+from windlass.plugins.app import App
 
 REF = QueueRef(entity="team", name="k")
 
@@ -35,6 +39,24 @@ def end(world, state=RunState.FINISHED):
 
 def dead(world):
     return in_order(world.store, [run.id for run in dead_letters(world.store, "team", queue="k")])
+
+
+def test_triggers_that_led_to_a_run_have_led_to_what_follows_from_it(world, launch, code):
+    notes = {"trigger": "a", "trigger_chain": ["team/b", "team/a"]}
+    world.store.queues.create(Queue(entity="team", name="other", resource="bare"))
+    launch("first")
+    old = world.store.runs.get("first")
+    item = NewItem(run_id="old", queue=REF, spec=old.spec, entity="team", config={"_windlass": notes})
+    world.store.queues.enqueue([item])
+    end(world, RunState.FAILED)
+    again, _ = launch_again(world.store, "old")
+    assert again.config["_windlass"] == {"retry_of": "old", "trigger_chain": ["team/b", "team/a"]}
+    app = world.given["app"]
+    inside = App(evolve(app.settings, run_id="old"))
+    made = submit(LaunchRequest(uri=str(code), queue="k"), **{**world.given, "app": inside})
+    assert made.config == {"_windlass": {"trigger_chain": ["team/b", "team/a"]}}
+    elsewhere = App(evolve(app.settings, run_id="another-stores"))
+    assert submit(LaunchRequest(uri=str(code), queue="k"), **{**world.given, "app": elsewhere}).config == {}
 
 
 def test_a_chain_of_dead_letters_stays_a_chain(world, launch):
@@ -77,6 +99,24 @@ def test_the_whole_chain_is_named(world, launch):
     with pytest.raises(UsageError) as caught:
         launch_again(world.store, "c")
     assert "windlass run retry a b c" in caught.value.hint
+
+
+def test_long_chains_are_told_and_launched_again(world, launch):
+    launch("r0")
+    spec = world.store.runs.get("r0").spec
+    names = [f"r{n}" for n in range(1200)]
+    for before, name in pairwise(names):
+        item = NewItem(run_id=name, queue=REF, spec=evolve(spec, depends_on=(before,)), entity="team", project="demo")
+        world.store.queues.enqueue([item])
+    end(world, RunState.FAILED)
+    assert world.store.runs.get(names[-1]).state is RunState.KILLED
+    assert dead(world) == tuple(names)
+    with pytest.raises(UsageError) as caught:
+        launch_again(world.store, names[3])
+    assert caught.value.hint.endswith("windlass run retry r0 r1 r2 r3")
+    with pytest.raises(UsageError) as caught:
+        launch_again(world.store, names[-1])
+    assert caught.value.hint.endswith("windlass run retry --queue k")
 
 
 def test_what_finished_is_still_waited_for(world, launch):

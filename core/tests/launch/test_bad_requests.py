@@ -35,6 +35,8 @@ CASES = [
     ({"uri": "@code", "queue": "q", "dockerfile": "a/../../b"}, "'..'", "--dockerfile"),
     ({"uri": "@code", "queue": "q", "base_image": "A B"}, "white space", "--base-image"),
     ({"uri": "@code", "queue": "q", "entry_point": "python 'x"}, "cannot be split", "--entry-point"),
+    ({"uri": "@code", "queue": "q", "entry_point": "  "}, "an empty program", "--entry-point"),
+    ({**CODE, "overrides": "@over:entry_point: ' '"}, "an empty program", "over.yaml:1 ($.entry_point)"),
     ({"uri": "@code", "queue": "q", "job_name": "a/b"}, "characters other than", "--job-name"),
     ({"uri": "@code", "queue": "q", "job_name": "x" * 200}, "1 to 128", "--job-name"),
     ({"image": "UP/per:x y", "queue": "q"}, "white space", "--docker-image"),
@@ -156,6 +158,22 @@ def test_all_problems_at_once(world):
             **world.given,
         )
     assert len(caught.value.problems) == 6
+
+
+def test_all_problems_of_an_overrides_file_are_said_with_their_lines(world, tmp_path):
+    world.store.queues.create(Queue(entity="team", name="q", resource="boxes"))
+    over = tmp_path / "o.yaml"
+    over.write_text(
+        "run_config: {lr: .nan}\npolicy:\n  max: 1\n  stop_grace: -3\nenv:\n  A: 1\n  B: x\nfoo: 1\n"
+        "priority: hot\ndepends_on: [nobody]\nentry_point: python 'x\nfiles:\n  c.d.yaml:\n    lr: .inf\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        resolve(LaunchRequest(**IMAGE, overrides=over), **world.given)
+    assert {problem.where.removeprefix(f"{over}:") for problem in caught.value.problems} == {
+        "1 ($.run_config.lr)", "3 ($.policy.max)", "4 ($.policy.stop_grace)", "6 ($.env.A)", "7 ($.env.B)", "8 ($.foo)",
+        "9 ($.priority)", "10 ($.depends_on[0])", "11 ($.entry_point)",
+        "14 ($.files.c.d.yaml.lr)",
+    }  # fmt: skip
 
 
 def test_files_that_an_existing_job_does_not_declare(world):

@@ -334,5 +334,27 @@ def test_build_errors_say_what_failed(log, message):
     assert not error.retryable
 
 
+UV = """
+Because cattrs>=25.3.0 depends on typing-extensions>=4.14.0 and typing-extensions==4.0.0, we can conclude that \
+cattrs>=25.3.0 cannot be used.
+And because all versions of windlass-core depend on cattrs>=25.1 and you require windlass-core==1.0, we can conclude …
+"""
+PIP = """
+    cattrs 25.3.0 depends on typing-extensions>=4.14.0
+    The user requested (constraint) typing-extensions==4.0.0
+"""
+
+
+@pytest.mark.parametrize("log", [UV, PIP])
+def test_a_pin_that_conflicts_with_windlass_is_named_with_what_that_needs(log):
+    error = build_error(log)
+    for word in ("asks for typing-extensions==4.0.0", "Windlass, which", "needs typing-extensions>=4.14.0"):
+        assert word in error.message
+    assert "a version of typing-extensions that fits both" in error.hint
+    assert error.context == {"package": "typing-extensions==4.0.0", "needs": "typing-extensions>=4.14.0"}
+    alone = "Because b==1 depends on a>=2 and a==1, we can conclude that your requirements are unsatisfiable."
+    assert "Windlass" not in build_error(alone).message
+
+
 def test_network_faults_are_retryable():
     assert build_error("dial tcp: lookup x: Temporary failure in name resolution").retryable

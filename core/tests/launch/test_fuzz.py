@@ -64,7 +64,7 @@ def test_any_text_is_an_overrides_file_or_one_error(tmp_path_factory: pytest.Tem
     path = tmp_path_factory.getbasetemp() / "over.yaml"
     path.write_text(text, encoding="utf-8", errors="replace")
     try:
-        assert isinstance(load_overrides(path), Overrides)
+        assert isinstance(load_overrides(path)[0], Overrides)
     except (ConfigError, UsageError) as error:
         assert error.message  # noqa: PT017
 

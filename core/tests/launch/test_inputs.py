@@ -28,7 +28,7 @@ from windlass.launch.inputs import (
 )
 from windlass.launch.paths import merge
 from windlass.launch.policy import check_wishes, effective_policy, next_retry, retries_used
-from windlass.launch.schema import infer_schema, schema_of, validate
+from windlass.launch.schema import bounds_text, infer_schema, schema_of, type_word, validate
 from windlass.launch.yaml_edit import patch_yaml
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import Queue
@@ -295,6 +295,23 @@ def test_what_a_schema_refuses(schema, value):
     assert problems[0].where.startswith("$")
 
 
+@pytest.mark.parametrize(
+    ("schema", "kind", "bounds"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 10}, "int", "1 … 10"),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "float", "… 1, > 0"),
+        ({"type": "string", "enum": ["a", "b"]}, "str", "one of a, b"),
+        ({"type": "string", "minLength": 1, "maxLength": 8}, "str", "1 … 8 characters"),
+        ({"type": "array", "minItems": 2}, "list", "2 … items"),
+        ({"type": "string", "format": "date"}, "date", ""),
+        ({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}, "int | None", "0 …"),
+        ({}, "", ""),
+    ],
+)
+def test_what_people_are_told_of_a_schema(schema, kind, bounds):
+    assert (type_word(schema), bounds_text(schema)) == (kind, bounds)
+
+
 def test_schemas_with_mistakes():
     wrong = {"type": "object", "properties": {"a": {"type": "int"}, "b": {"minimum": "x"}, "c": {"enum": 1}, "d": 5}}
     with pytest.raises(ConfigError) as caught:
@@ -504,6 +521,17 @@ def test_toml_with_dates(tmp_path):
     with pytest.raises(ConfigError, match="do not fit"):
         managed_file("c.toml", root=tmp_path, overrides={"c.toml": {"day": 5}})
     assert path.read_text() == before
+
+
+def test_dates_of_toml_are_checked_before_the_job_runs():
+    day, moment = dt.date(2026, 1, 31), dt.datetime(2026, 1, 31, 10, 30, tzinfo=dt.UTC)
+    schema = infer_schema(
+        {"day": day, "at": dt.time(10, 30), "when": moment, "days": [day, day], "mixed": [day, moment]}
+    )
+    fine = {"day": "2026-02-28", "at": "23:59", "when": "2026-02-28T10:30:00Z", "days": ["2026-02-28"], "mixed": ["x"]}
+    assert validate(fine, schema) == []
+    wrong = {"day": "2026-02-30", "at": "24:61", "when": "soon", "days": ["2026-02-28", "no"]}
+    assert [problem.where for problem in validate(wrong, schema)] == ["$.day", "$.at", "$.when", "$.days[1]"]
 
 
 def test_toml_without_tomlkit_says_so(tmp_path, monkeypatch):

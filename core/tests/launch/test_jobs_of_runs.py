@@ -46,10 +46,11 @@ def test_a_header_is_read():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("# queue =\n", "no TOML"),
+        ("#\n# queue =\n", r"a\.py:3: .* no TOML"),
+        ("# dependencies = [\n#   'a',\n", r"a\.py:\d: .* no TOML"),
         ("# dependencies = 'numpy'\n", "list of texts"),
         ("# requires-python = 3\n", "expected a text"),
-        ("# [tool.windlass]\n# qeue = 'a'\n", "configuration"),
+        ("# [tool.windlass]\n# qeue = 'a'\n", r"a\.py:3 \(\$\.tool\.windlass\.qeue\)"),
         ("# tool.windlass = 3\n", "expected a table"),
         ("#\n# ///\n\n# /// script\n#\n", "two"),
     ],
@@ -58,6 +59,32 @@ def test_headers_that_do_not_fit(body, message):
     with pytest.raises(ConfigError, match=message) as caught:
         read_header(f"# /// script\n{body}# ///\n", "a.py")
     assert "a.py" in str(caught.value)
+
+
+def test_all_problems_of_a_header_are_said_with_its_lines(world, tmp_path):
+    script = tmp_path / "a.py"
+    lines = ["dependencies = 'numpy'", "requires-python = 3", "[tool.windlass]", "qeue = 'a'", "priority = 'hot'",
+             "depends-on = ['nobody']", "entry-point = \"python 'x\"", "[tool.windlass.run_config]", "lr = nan",
+             "when = 2026-01-31", "[tool.windlass.policy]", "stop_grace = -1", "bogus = 2"]  # fmt: skip
+
+    def said(*left_out):
+        text = "".join(f"# {line}\n" for line in lines if not line.startswith(left_out))
+        script.write_text(f"import sys\r\n# /// script\n{text}# ///\n")
+        with pytest.raises(ConfigError) as caught:
+            resolve(LaunchRequest(uri=str(script), resource="bare"), **world.given)
+        return {problem.where.removeprefix(f"{script}:") for problem in caught.value.problems}
+
+    table = "$.tool.windlass"
+    assert said("nothing") == {
+        "3 ($.dependencies)", "4 ($.requires-python)", f"6 ({table}.qeue)", f"9 ({table}.entry_point)",
+        f"15 ({table}.policy.bogus)",
+    }  # fmt: skip
+    assert said("dep", "req", "qeue", "entry", "bogus") == {
+        f"4 ({table}.priority)", f"6 ({table}.run_config.lr)", f"9 ({table}.policy.stop_grace)",
+    }  # fmt: skip
+    assert f"5 ({table}.depends_on[0])" in said("dependencies", "req", "qeue", "entry", "bogus")
+    script.write_text("# /// script\n# [tool.windlass.run_config]\n# when = 2026-01-31\n# ///\n")
+    assert resolve(LaunchRequest(uri=str(script), resource="bare"), **world.given).item.config == {"when": "2026-01-31"}
 
 
 def test_flags_win_over_a_header(world, tmp_path):

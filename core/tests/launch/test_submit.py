@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from windlass.errors import ConfigError
+from windlass.launch.automatic import inputs_of
 from windlass.launch.inputs import joined, read_file_overrides, read_overrides
 from windlass.launch.jobs import describe_job, list_jobs, load_job, save_job
 from windlass.launch.plan import plan_run
@@ -16,9 +17,9 @@ from windlass.launch.sources import fetch_source
 from windlass.launch.submit import LaunchRequest, resolve, submit
 from windlass.models.artifact import ArtifactFilter
 from windlass.models.job import JobSource, JobSpec, SourceKind
-from windlass.models.launch import LaunchPolicy
+from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import Queue, QueueRef, TemplateVariable
-from windlass.models.run import RunState
+from windlass.models.run import Run, RunState, RunUpdate
 
 
 @pytest.fixture
@@ -216,6 +217,23 @@ def test_schemas_of_a_run_are_kept_when_packaged_again(world):
         ("", "lr", "float", ""),
         ("c.yaml", "a", "str", ""),
     ]
+
+
+def test_a_described_job_has_the_values_of_the_run_it_was_found_out_from(world):
+    source = JobSource(kind=SourceKind.IMAGE, image="a/b:1")
+    had = {"lr": 0.5, "name": "é", "trainer": {"epochs": 3, "seed": 7}}
+    spec = LaunchSpec(source=source, run_config={"trainer": {"seed": 7}})
+    world.store.runs.create(Run(id="first", entity="team", project="demo", config=had, spec=spec))
+    schemas, types = inputs_of(had, {})
+    place = {"engine": world.engine, "entity": "team", "project": "demo"}
+    save_job("known", JobSpec(source=source, input_schemas=schemas, input_types=types), **place, run="first")
+    defaults = {row.path: row.default for row in describe_job("known", **place).inputs}
+    assert defaults == {"lr": "0.5", "name": '"é"', "trainer.epochs": "3", "trainer.seed": ""}, (
+        "the launch set the seed"
+    )
+    world.store.runs.update("first", RunUpdate(state=RunState.FINISHED))
+    world.store.runs.delete("first")
+    assert {row.default for row in describe_job("known", **place).inputs} == {""}
 
 
 def test_a_repeated_submission_does_not_run_twice(world, code):

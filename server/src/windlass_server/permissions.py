@@ -3,7 +3,8 @@
 A rule names the role that a user needs, and how to find the entities it must be held in. Submitters change and stop the
 runs that they are the authors of; how a launched run goes is for its agent to say. Run tokens have no role:
 a rule says with `run` what they may do, or they may not. Agents need the role ``owner``: they read what everybody
-submits and may end it. On a run that another entity put on their queue they may do what an agent does.
+submits and may end it. Who has which role is for the role ``admin`` to say, so that no agent's key gives rights away.
+On a run that another entity put on their queue owners may do what an agent does.
 """
 
 from __future__ import annotations
@@ -164,8 +165,8 @@ RULES: dict[str, Rule] = {
     "access.create_key": Rule(None),
     "access.keys": Rule(None),
     "access.revoke_key": Rule(None),
-    "access.set_member": Rule(_OWNER, _path("member", "entity")),
-    "access.remove_member": Rule(_OWNER, _path("entity")),
+    "access.set_member": Rule(_ADMIN, _path("member", "entity")),
+    "access.remove_member": Rule(_ADMIN, _path("entity")),
     "access.members": Rule(_VIEWER, _path("entity")),
     "schedule.create_trigger": Rule(_OWNER, _trigger),
     "schedule.get_trigger": Rule(_VIEWER, _path("entity")),
@@ -220,7 +221,7 @@ def require(store: MetadataStore, principal: Principal, entity: str, role: Role)
             f"'{principal.name}' is {held or 'nobody'} in '{entity}'; this needs {role}"
             if entity
             else "name the entity; only administrators may ask for all",
-            hint="Ask an owner of the entity for the role; or name another one with --entity or WINDLASS_ENTITY: if "
+            hint="Ask an admin of the entity for the role; or name another one with --entity or WINDLASS_ENTITY: if "
             "nothing is said, it is your login name."
             if entity
             else "Say whose, e.g. with --entity.",
@@ -253,11 +254,6 @@ def _own_role(store: MetadataStore, principal: Principal, arguments: Arguments) 
     asked = arguments["principal"]
     if asked.name != principal.name or asked.kind != principal.kind or asked.admin:
         raise AccessError("roles of others are for administrators", hint=_ASK)
-
-
-def _not_admin(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
-    if arguments["member"].role is Role.ADMIN:
-        raise AccessError("only administrators may make administrators", hint=_ASK)
 
 
 def _readable(store: MetadataStore, principal: Principal, spec: LaunchSpec) -> None:
@@ -342,7 +338,6 @@ _EXTRA: dict[str, Narrow] = {
     "access.keys": _themselves,
     "access.revoke_key": _own_key,
     "access.role": _own_role,
-    "access.set_member": _not_admin,
     "runs.create": _made_by,
     "runs.update": _own_run,
     "runs.request_stop": _own_run,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -199,6 +200,14 @@ class QueueTests:
             assert run.reason.code == "dependency-failed"
         late = store.queues.enqueue(items(ref, "late", depends_on=("first",)))
         assert late[0].state is RunState.KILLED
+
+    def test_the_end_of_a_long_chain_falls_with_its_first(self, store: MetadataStore) -> None:
+        ref, names = make_queue(store), [f"r{n:04}" for n in range(600)]
+        chain = [items(ref, name, depends_on=(before,))[0] for before, name in pairwise(names)]
+        store.queues.enqueue([*items(ref, names[0]), *chain])
+        store.runs.request_stop(names[0])
+        assert {store.runs.get(name).state for name in (names[0], names[1], names[-1])} == {RunState.KILLED}
+        assert store.queues.status(ref).queued == 0
 
     def test_a_dependency_must_exist(self, store: MetadataStore) -> None:
         ref = make_queue(store)

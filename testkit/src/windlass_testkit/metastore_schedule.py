@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from windlass.errors import ConflictError, NotFoundError, UsageError
+from windlass.errors import ConfigError, ConflictError, NotFoundError, UsageError
 from windlass.metastore import MetadataStore
 from windlass.models.artifact import ArtifactVersion, NewVersion, VersionUpdate
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import QueueRef
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.models.schedule import Budget, BudgetUnit, Trigger, TriggerEvent
+from windlass.schedule.triggers import chain_of
 from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items, make_queue, take
 from windlass_testkit.metastore_waiting import codes
 
@@ -57,7 +58,7 @@ class ScheduleTests:
         run = store.runs.get(run_id)
         assert (run.state, run.queue, run.author, run.project) == (RunState.QUEUED, "q", "ada", "contract")
         given = {"data": "kit/p/data:v0", "keep": "{{other}}", "nested": [{"v": "v0"}]}
-        assert run.config == {**given, "_windlass": {"trigger": "t"}}
+        assert run.config == {**given, "_windlass": {"trigger": "t", "trigger_chain": ["kit/t"]}}
         assert run.spec is not None
         assert run.spec.run_config == given
         known = store.schedule.get_trigger("kit", "t")
@@ -75,6 +76,33 @@ class ScheduleTests:
         assert len(made(store)) == 3, "the other trigger is another's business"
         publish(store, 3, name="result", run=second)
         assert len(made(store)) == 4
+
+    def test_triggers_do_not_start_each_other_for_ever(self, store: MetadataStore, other: MetadataStore) -> None:
+        ref = make_queue(store)
+        make_trigger(store, ref, name="a", artifact_name="in")
+        make_trigger(store, ref, name="b", artifact_name="mid", event=TriggerEvent.ALIAS, alias="ready")
+        publish(store, 1, name="in")
+        (first,) = made(store)
+        publish(other, 2, name="mid", run=first, aliases=("ready",))
+        second = made(store)[-1]
+        assert chain_of(store.runs.get(second).config) == ("kit/a", "kit/b")
+        publish(other, 3, name="in", run=second)
+        assert made(store) == [first, second]
+        error = store.schedule.get_trigger("kit", "a").error
+        assert "kit/p/in:v1" in error
+        assert "kit/a → kit/b" in error
+        # content that was there before: the run that moves the alias counts, not the one that made the version
+        publish(store, 4, name="mid")
+        publish(store, 2, name="mid", run=second, aliases=("ready",))
+        moved = publish(store, 4, name="mid")
+        store.artifacts.update(moved.id, VersionUpdate(add_aliases=("ready",), run=second))
+        assert made(store) == [first, second]
+        store.artifacts.update(moved.id, VersionUpdate(remove_aliases=("ready",)))
+        store.artifacts.update(moved.id, VersionUpdate(add_aliases=("ready",)))
+        assert len(made(store)) == 3, "moved by hand"
+        publish(store, 5, name="in")
+        assert len(made(store)) == 4
+        assert store.schedule.get_trigger("kit", "a").error == ""
 
     def test_a_moved_alias_makes_one_run(self, store: MetadataStore) -> None:
         ref = make_queue(store)
@@ -207,8 +235,9 @@ class ScheduleTests:
         assert store.schedule.set_budget(Budget(entity="kit", limit=-1.0)).limit < 0
         assert store.schedule.budgets("kit") == ()
         assert len(claim(store, ref, limit=5)) == 2
-        with pytest.raises(UsageError):
-            make_queue(store, "free", prices={"hour": -1.0})
+        for wrong in ({"hour": -1.0}, {"huor": 1.0}):
+            with pytest.raises(ConfigError):
+                make_queue(store, "free", prices=wrong)
 
     def test_each_attempt_is_billed(self, store: MetadataStore) -> None:
         ref = make_queue(store, prices={"hour": 3600.0})

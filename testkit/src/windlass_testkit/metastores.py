@@ -197,7 +197,7 @@ class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, 
             ("robot", True, True),
         ]
         ada = store.access.authenticate(store.access.create_key("ada").secret)
-        assert store.access.role(ada, "ada") is Role.OWNER
+        assert store.access.role(ada, "ada") is Role.ADMIN
         assert store.access.role(ada, "team") is None
         store.access.set_member(Member(entity="team", user="ada", role=Role.VIEWER))
         store.access.set_member(Member(entity="team", user="ada", role=Role.SUBMITTER))

@@ -44,7 +44,7 @@ def member() -> None:
 @json_option
 @pass_state
 def user_create(state: State, name: str, service: bool, admin: bool, as_json: bool) -> None:
-    """Add the user NAME, and an entity of that name which they own."""
+    """Add the user NAME, and an entity of that name of which they are the admin."""
     from windlass.models.access import User
 
     made = state.store.access.create_user(User(name=name, service=service, admin=admin))
@@ -139,7 +139,7 @@ def key_revoke(state: State, key_id: str) -> None:
 @entity_option
 @pass_state
 def member_set(state: State, user_name: str, role: str, entity: str) -> None:
-    """Give USER a role in an entity: viewer, submitter, owner (and agents), admin."""
+    """Give USER a role in an entity: viewer, submitter, owner (agents, too), admin (says who has which role)."""
     from windlass.models.access import Member, Role
 
     entity = entity or state.settings.entity

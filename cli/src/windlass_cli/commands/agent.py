@@ -17,7 +17,7 @@ from windlass_cli.tree import lazy_group
     "-q", "--queue", "queues", multiple=True, help="NAME or ENTITY/NAME of a queue to serve. May be repeated."
 )
 @click.option("-j", "--max-jobs", type=click.IntRange(-1, MOST), help="Runs at the same time; -1 is unlimited.")
-@click.option("-e", "--entity", default=None, help="Owner of the queues.")
+@click.option("-e", "--entity", default=None, help="Owner of the queues. Default: theirs, if all are ENTITY/NAME.")
 @click.option("-c", "--config", "path", default=None, metavar="FILE", help="launch-config.yaml.")
 @click.option("--drain", is_flag=True, default=None, help="End when the queues are empty and all runs are over.")
 @click.option("-v", "--verbose", count=True, help="Say what happens; twice: everything.")

@@ -14,8 +14,8 @@ from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
 
 if TYPE_CHECKING:
-    from windlass.config.document import Document
     from windlass.models.queue import Queue, TemplateVariable
+    from windlass_cli.definition import Definition
 
 _WAITING = 10
 """Waiting runs that are explained."""
@@ -72,11 +72,11 @@ def create(state: State, /, name: str, resource: str, entity: str, parse: bool, 
     from windlass.models.queue import Queue
     from windlass_cli.definition import define
 
-    made, sources = define(Queue(entity=entity or state.settings.entity, name=name, resource=resource), given)
+    made = define(Queue(entity=entity or state.settings.entity, name=name, resource=resource), given)
     if parse:
-        _list_fields(made, as_json=as_json)
-    _check(state, made, sources)
-    stored = state.store.queues.create(made)
+        _list_fields(made.queue, as_json=as_json)
+    _check(state, made)
+    stored = state.store.queues.create(made.queue)
     if as_json and not parse:
         print_json(shapes.queue(stored))
     else:
@@ -99,24 +99,24 @@ def update(state: State, /, name: str, entity: str, parse: bool, as_json: bool, 
     from windlass_cli.definition import define
 
     old = _get(state, name, entity)
-    changed, sources = define(old, given)
+    changed = define(old, given)
     if parse:
-        _list_fields(changed, as_json=as_json)
-        if changed == old:
+        _list_fields(changed.queue, as_json=as_json)
+        if changed.queue == old and not changed.problems:
             return
-    _check(state, changed, sources)
-    stored = state.store.queues.update(changed)
+    _check(state, changed)
+    stored = state.store.queues.update(changed.queue)
     if as_json and not parse:
         print_json(shapes.queue(stored))
     else:
         click.echo(f"Updated queue {stored.name}.", err=parse)
 
 
-def _check(state: State, queue: Queue, sources: dict[str, Document]) -> None:
+def _check(state: State, wanted: Definition) -> None:
     from windlass.launch.definition import check_queue, definition_warnings
 
-    check_queue(queue, state.app, sources)
-    for warning in definition_warnings(queue):
+    check_queue(wanted.queue, state.app, wanted.sources, wanted.problems)
+    for warning in definition_warnings(wanted.queue):
         note(f"warning: {warning}")
 
 

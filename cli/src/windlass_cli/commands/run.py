@@ -94,6 +94,8 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             "image": found.image,
             "attempt": found.attempt,
             "author": found.author,
+            "started by": f"trigger {shape['trigger']}" if shape["trigger"] else "",
+            "retry of": shape["retry_of"],
             "created": shape["created_at"],
             "started": shape["started_at"],
             "finished": shape["finished_at"],

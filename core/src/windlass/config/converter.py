@@ -25,7 +25,7 @@ from windlass.errors import ConfigError, Problem, WindlassError
 
 T = TypeVar("T")
 
-__all__ = ["field_keys", "structure", "unstructure"]
+__all__ = ["field_keys", "structure", "structure_most", "unstructure"]
 
 
 def structure(data: Any, cls: type[T], *, where: str = "$", document: Document | None = None) -> T:
@@ -40,24 +40,37 @@ def structure(data: Any, cls: type[T], *, where: str = "$", document: Document |
     Raises:
         ConfigError: With every problem found.
     """
+    result, problems = structure_most(data, cls, where=where, document=document)
+    if result is not None and not problems:
+        return result
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    raise ConfigError(
+        f"{count} in the configuration", where=document.source if document is not None else "", problems=problems
+    )
+
+
+def structure_most(
+    data: Any, cls: type[T], *, where: str = "$", document: Document | None = None
+) -> tuple[T | None, list[Problem]]:
+    """As `structure`, with what does not fit left out of the result, so that the caller can check the rest as well.
+
+    Returns:
+        The value, None when something is left out that it cannot be without; and all problems.
+    """
     problems: list[Problem] = []
+    result: T | None = None
     try:
         if not isinstance(data, Mapping) and attrs.has(cls):
             raise _Mismatch("a mapping", data)
         result = _converter().structure(data, cls)
     except Exception as error:
         _collect(error, where, document, problems)
-        problems += _check_rest(data, cls, error, where, document)
-    else:
-        problems += _check_values(result, where, document)
-        if not problems:
-            return result
-    source = ""
+        with contextlib.suppress(Exception):
+            result = _converter().structure(_fitting(data, cls), cls)
+    problems += _check_values(result, where, document)
     if document is not None:
-        source = document.source
         problems.sort(key=lambda problem: int((re.findall(r":(\d+) \(", problem.where) or ["0"])[0]))
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    raise ConfigError(f"{count} in the configuration", where=source, problems=problems)
+    return result, problems
 
 
 def unstructure(value: Any) -> Any:
@@ -295,18 +308,26 @@ def _collect(error: Exception, where: str, document: Document | None, into: list
         into.append(Problem(str(error) or type(error).__name__, where=_place(where, document)))
 
 
-def _check_rest(data: Any, cls: type[Any], error: Exception, where: str, document: Document | None) -> list[Problem]:
-    """What is wrong with the values of the other keys, so that it is not found one correction later."""
-    found: list[Problem] = []
-    _collect(error, "$", None, found)
-    bad = {match[1] for problem in found if (match := re.match(r"\$\.([^.\[]+)", problem.where))}
-    if not isinstance(data, Mapping) or not bad:
-        return []
-    try:
-        rest = _converter().structure({key: value for key, value in data.items() if str(key) not in bad}, cls)
-    except Exception:
-        return []
-    return _check_values(rest, where, document)
+def _fitting(data: Any, kind: Any) -> Any:
+    """Plain data without the keys whose values do not fit. A list stays whole or goes. Raises where nothing is left."""
+    if isinstance(data, Mapping) and (attrs.has(kind) or _is_mapping(kind)):
+        kept: dict[str, Any] = {}
+        for key, value in data.items():
+            with contextlib.suppress(Exception):
+                kept[key] = _fitting(value, _kind_of(kind, str(key)))
+        return kept
+    _converter().structure(data, kind)
+    return data
+
+
+def _kind_of(kind: Any, key: str) -> Any:
+    """The type of what lies under a key. Raises `StopIteration` when a class has no such field."""
+    if _is_mapping(kind):
+        return (*typing.get_args(kind), Any, Any)[1]
+    name = next(name for name, known in field_keys(kind).items() if key in (name, known))
+    hint = typing.get_type_hints(kind)[name]
+    options = [option for option in typing.get_args(hint) if option is not type(None)]
+    return options[0] if len(options) == 1 and type(None) in typing.get_args(hint) else hint
 
 
 def _place(path: str, document: Document | None) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
+from difflib import get_close_matches
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from windlass.errors import NotFoundError, UsageError
+from windlass.errors import NotFoundError, UsageError, all_errors
 from windlass.ids import new_run_id
 from windlass.launch.private import made, private_queue, was_private
-from windlass.models import INTERNAL, noted
+from windlass.models import INTERNAL, RETRY_OF, noted
 from windlass.models.queue import NewItem, QueueRef, queue_of
+from windlass.models.reason import ENDINGS
 from windlass.models.run import Run, RunFilter, RunState
+from windlass.schedule.triggers import with_chain
 
 if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
@@ -23,10 +26,10 @@ __all__ = ["DEAD", "dead_letters", "in_order", "launch_again"]
 
 DEAD = (RunState.FAILED, RunState.CRASHED, RunState.KILLED)
 """States of runs that are over and did not finish."""
-_LINK = "retry_of"
-"""Under which a retry notes the run that it repeats."""
 _PAGE = 200
 _LONGEST_ID = 48
+_LONGEST_CHAIN = 20
+"""So many runs are named in advice."""
 
 
 def launch_again(
@@ -92,7 +95,7 @@ def launch_again(
     item = NewItem(
         run_id=new_id, queue=QueueRef(entity=queue.entity, name=queue.name), spec=spec, name=name, project=old.project,
         entity=old.entity, author=store.whoami().name, priority=old.priority,
-        config={**spec.run_config, INTERNAL: {_LINK: old.id}},
+        config={**spec.run_config, INTERNAL: with_chain(old.config, **{RETRY_OF: old.id})},
     )  # fmt: skip
     with made(queue, store) if private else nullcontext():
         (new,) = store.queues.enqueue([item])
@@ -108,15 +111,13 @@ def in_order(store: MetadataStore, run_ids: Sequence[str]) -> tuple[str, ...]:
         except NotFoundError:
             needs[run_id] = ()
     found: dict[str, None] = {}
-
-    def add(run_id: str) -> None:
-        if run_id in needs and run_id not in found:
-            for need in needs[run_id]:
-                add(need)
-            found[run_id] = None
-
-    for run_id in run_ids:
-        add(run_id)
+    todo = list(reversed(run_ids))
+    while todo:  # chains may be longer than Python's stack
+        first = [need for need in needs[todo[-1]] if need in needs and need not in found]
+        if first and todo[-1] not in found:
+            todo += reversed(first)
+        else:
+            found[todo.pop()] = None
     return tuple(found)
 
 
@@ -135,25 +136,34 @@ def _needs(store: MetadataStore, old: Run) -> tuple[str, ...]:
         usable = [run.id for run in retries if run.state not in DEAD]
         if not usable:
             last = retries[-1]
-            chain = " ".join((*_dead_before(store, last), last.id, old.id))
+            chain = (*_dead_before(store, last), last.id, old.id)
             raise UsageError(
                 f"run {old.id} waited for run {last.id}, which is {last.state} and was not launched again",
-                where="run retry", hint=f"Launch all, in this order: windlass run retry {chain}",
+                where="run retry", hint=f"Launch all, in this order: windlass run retry {' '.join(chain)}"
+                if len(chain) <= _LONGEST_CHAIN
+                else f"Launch all that did not finish: windlass run retry --queue {old.queue}",
             )  # fmt: skip
         found.append(usable[-1])
     return tuple(dict.fromkeys(found))
 
 
 def _dead_before(store: MetadataStore, run: Run) -> tuple[str, ...]:
-    """Runs that a run waits for and that must be launched again before it, first ones first."""
-    found: dict[str, None] = {}
-    for run_id in run.spec.depends_on if run.spec is not None else ():
-        with suppress(NotFoundError):
-            need = store.runs.get(run_id)
-            family = (need, *_retries(store, need))
-            if all(other.state in DEAD for other in family):
-                found.update(dict.fromkeys((*_dead_before(store, family[-1]), family[-1].id)))
-    return tuple(found)
+    """Runs that a run waits for and that must be launched again before it, first ones first.
+
+    No more than are told to anybody: the whole of a long chain is not looked up.
+    """
+    dead: dict[str, Run] = {}
+    todo = [run]
+    while todo and len(dead) <= _LONGEST_CHAIN:
+        spec = todo.pop().spec
+        for run_id in spec.depends_on if spec is not None else ():
+            with suppress(NotFoundError):
+                need = store.runs.get(run_id)
+                family = (need, *_retries(store, need))
+                if all(other.state in DEAD for other in family) and family[-1].id not in dead:
+                    dead[family[-1].id] = family[-1]
+                    todo.append(family[-1])
+    return in_order(store, tuple(reversed(dead)))
 
 
 def _retries(store: MetadataStore, run: Run) -> tuple[Run, ...]:
@@ -162,7 +172,7 @@ def _retries(store: MetadataStore, run: Run) -> tuple[Run, ...]:
                       _all(store, RunFilter(entity=run.entity, project=run.project, limit=_PAGE)))  # fmt: skip
     family = {run.id: run}
     for other in reversed(list(later)):
-        if noted(other.config, _LINK) in family or other.id.removesuffix("-r") in family:
+        if noted(other.config, RETRY_OF) in family or other.id.removesuffix("-r") in family:
             family[other.id] = other
     return tuple(family.values())[1:]
 
@@ -192,9 +202,24 @@ def dead_letters(
         queue: Only this queue.
         states: Only these states.
         reasons: Only these reason codes (``agent-lost``, ``out-of-memory`` …); empty: any.
+
+    Raises:
+        UsageError: A reason that no run there has and that Windlass does not know: a misspelled one would fit nothing.
     """
+    known = {*ENDINGS, *(kind.code for kind in all_errors())}
+    strange = {code for code in reasons if code not in known}
     for run in _all(store, RunFilter(entity=entity, queue=queue, states=tuple(states), limit=_PAGE)):
         code = run.reason.code if run.reason is not None else ""
         launched = run.spec is not None and run.queue and not was_private(run, store)
+        if launched:
+            known.add(code)
+            strange.discard(code)
         if launched and (not reasons or code in reasons):
             yield run
+    if strange:
+        code = min(strange)
+        near = get_close_matches(code, sorted(known), n=1)
+        raise UsageError(
+            f"no run ended with {code!r}", where="--reason",
+            hint=f"Did you mean {near[0]!r}?" if near else "The codes are in: windlass run list",
+        )  # fmt: skip

@@ -17,8 +17,6 @@ _SHOWN_LINES = 25
 _PACKAGES = tuple(
     re.compile(pattern)
     for pattern in (
-        r"The user requested \(constraint\) (\S+)",
-        r"depends? on \S+ and ([A-Za-z0-9_.\-]+==[^\s,]+), we can conclude that all versions of windlass",
         r"No matching distribution found for ([^\s(,]+)",
         r"Could not find a version that satisfies the requirement ([^\s(,]+)",
         r"(?:Failed building|Failed to build|Could not build) wheels? for ([A-Za-z0-9_.\-]+)",
@@ -29,6 +27,14 @@ _PACKAGES = tuple(
         r"Because ([A-Za-z0-9_.\-]+==\S+) depends on",
         r"Cannot install (.+?) because these package versions have conflicting dependencies",
         r"E: Unable to locate package (\S+)",
+    )
+)
+# What Windlass, or something that it needs, needs, and what the job has pinned: as uv says it, and pip.
+_CONFLICTS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"depends? on (?P<needs>([\w.\-]+)\S*) and (?P<pin>\2==[^\s,]+), we can conclude(?=[\s\S]*\bwindlass-)",
+        r"depends on (?P<needs>[^\n]+?)\r?\n\s*The user requested \(constraint\) (?P<pin>\S+)",
     )
 )
 _STEPS = tuple(
@@ -85,6 +91,9 @@ def build_error(tail: str, detail: str = "") -> BuildError:
         detail: What the engine said beside the log.
     """
     text = f"{tail}\n{detail}"
+    for pattern in _CONFLICTS:
+        if found := list(pattern.finditer(text)):
+            return _conflict(found[-1]["pin"], found[-1]["needs"], text)
     package = _first(_PACKAGES, text)
     step = " ".join(_first(_STEPS, text).split())[:300]
     if package:
@@ -94,13 +103,28 @@ def build_error(tail: str, detail: str = "") -> BuildError:
     else:
         message = detail.strip().splitlines()[-1][:300] if detail.strip() else "the build failed"
     context = {key: value for key, value in (("package", package), ("step", step)) if value}
-    lines = [line for line in text.strip().splitlines() if line.strip()][-_SHOWN_LINES:]
     return BuildError(
         message,
-        hint="The build log ends with:\n" + "\n".join(f"    {line[:400]}" for line in lines),
+        hint=_end(text),
         context=context,
         retryable=bool(_NETWORK.search(text)),
     )
+
+
+def _conflict(pin: str, needs: str, text: str) -> BuildError:
+    package = re.split(r"[=<>~!;\[ ]", pin)[0]
+    return BuildError(
+        f"the job asks for {pin}, and Windlass, which is installed beside it, needs {needs}",
+        hint=f"Let the job's requirements take a version of {package} that fits both, or leave it out of them, and "
+        f"launch again. {_end(text)}",
+        context={"package": pin, "needs": needs},
+        retryable=False,
+    )
+
+
+def _end(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()][-_SHOWN_LINES:]
+    return "The build log ends with:\n" + "\n".join(f"    {line[:400]}" for line in lines)
 
 
 def _first(patterns: tuple[re.Pattern[str], ...], text: str) -> str:

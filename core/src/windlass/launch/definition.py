@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -50,6 +50,7 @@ def definition_problems(queue: Queue) -> list[Problem]:
         *check_builder(queue),
         *check_needs(queue),
         *_limit_problems(queue),
+        *(check_prices(queue) if queue.prices else ()),
     ]
 
 
@@ -70,25 +71,28 @@ def check_definition(queue: Queue, old: Queue | None = None) -> None:
             One that was made for a single launch is right by the way it was made.
         old: The queue as it stands. Problems that it has, too, keep nobody from changing something else.
     """
-    check_prices(queue.prices)
     if is_private(queue):
         return
     known = {str(problem) for problem in definition_problems(old)} if old is not None else set()
     _raise(queue, [problem for problem in definition_problems(queue) if str(problem) not in known])
 
 
-def check_queue(queue: Queue, app: App, sources: Mapping[str, Document] | None = None) -> None:
+def check_queue(
+    queue: Queue, app: App, sources: Mapping[str, Document] | None = None, known: Sequence[Problem] = ()
+) -> None:
     """Raise `ConfigError` with everything that is wrong with a queue, its runner's words included.
 
     Args:
         queue: The queue that is to be stored.
         app: Plugins.
         sources: Files that ``config``, ``templates``, ``policy`` and ``policy_max`` were read from, for ``file:line``.
+        known: Problems of these files that were found already; they are said with the others.
     """
     sources = sources or {}
     document = sources.get("config") or Document(data=queue.config)
     problems = [*definition_problems(queue), *_resource_problems(queue, app, document)]
-    _raise(queue, [Problem(p.message, where=_place(p.where, document, sources), hint=p.hint) for p in problems])
+    found = [Problem(p.message, where=_place(p.where, document, sources), hint=p.hint) for p in problems]
+    _raise(queue, [*known, *found])
 
 
 def _raise(queue: Queue, problems: list[Problem]) -> None:

@@ -22,7 +22,7 @@ from windlass.launch.notebook import notebook_command
 from windlass.launch.request import LaunchRequest, split_command
 from windlass.launch.requirements import check_python
 from windlass.launch.safe import build_path_problems, inside, relative_problem
-from windlass.launch.script import script_settings
+from windlass.launch.script import TABLE, script_of
 from windlass.launch.sources import code_artifact
 from windlass.launch.uris import UriKind, classify
 from windlass.models import JSON
@@ -257,8 +257,9 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
 def _python(request: LaunchRequest) -> str:
     if request.python:
         return check_python(request.python, "--runtime")
-    of_script = script_settings(request).python
-    return check_python(of_script, f"{request.uri} [tool.windlass] ($.python)") if of_script else ""
+    script = script_of(request)
+    place = script.document.place(f"{TABLE}.python")
+    return check_python(script.settings.python, place) if script.settings.python else ""
 
 
 def _missing_script(entry: tuple[str, ...], context: Path) -> str:

@@ -39,6 +39,7 @@ CONFIG_KEY = "@windlass.config"
 CONFIG_VARIABLE = "WINDLASS_CONFIG"
 FILES_VARIABLE = "WINDLASS_LAUNCH_FILE_OVERRIDES"
 _SHARD = 32_000
+_UNKNOWN = object()
 
 
 def shards(name: str, text: str, size: int = _SHARD) -> dict[str, str]:
@@ -213,7 +214,8 @@ class InputRow:
         file: Config file, empty for the run config.
         path: Dotted path.
         type: ``int``, ``float``, ``str`` …
-        description, default, bounds: From the schema, empty if it does not say.
+        description, bounds: From the schema, empty if it does not say.
+        default: From the schema, else what the run had that the job was found out from; empty if that is not known.
     """
 
     file: str
@@ -224,8 +226,10 @@ class InputRow:
     bounds: str = ""
 
 
-def input_rows(schemas: Mapping[str, JSON], types: Mapping[str, JSON]) -> tuple[InputRow, ...]:
-    """A job's inputs as a table."""
+def input_rows(
+    schemas: Mapping[str, JSON], types: Mapping[str, JSON], values: Mapping[str, JSON] | None = None
+) -> tuple[InputRow, ...]:
+    """A job's inputs as a table; `values` are those of the run config where nobody sets others."""
     from windlass.launch.schema import at_path, bounds_text, type_word
 
     parts: list[tuple[str, Mapping[str, JSON], Mapping[str, JSON]]] = []
@@ -235,15 +239,17 @@ def input_rows(schemas: Mapping[str, JSON], types: Mapping[str, JSON]) -> tuple[
     rows = []
     for file, schema, kinds in parts:
         listed = dict(leaves(kinds)) or dict.fromkeys(_schema_leaves(schema), "")
+        known = dict(leaves(values or {})) if not file else {}
         for path, kind in listed.items():
             part = at_path(schema, path)
+            default = part.get("default", known.get(path, _UNKNOWN))
             rows.append(
                 InputRow(
                     file=file,
                     path=dotted(path),
                     type=type_word(part) or str(kind or ""),
                     description=str(part.get("description") or part.get("title") or ""),
-                    default=json.dumps(part["default"]) if "default" in part else "",
+                    default="" if default is _UNKNOWN else json.dumps(default, ensure_ascii=False, default=str),
                     bounds=bounds_text(part),
                 )
             )

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from windlass import wire
-from windlass.errors import ArtifactNotFoundError, ConfigError
+from windlass.errors import ArtifactNotFoundError, ConfigError, NotFoundError
 from windlass.launch.inputs import InputRow, input_rows
+from windlass.launch.paths import leaves, select
+from windlass.models import JSON
 from windlass.models.artifact import ArtifactFilter, ArtifactVersion
 from windlass.models.job import JobSpec
 
@@ -35,12 +37,14 @@ class LoadedJob:
         spec: Its content.
         aliases: Aliases of this version.
         description: As it was given.
+        run: Id of the run that has made it, or found out its inputs; empty when none did.
     """
 
     path: str
     spec: JobSpec
     aliases: tuple[str, ...] = ()
     description: str = ""
+    run: str = ""
 
 
 @frozen(kw_only=True)
@@ -129,7 +133,7 @@ def load_job(path: str, *, engine: ArtifactEngine, entity: str, project: str) ->
             f"it has format {spec.version}, this program reads 1", where=path, hint="Install a newer windlass."
         )
     info = artifact.info
-    return LoadedJob(path=info.path, spec=spec, aliases=info.aliases, description=info.description)
+    return LoadedJob(path=info.path, spec=spec, aliases=info.aliases, description=info.description, run=info.run)
 
 
 def describe_job(path: str, *, engine: ArtifactEngine, entity: str, project: str) -> JobDescription:
@@ -140,8 +144,21 @@ def describe_job(path: str, *, engine: ArtifactEngine, entity: str, project: str
         spec=job.spec,
         aliases=job.aliases,
         description=job.description,
-        inputs=input_rows(job.spec.input_schemas, job.spec.input_types),
+        run=job.run,
+        inputs=input_rows(job.spec.input_schemas, job.spec.input_types, _values_of_run(job.run, engine.store)),
     )
+
+
+def _values_of_run(run_id: str, store: MetadataStore) -> dict[str, JSON]:
+    """What the run that a job was found out from had in its config, without what its launch had set."""
+    if not run_id:
+        return {}
+    try:
+        run = store.runs.get(run_id)
+    except NotFoundError:
+        return {}
+    given = [path for path, _ in leaves(run.spec.run_config)] if run.spec is not None else []
+    return select(run.config, (), given)
 
 
 def list_jobs(

@@ -21,13 +21,25 @@ from windlass.models import JSON
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
 
-__all__ = ["PATIENCE", "SLOTS_KEY", "amount_text", "check_needs", "fits", "lacking", "needs_of", "parse_quantity"]
+__all__ = [
+    "PATIENCE",
+    "SLOTS",
+    "SLOTS_KEY",
+    "amount_text",
+    "check_needs",
+    "fits",
+    "lacking",
+    "needs_of",
+    "parse_quantity",
+]
 
 SLOTS_KEY = "slots"
 """Key of a queue's config that says what its runs need; it is not handed to the resource."""
 PATIENCE = 600.0
 """Seconds for which smaller runs may overtake one that needs more than is free; then agents make room for it."""
 _WORDS = {"cpu": ("cpus", "cpu"), "memory": ("memory", "mem", "m"), "gpu": ("gpus", "gpu")}
+SLOTS = tuple(_WORDS)
+"""What every run has some of."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 

@@ -78,9 +78,12 @@ def check_policy(policy: LaunchPolicy, where: str = "$.policy") -> list[Problem]
 def check_wishes(wish: LaunchPolicy, queue: Queue, where: str = "$.policy") -> list[Problem]:
     """What a submitter asks for beyond what the queue's owner allows."""
     problems = check_policy(wish, where)
+    wrong = {problem.where for problem in problems}
     most = queue.policy_max
 
     def refuse(name: str, value: object, limit: object) -> None:
+        if f"{where}.{name}" in wrong:
+            return
         if limit is None:
             message, hint = f"the queue '{queue.name}' does not let submitters set this", "leave it out"
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from attrs import field, frozen
 
-from windlass.config.converter import structure
+from windlass.config.converter import structure_most
 from windlass.config.document import Document, load, loads
 from windlass.config.options import option
 from windlass.errors import ConfigError, Problem, UsageError
@@ -120,11 +120,14 @@ class Overrides:
     )
 
 
-def load_overrides(source: str | Path) -> Overrides:
+def load_overrides(source: str | Path) -> tuple[Overrides, Document, list[Problem]]:
     """Read an overrides file, or JSON text. A surrounding ``overrides:`` mapping is taken away.
 
+    Returns:
+        What fits of it, the file, for places, and the problems of what does not fit.
+
     Raises:
-        ConfigError: All problems of the file, with lines.
+        ConfigError: It cannot be read, or is no mapping.
     """
     text = str(source)
     document = loads(text, "-c") if text.lstrip().startswith("{") else load(source)
@@ -136,9 +139,22 @@ def load_overrides(source: str | Path) -> Overrides:
         moved = {f"$.{path.removeprefix('$.overrides.')}": line for path, line in document.lines.items()}
         data = {**{key: value for key, value in data.items() if key != "overrides"}, **nested}
         document = Document(data=data, source=document.source, lines={**moved, **document.lines})
-    if isinstance(data.get("entry_point"), str):
-        data = {**data, "entry_point": split_command(data["entry_point"], document.place("$.entry_point"))}
-    return structure(data, Overrides, document=document)
+    command, wrong = split_entry_point(data, document)
+    found, problems = structure_most({**data, **command}, Overrides, document=document)
+    return found or Overrides(), document, [*wrong, *problems]
+
+
+def split_entry_point(
+    data: Mapping[str, JSON], document: Document, where: str = "$"
+) -> tuple[dict[str, JSON], list[Problem]]:
+    """The words of an ``entry_point`` that is written as one text, and what is wrong with it."""
+    command = data.get("entry_point")
+    if not isinstance(command, str):
+        return {}, []
+    try:
+        return {"entry_point": split_command(command, document.place(f"{where}.entry_point"))}, []
+    except UsageError as error:
+        return {"entry_point": []}, [Problem(error.message, where=error.where, hint=error.hint)]
 
 
 def split_command(command: str | tuple[str, ...] | list[str], where: str = "--entry-point") -> list[str]:
@@ -149,7 +165,7 @@ def split_command(command: str | tuple[str, ...] | list[str], where: str = "--en
         raise UsageError(
             f"{command!r} cannot be split into words: {str(error).lower()}", where=where, hint="Close all quotes."
         ) from None
-    if any("\x00" in word for word in words) or (words and not words[0]):
+    if any("\x00" in word for word in words) or (words and not words[0]) or (command and not words):
         raise UsageError("the command has an empty program or a NUL character", where=where, hint='e.g. "python a.py"')
     return words
 

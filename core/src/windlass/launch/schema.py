@@ -2,7 +2,8 @@
 
 Keywords: ``type``, ``properties``, ``required``, ``additionalProperties``, ``items``, ``enum``, ``const``, ``minimum``,
 ``maximum``, ``exclusiveMinimum``, ``exclusiveMaximum``, ``minLength``, ``maxLength``, ``minItems``, ``maxItems``,
-``uniqueItems``, ``anyOf``, ``oneOf``, ``allOf``, ``$ref`` into ``$defs``. Others are for display.
+``uniqueItems``, ``format`` (``date``, ``time``, ``date-time``), ``anyOf``, ``oneOf``, ``allOf``, ``$ref`` into
+``$defs``. Others are for display.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import Any
 
 import attrs
@@ -23,6 +24,13 @@ __all__ = ["at_path", "bounds_text", "infer_schema", "infer_types", "schema_of",
 
 _WORDS = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "array": "list", "object": "dict",
           "null": "None"}  # fmt: skip
+_FORMATS: dict[str, tuple[type[date | time], str]] = {  # a datetime is a date, too
+    "date-time": (datetime, "2026-01-31T10:30:00Z"),
+    "date": (date, "2026-01-31"),
+    "time": (time, "10:30:00"),
+}
+_BEYOND = {"exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+_COUNTED = {"Length": "characters", "Items": "items"}
 _DEPTH = 64
 
 
@@ -56,14 +64,20 @@ def infer_schema(value: JSON) -> dict[str, JSON]:
     if kind == "object":
         properties = {str(key): infer_schema(item) for key, item in value.items()}
         return {"type": "object", "properties": properties, "additionalProperties": not properties}
-    schema: dict[str, JSON] = {"type": kind}
+    schema: dict[str, JSON] = {"type": kind, **_format_of(value)}
     if kind == "array" and value:
         kinds = {_kind(item) for item in value}
         if kinds == {"integer", "number"}:
             kinds = {"number"}
         if len(kinds) == 1 and (only := kinds.pop()) not in ("object", "array", "null"):
-            schema["items"] = {"type": only}
+            formats = [_format_of(item) for item in value]
+            schema["items"] = {"type": only, **(formats[0] if all(f == formats[0] for f in formats) else {})}
     return schema
+
+
+def _format_of(value: JSON) -> dict[str, JSON]:
+    """Of a date or time, which TOML has: what takes its place is a text, and has to be one as well."""
+    return next(({"format": word} for word, (kind, _) in _FORMATS.items() if isinstance(value, kind)), {})
 
 
 def schema_of(source: object) -> dict[str, JSON]:
@@ -225,6 +239,13 @@ def validate(value: JSON, schema: JSON, where: str = "$", *, partial: bool = Tru
         problems += _bounds(value, schema, where)
     if isinstance(value, (str, list, tuple)):
         problems += _lengths(value, schema, where)
+    if isinstance(value, str) and schema.get("format") in _FORMATS:
+        kind, example = _FORMATS[schema["format"]]
+        try:
+            kind.fromisoformat(value)
+        except ValueError:
+            word = schema["format"].replace("-", " and ")
+            problems.append(Problem(f"expected a {word}, got {value!r}", where=where, hint=f"e.g. {example}"))
     if isinstance(value, Mapping):
         problems += _object(value, schema, where, partial)
     if isinstance(value, (list, tuple)) and "items" in schema:
@@ -337,17 +358,31 @@ def at_path(schema: JSON, path: Sequence[str]) -> dict[str, JSON]:
 
 
 def type_word(schema: Mapping[str, JSON]) -> str:
-    """The type of a schema in Python's words, empty if it names none."""
+    """The type of a schema in Python's words, ``date`` and the like for texts that are one; empty if it names none."""
+    if schema.get("format") in _FORMATS:
+        return str(schema["format"])
     kinds = schema.get("type", [])
-    return " | ".join(_WORDS.get(kind, str(kind)) for kind in (kinds if isinstance(kinds, list) else [kinds]))
+    words = [_WORDS.get(kind, str(kind)) for kind in (kinds if isinstance(kinds, list) else [kinds])]
+    words += [type_word(part) for part in _choices(schema)]
+    return " | ".join(dict.fromkeys(filter(None, words)))
 
 
 def bounds_text(schema: Mapping[str, JSON]) -> str:
-    """Bounds of a schema for people: ``1 … 10``, ``one of a, b``."""
+    """Bounds of a schema for people: ``1 … 10``, ``> 0``, ``one of a, b``, ``2 … 5 items``."""
     if schema.get("enum"):
         return "one of " + ", ".join(map(str, schema["enum"]))
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    return (
-        "" if low is None and high is None else f"{'' if low is None else low} … {'' if high is None else high}".strip()
-    )
+    found = [_range(schema, "minimum", "maximum", "")]
+    found += [f"{sign} {schema[word]}" for word, sign in _BEYOND.items() if schema.get(word) is not None]
+    found += [_range(schema, f"min{word}", f"max{word}", unit) for word, unit in _COUNTED.items()]
+    found += [bounds_text(part) for part in _choices(schema)]
+    return ", ".join(dict.fromkeys(filter(None, found)))
+
+
+def _choices(schema: Mapping[str, JSON]) -> list[Mapping[str, JSON]]:
+    return [part for word in ("anyOf", "oneOf") for part in schema.get(word) or () if isinstance(part, Mapping)]
+
+
+def _range(schema: Mapping[str, JSON], least: str, most: str, unit: str) -> str:
+    low, high = schema.get(least), schema.get(most)
+    text = "" if low is None and high is None else f"{'' if low is None else low} … {'' if high is None else high}"
+    return f"{text.strip()} {unit}".strip() if text else ""

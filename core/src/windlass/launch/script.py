@@ -9,21 +9,26 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from windlass.config.converter import structure
+from windlass.config.converter import structure_most
 from windlass.config.document import Document
 from windlass.config.options import option
-from windlass.errors import ConfigError
-from windlass.launch.request import LaunchRequest, Overrides, split_command
+from windlass.errors import ConfigError, Problem
+from windlass.launch.places import toml_lines
+from windlass.launch.request import LaunchRequest, Overrides, split_entry_point
 from windlass.launch.safe import read_text
 
-__all__ = ["ScriptHeader", "ScriptSettings", "read_header", "script_header", "script_settings", "with_script"]
+__all__ = ["TABLE", "ScriptHeader", "ScriptSettings", "read_header", "script_header", "script_of", "script_settings",
+           "with_script"]  # fmt: skip
 
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)[ \t]*$\s(?P<content>(^#(| .*)$\s)+)^# ///[ \t]*$")
+TABLE = "$.tool.windlass"
+"""Where Windlass's own settings stand in a header."""
 _OF_REQUEST = ("entity", "project", "name", "job_name", "resource")
 
 
@@ -49,51 +54,84 @@ class ScriptHeader:
         dependencies: Requirements; None when it does not speak of any.
         requires_python: Version specifier, or empty.
         settings: ``[tool.windlass]``.
+        document: The comment, for the lines of the script on which its values stand.
     """
 
     dependencies: tuple[str, ...] | None = None
     requires_python: str = ""
     settings: ScriptSettings = field(factory=ScriptSettings)
+    document: Document = field(factory=lambda: Document(data={}))
 
 
 def read_header(text: str, where: str) -> ScriptHeader | None:
     """The header of a script; None if it has none.
 
     Raises:
-        ConfigError: It is not well formed, or holds unknown keys.
+        ConfigError: It is not well formed, or holds unknown keys; all problems, with the script's lines.
     """
-    blocks = [match for match in _BLOCK.finditer(text.replace("\r\n", "\n")) if match["type"] == "script"]
+    text = text.replace("\r\n", "\n")
+    blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
     if not blocks:
         return None
+    starts = [text.count("\n", 0, block.start()) + 2 for block in blocks]  # lines of their first words
     if len(blocks) > 1:
-        raise ConfigError("the script has two '# /// script' comments", where=where, hint="Leave one.")
+        raise ConfigError(
+            "the script has two '# /// script' comments", where=f"{where}:{starts[1] - 1}", hint="Leave one."
+        )
     lines = blocks[0]["content"].splitlines()
     content = "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
     try:
         data = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"the '# /// script' comment is no TOML: {error}", where=where, hint="See PEP 723.") from None
-    declared, requires = data.get("dependencies"), data.get("requires-python", "")
+        reason, _, place = str(error).partition(" (at ")
+        found = re.match(r"line (\d+)", place)
+        number = starts[0] + (int(found[1]) if found else len(lines)) - 1
+        raise ConfigError(
+            f"the '# /// script' comment is no TOML: {reason}", where=f"{where}:{number}", hint="See PEP 723."
+        ) from None
+    places = toml_lines(content, starts[0])
+    places = {path.replace("-", "_"): line for path, line in places.items() if path.startswith(TABLE)} | places
+    return _header(Document(data=_plain(data), source=where, lines=places))
+
+
+def _header(document: Document) -> ScriptHeader:
+    declared, requires = document.data.get("dependencies"), document.data.get("requires-python", "")
+    problems = []
     if declared is not None and not (isinstance(declared, list) and all(isinstance(x, str) for x in declared)):
-        raise ConfigError("expected a list of texts", where=f"{where} ($.dependencies)", hint='["numpy>=2"]')
+        problems.append(Problem("expected a list of texts", document.place("$.dependencies"), '["numpy>=2"]'))
     if not isinstance(requires, str):
-        raise ConfigError("expected a text", where=f"{where} ($.requires-python)", hint='">=3.11"')
-    tool = data.get("tool") or {}
-    settings = _settings(tool.get("windlass") or {} if isinstance(tool, dict) else {}, where)
+        problems.append(Problem("expected a text", document.place("$.requires-python"), '">=3.11"'))
+    tool = document.data.get("tool") or {}
+    settings, wrong = _settings(tool.get("windlass") or {} if isinstance(tool, dict) else {}, document)
+    problems += wrong
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(f"{count} in the '# /// script' comment", where=document.source, problems=problems)
     if settings.dependencies:
         declared = [*(declared or ()), *settings.dependencies]
     return ScriptHeader(
-        dependencies=None if declared is None else tuple(declared), requires_python=requires, settings=settings
-    )
+        dependencies=None if declared is None else tuple(declared), requires_python=requires, settings=settings,
+        document=document,
+    )  # fmt: skip
 
 
-def _settings(table: Any, where: str) -> ScriptSettings:
+def _settings(table: Any, document: Document) -> tuple[ScriptSettings, list[Problem]]:
     if not isinstance(table, dict):
-        raise ConfigError("expected a table", where=f"{where} ($.tool.windlass)", hint="[tool.windlass]")
-    table = {key.replace("-", "_"): value for key, value in table.items()}
-    if isinstance(table.get("entry_point"), str):
-        table["entry_point"] = split_command(table["entry_point"], f"{where} ($.tool.windlass.entry_point)")
-    return structure(table, ScriptSettings, document=Document(data=table, source=f"{where} [tool.windlass]"))
+        return ScriptSettings(), [Problem("expected a table", document.place(TABLE), "[tool.windlass]")]
+    for key in [key for key in table if "-" in key]:
+        table[key.replace("-", "_")] = table.pop(key)
+    command, wrong = split_entry_point(table, document, TABLE)
+    settings, problems = structure_most({**table, **command}, ScriptSettings, where=TABLE, document=document)
+    return settings or ScriptSettings(), [*wrong, *problems]
+
+
+def _plain(value: Any) -> Any:
+    """TOML as JSON has it: dates and times as texts."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, (date, time)) else value
 
 
 def script_header(root: Path, command: Iterable[str]) -> ScriptHeader | None:
@@ -108,19 +146,24 @@ def script_header(root: Path, command: Iterable[str]) -> ScriptHeader | None:
 
 
 def script_settings(request: LaunchRequest) -> ScriptSettings:
-    """What the script that a request names says about its launch; nothing for other requests.
+    """What the script that a request names says about its launch; nothing for other requests. Raises `ConfigError`."""
+    return script_of(request).settings
+
+
+def script_of(request: LaunchRequest) -> ScriptHeader:
+    """The header of the script that a request names; an empty one for other requests.
 
     Raises:
         ConfigError: See `read_header`.
     """
     path = Path(request.uri).expanduser() if request.uri.endswith(".py") and "://" not in request.uri else None
     if path is None or not path.is_file():
-        return ScriptSettings()
+        return ScriptHeader()
     try:
         header = read_header(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError):
-        return ScriptSettings()  # it is refused, or taken as it is, when it is packaged
-    return header.settings if header is not None else ScriptSettings()
+        return ScriptHeader()  # it is refused, or taken as it is, when it is packaged
+    return header or ScriptHeader()
 
 
 def with_script(request: LaunchRequest) -> LaunchRequest:

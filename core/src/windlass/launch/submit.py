@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from attrs import evolve, field, frozen
 
 from windlass.artifacts.names import check_project
-from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, UsageError
+from windlass.config.document import Document
+from windlass.errors import AccessError, ConfigError, NotFoundError, PluginError, Problem, UsageError
 from windlass.ids import new_run_id
 from windlass.launch import templates
 from windlass.launch.checks import file_problems
@@ -23,6 +24,7 @@ from windlass.launch.drafts import Draft, make_draft, spec_problems, store_draft
 from windlass.launch.inputs import check_overrides
 from windlass.launch.names import name_problem, run_name_problem
 from windlass.launch.paths import dotted, leaves, merge
+from windlass.launch.places import placed
 from windlass.launch.plan import RunPlan, check_spec, plan_run, queue_config, resource_name
 from windlass.launch.policy import CAUSES
 from windlass.launch.private import made, private_queue
@@ -35,13 +37,14 @@ from windlass.launch.request import (
     parse_sets,
     parse_variables,
 )
-from windlass.launch.script import script_settings, with_script
+from windlass.launch.script import TABLE, script_of, with_script
 from windlass.launch.secret_env import secret_references
-from windlass.models import JSON
+from windlass.models import INTERNAL, JSON
 from windlass.models.job import SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec, Priority
 from windlass.models.queue import NewItem, Queue, QueueRef, queue_named
 from windlass.models.run import Run, RunState
+from windlass.schedule.triggers import with_chain
 
 if TYPE_CHECKING:
     from windlass.artifacts.engine import ArtifactEngine
@@ -115,7 +118,9 @@ class _Resolver:
 
     def __init__(self, request: LaunchRequest, app: App, store: MetadataStore, engine: ArtifactEngine) -> None:
         self.request = with_script(request)
-        self.header = script_settings(request)
+        script = script_of(request)
+        self.header = script.settings
+        self.files: dict[str, tuple[Document, str]] = {"script": (script.document, TABLE)}
         self.app = app
         self.store = store
         self.engine = engine
@@ -133,7 +138,7 @@ class _Resolver:
             self.problems.append(problem)
         self._try(lambda: check_project(self.entity, what="entity"), None, "--entity")
         self._try(lambda: check_project(self.project), None, "--project")
-        over = self._try(lambda: load_overrides(request.overrides), Overrides()) if request.overrides else Overrides()
+        over = self._overrides()
         draft = self._try(self._draft, None)
         queue, private = self._queue(run_id, draft)
         spec = self._spec(draft, over, queue)
@@ -154,12 +159,12 @@ class _Resolver:
                 entity=self.entity,
                 author=request.author or self.store.whoami().name,
                 priority=int(priority),
-                config=dict(spec.run_config),
+                config={**spec.run_config, **self._notes()},
             )
             plan = self._plan(item, queue, private) if not self.problems else None
             self._other_origins(queue)
         if self.problems or draft is None or queue is None or item is None or plan is None:
-            problems = _unique(self.problems)
+            problems = _unique([placed(problem, self.origins, self.files) for problem in self.problems])
             count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
             raise ConfigError(f"the launch has {count}; nothing was submitted", where="launch", problems=problems)
         return ResolvedLaunch(
@@ -168,6 +173,17 @@ class _Resolver:
         )  # fmt: skip
 
     # -- parts -----------------------------------------------------------------------------------------------
+
+    def _overrides(self) -> Overrides:
+        if not self.request.overrides:
+            return Overrides()
+        found = self._try(lambda: load_overrides(self.request.overrides), None)
+        if found is None:
+            return Overrides()
+        over, document, wrong = found
+        self.files["overrides file"] = (document, "$")
+        self.problems += wrong
+        return over
 
     def _draft(self) -> Draft:
         request = self.request
@@ -228,7 +244,7 @@ class _Resolver:
             base_image=self._one("base_image", over.base_image, request.base_image if from_job else ""),
             requirements=draft.spec.requirements,
             policy=self._policy(self.header.policy, over.policy, request.policy),
-            depends_on=self._dependencies((*self.header.depends_on, *over.depends_on, *request.depends_on)),
+            depends_on=self._dependencies(over.depends_on),
             secrets=secrets,
         )
 
@@ -239,10 +255,12 @@ class _Resolver:
 
     def _priority(self, over: Overrides, queue: Queue | None) -> Priority:
         asked = self._one("priority", over.priority, self.request.priority if self.request.priority is not None else "")
-        found = self._try(lambda: parse_priority(asked), None)
+        found = self._try(lambda: parse_priority(asked), None, self._where("priority"))
         if found is not None and queue is not None and not queue.prioritized:
             self._problem(
-                f"the queue '{queue.name}' has no priorities", "--priority", "leave it out, or ask the queue's owner"
+                f"the queue '{queue.name}' has no priorities",
+                self._where("priority"),
+                "leave it out, or ask the queue's owner",
             )
         return found if found is not None else Priority.MEDIUM
 
@@ -258,14 +276,25 @@ class _Resolver:
                     self._origin(f"policy.{path}", origin)
         return LaunchPolicy(**merged)
 
-    def _dependencies(self, ids: tuple[str, ...]) -> tuple[str, ...]:
-        for run_id in ids:
-            run = self._try(lambda run_id=run_id: self.store.runs.get(run_id), None, "--after")  # type: ignore[misc]
-            if run is not None and run.state.is_terminal and run.state is not RunState.FINISHED:
-                self._problem(
-                    f"the run {run_id} has {run.state}, so nothing can follow it", "--after", "retry it first"
-                )
-        return tuple(dict.fromkeys(ids))
+    def _notes(self) -> dict[str, JSON]:
+        """What is noted in the config of a run that another one launches: the triggers that led there."""
+        with suppress(NotFoundError, AccessError):  # it may be another store's
+            if self.app.settings.run_id and (notes := with_chain(self.store.runs.get(self.app.settings.run_id).config)):
+                return {INTERNAL: notes}
+        return {}
+
+    def _dependencies(self, over: tuple[str, ...]) -> tuple[str, ...]:
+        layers = {"script": self.header.depends_on, "overrides file": over, "flag": self.request.depends_on}
+        for origin, ids in layers.items():
+            for i, run_id in enumerate(ids):
+                self._origin(f"depends_on[{i}]", origin)
+                where = "--after" if origin == "flag" else f"$.depends_on[{i}]"
+                run = self._try(lambda run_id=run_id: self.store.runs.get(run_id), None, where)  # type: ignore[misc]
+                if run is not None and run.state.is_terminal and run.state is not RunState.FINISHED:
+                    self._problem(
+                        f"the run {run_id} has {run.state}, so nothing can follow it", where, "retry it first"
+                    )
+        return tuple(dict.fromkeys(run_id for ids in layers.values() for run_id in ids))
 
     def _plan(self, item: NewItem, queue: Queue, private: bool) -> RunPlan | None:
         run = Run(
@@ -293,6 +322,9 @@ class _Resolver:
 
     def _problem(self, message: str, where: str, hint: str = "") -> None:
         self.problems.append(Problem(message, where=where, hint=hint))
+
+    def _where(self, name: str) -> str:
+        return f"$.{name}" if self.origins.get(name) in self.files else f"--{name}"
 
     def _origin(self, path: str, origin: str) -> None:
         self.origins[path] = origin

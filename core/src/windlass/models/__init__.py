@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["INTERNAL", "JSON", "LONGEST", "MOST", "noted"]
+__all__ = ["INTERNAL", "JSON", "LONGEST", "MOST", "RETRY_OF", "TRIGGER", "TRIGGER_CHAIN", "noted"]
 
 JSON = Any
 """A JSON value: None, bool, int, float, str, list or dict with string keys."""
@@ -15,6 +15,9 @@ MOST = 2**31 - 1
 
 INTERNAL = "_windlass"
 """Key in a run's config under which Windlass notes where the run comes from; no value of the user's."""
+
+RETRY_OF, TRIGGER, TRIGGER_CHAIN = "retry_of", "trigger", "trigger_chain"
+"""Notes: the run that this one repeats, the trigger that started it, and all triggers that led to it."""
 
 
 def noted(config: JSON, name: str) -> Any:

@@ -12,7 +12,11 @@ from windlass.models import LONGEST
 
 
 class Role(StrEnum):
-    """What a user may do in an entity. Each includes the ones before it."""
+    """What a user may do in an entity. Each includes the ones before it.
+
+    Viewers look. Submitters launch, and write artifacts. Owners change queues and serve them, set triggers and budgets,
+    and delete: agents are owners. Admins say who has which role.
+    """
 
     VIEWER = "viewer"
     SUBMITTER = "submitter"

@@ -17,6 +17,7 @@ class VersionUpdate:
 
     Attributes:
         ttl_seconds: A negative number removes the limit.
+        run: Id of the run that makes them, if one does: triggers that led to it do not start again.
     """
 
     add_aliases: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class VersionUpdate:
     metadata: dict[str, JSON] | None = None
     ttl_seconds: float | None = None
     add_signatures: tuple[JSON, ...] = ()
+    run: str = ""
 
 
 @frozen(kw_only=True)

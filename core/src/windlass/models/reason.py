@@ -7,6 +7,14 @@ from attrs import field, frozen
 from windlass.errors import ConfigError, WindlassError
 from windlass.models import JSON
 
+ENDINGS = (
+    *("agent-lost", "attempt-timeout", "bad-configuration", "crashed", "deadline", "dependency-failed", "exception"),
+    *("exit-code", "failed", "idle", "infrastructure", "internal", "interrupted", "killed", "lost"),
+    *("not-started", "out-of-memory", "preempted", "preemption", "queue-deleted", "queue-timeout", "signal"),
+    *("start-timeout", "stopped", "stopped-by-user"),
+)
+"""Codes with which Windlass itself ends runs. Those of errors come on top, and those that runners of others have."""
+
 
 @frozen(kw_only=True)
 class Reason:

@@ -23,6 +23,9 @@ class TriggerEvent(StrEnum):
 class Trigger:
     """Puts a request on a queue whenever something happens: exactly once for each event.
 
+    What its own runs make is no event for it, and a trigger that led to a run over others is not started again by it:
+    triggers that start each other come to an end.
+
     In texts of `spec.run_config` and `spec.args` these are replaced: ``{{artifact}}`` (``entity/project/name:v3``),
     ``{{version}}`` (``v3``), ``{{alias}}``, ``{{scheduled_at}}`` (ISO 8601, UTC).
 
@@ -75,10 +78,12 @@ class Occurrence:
     Attributes:
         key: Tells the events of a trigger apart; the same event has the same key, however often it is seen.
         values: What the request's ``{{…}}`` stand for.
+        chain: The triggers that led to the run which made it happen, ``entity/name``, first ones first.
     """
 
     key: str
     values: dict[str, JSON] = field(factory=dict)
+    chain: tuple[str, ...] = ()
 
 
 class BudgetUnit(StrEnum):

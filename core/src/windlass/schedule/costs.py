@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from windlass.errors import NotFoundError, UsageError
-from windlass.launch.needs import needs_of
+from windlass.errors import NotFoundError, Problem, UsageError
+from windlass.launch.needs import SLOTS, SLOTS_KEY, needs_of
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
 from windlass.models.schedule import Budget
@@ -51,11 +52,25 @@ def _month_of_hour(hour: int) -> str:
     return dt.datetime.fromtimestamp(hour * 3600, dt.UTC).strftime("%Y-%m")
 
 
-def check_prices(prices: Mapping[str, float]) -> None:
-    """Raise `UsageError` for prices that are none."""
-    for name, price in prices.items():
+def check_prices(queue: Queue) -> list[Problem]:
+    """What is wrong with a queue's prices: numbers that are none, and names of what no run could have."""
+    from windlass.launch.plan import queue_config  # agents and stores reckon costs without it
+
+    problems = []
+    config = queue_config(queue)
+    slots = config.get(SLOTS_KEY)
+    opened = [tuple(text.split(".")) for text in queue.open_fields]
+    known = ["hour", *SLOTS, *(slots if isinstance(slots, Mapping) else ()), *config]
+    known += [path[1] for path in opened if path[0] == "resource_args" and len(path) > 1]
+    for name, price in queue.prices.items():
         if not 0 <= price < 1e12:
-            raise UsageError(f"{price!r} is no price", where=f"prices.{name}", hint="A number from 0, money per hour.")
+            hint = "a number from 0, money per hour"
+            problems.append(Problem(f"{price!r} is no price", where=f"$.prices.{name}", hint=hint))
+        elif name not in known and ("resource_args",) not in opened:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"{', '.join(dict.fromkeys(known))}"
+            problems.append(Problem(f"no run of this queue has '{name}'", where=f"$.prices.{name}", hint=hint))
+    return problems
 
 
 def check_budget(budget: Budget) -> None:

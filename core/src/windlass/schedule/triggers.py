@@ -11,13 +11,14 @@ from typing import Any
 from attrs import evolve
 
 from windlass.errors import UsageError
-from windlass.models import INTERNAL, noted
+from windlass.models import INTERNAL, TRIGGER, TRIGGER_CHAIN, noted
 from windlass.models.artifact import ArtifactVersion
 from windlass.models.queue import NewItem
 from windlass.models.schedule import Occurrence, Trigger, TriggerEvent
 from windlass.schedule.cron import parse_cron, zone
 
-__all__ = ["NAME", "alias_moved", "check_trigger", "cron_due", "new_version", "next_due", "request", "run_id_of"]
+__all__ = ["NAME", "alias_moved", "chain_of", "check_trigger", "cron_due", "new_version", "next_due", "request",
+           "run_id_of", "with_chain"]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _WORDS = ("artifact", "version", "alias", "scheduled_at")
@@ -68,25 +69,28 @@ def cron_due(trigger: Trigger) -> Occurrence:
     return Occurrence(key=f"at/{at}", values={"scheduled_at": at})
 
 
-def new_version(trigger: Trigger, version: ArtifactVersion) -> Occurrence | None:
-    """The event of a version that was made just now, if the trigger waits for it."""
-    if trigger.event is not TriggerEvent.VERSION or not _matches(trigger, version):
+def new_version(trigger: Trigger, version: ArtifactVersion, chain: tuple[str, ...]) -> Occurrence | None:
+    """The event of a version that was made just now, if the trigger waits for it; see `chain_of` for `chain`."""
+    if trigger.event is not TriggerEvent.VERSION or not _matches(trigger, version, chain):
         return None
-    return Occurrence(key=f"version/{version.id}", values=_values(version))
+    return Occurrence(key=f"version/{version.id}", values=_values(version), chain=chain)
 
 
-def alias_moved(trigger: Trigger, version: ArtifactVersion, alias: str, move: str) -> Occurrence | None:
+def alias_moved(
+    trigger: Trigger, version: ArtifactVersion, chain: tuple[str, ...], alias: str, move: str
+) -> Occurrence | None:
     """The event of an alias that points at another version now; `move` tells this move from others."""
-    if trigger.event is not TriggerEvent.ALIAS or not _matches(trigger, version):
+    if trigger.event is not TriggerEvent.ALIAS or not _matches(trigger, version, chain):
         return None
     if trigger.alias and not fnmatchcase(alias, trigger.alias):
         return None
-    return Occurrence(key=f"alias/{move}/{alias}", values={**_values(version), "alias": alias})
+    return Occurrence(key=f"alias/{move}/{alias}", values={**_values(version), "alias": alias}, chain=chain)
 
 
-def _matches(trigger: Trigger, version: ArtifactVersion) -> bool:
+def _matches(trigger: Trigger, version: ArtifactVersion, chain: tuple[str, ...]) -> bool:
     return (
         not trigger.paused
+        and chain[-1:] != (_id(trigger),)
         and trigger.entity == version.entity
         and trigger.artifact_project in ("", version.project)
         and trigger.artifact_type in ("", version.type)
@@ -99,9 +103,20 @@ def _values(version: ArtifactVersion) -> dict[str, Any]:
     return {"artifact": path, "version": f"v{version.version}"}
 
 
-def started_by(config: Any) -> str:
-    """Name of the trigger that started a run with this config, else empty."""
-    return str(noted(config, "trigger") or "")
+def chain_of(config: Any) -> tuple[str, ...]:
+    """The triggers that led to a run with this config, as ``entity/name``, first ones first."""
+    found = noted(config, TRIGGER_CHAIN)
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def with_chain(config: Any, **notes: Any) -> dict[str, Any]:
+    """Notes for a run that follows from another one: what led to that has led to it."""
+    chain = chain_of(config)
+    return {**notes, **({TRIGGER_CHAIN: list(chain)} if chain else {})}
+
+
+def _id(trigger: Trigger) -> str:
+    return f"{trigger.entity}/{trigger.name}"
 
 
 def run_id_of(trigger: Trigger, key: str) -> str:
@@ -111,7 +126,16 @@ def run_id_of(trigger: Trigger, key: str) -> str:
 
 
 def request(trigger: Trigger, event: Occurrence) -> NewItem:
-    """What is put on the queue for an event."""
+    """What is put on the queue for an event.
+
+    Raises `UsageError` when the trigger has led to it: triggers that start each other would go on for ever.
+    """
+    if _id(trigger) in event.chain:
+        raise UsageError(
+            f"{event.values.get('artifact')} comes from a run that this trigger led to "
+            f"({' → '.join(event.chain)}); it is not started again",
+            hint="Say which artifacts are meant: --artifact, --artifact-project, --type.",
+        )
     spec = evolve(
         trigger.spec,
         run_config=_filled(trigger.spec.run_config, event.values),
@@ -126,7 +150,7 @@ def request(trigger: Trigger, event: Occurrence) -> NewItem:
         entity=trigger.entity,
         author=trigger.author,
         priority=trigger.priority,
-        config={**spec.run_config, INTERNAL: {"trigger": trigger.name}},
+        config={**spec.run_config, INTERNAL: {TRIGGER: trigger.name, TRIGGER_CHAIN: [*event.chain, _id(trigger)]}},
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from windlass.errors import AccessError, StoreError, UsageError
 from windlass.metastore import MetadataStore
-from windlass.models.access import User
+from windlass.models.access import Member, Role, User
 from windlass.models.artifact import ArtifactRef, NewVersion
 from windlass.models.queue import Agent, Queue, QueueRef
 from windlass.models.run import RunFilter, RunState, RunUpdate
@@ -309,7 +309,7 @@ def down_and_up(home: Path, url: str = "") -> None:
     lasting, ending = store.access.create_key("ada"), store.access.create_key("ada", expires_in=3600)
     store.access.authenticate(ending.secret)
     store.close()
-    for version in (5, 4, 3, 2, 1):
+    for version in (7, 6, 5, 4, 3, 2, 1):
         opened(home, url, schema_version=version).close()
         with pytest.raises(StoreError, match="there is no schema"):
             opened(home, url, schema_version=99)
@@ -324,6 +324,19 @@ def down_and_up(home: Path, url: str = "") -> None:
     end = RunUpdate(state=RunState.FINISHED)
     store.runs.update(at_work.run.id, end, fence=at_work.run.fence)  # it is still known that somebody waits for it
     assert ids_of(claim(store, REF)) == ["late"]
+    store.close()
+
+
+def test_people_go_on_saying_who_has_which_role_and_programs_do_not(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    for user in (User(name="ada"), User(name="robot", service=True)):
+        store.access.create_user(user)
+        store.access.set_member(Member(entity="team", user=user.name, role=Role.OWNER))
+    store.close()
+    opened(tmp_path, schema_version=7).close()
+    opened(tmp_path, upgrade=True).close()
+    store = opened(tmp_path)
+    assert {m.user: m.role for m in store.access.members("team")} == {"ada": Role.ADMIN, "robot": Role.OWNER}
     store.close()
 
 

@@ -81,7 +81,7 @@ class SqlAccess(AccessStore):
             )
             if not count or tx.row("SELECT 1 FROM members WHERE entity = ?", user.name):
                 raise ConflictError(f"there is a user or entity '{user.name}' already", hint="Choose another name.")
-            _set_role(tx, Member(entity=user.name, user=user.name, role=Role.OWNER))
+            _set_role(tx, Member(entity=user.name, user=user.name, role=Role.ADMIN))
         return user
 
     def users(self) -> tuple[User, ...]:

@@ -131,7 +131,7 @@ class SqlArtifacts(ArtifactStore):
                 tx.run("DELETE FROM aliases WHERE version_id = ? AND alias = ?", version_id, alias)
             moved = versions.point(tx, number, version_id, changes.add_aliases)
             version = versions.by_id(tx, version_id)
-            note_aliases(tx, version, moved, ids.new_id())
+            note_aliases(tx, version, moved, changes.run)
             noted = bool(tx.topics)
         if noted:
             self._fire()

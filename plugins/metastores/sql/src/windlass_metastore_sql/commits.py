@@ -48,7 +48,7 @@ def commit(tx: Tx, new: NewVersion, now: float) -> Committed:
     version = versions.by_id(tx, version_id)
     if same is None:
         occurrences.note_version(tx, version)
-    occurrences.note_aliases(tx, version, moved, ids.new_id())
+    occurrences.note_aliases(tx, version, moved, new.run)
     return Committed(version=version, created=same is None)
 
 

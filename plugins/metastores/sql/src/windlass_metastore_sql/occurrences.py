@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from windlass import wire
+from windlass import ids, wire
 from windlass_metastore_sql.bells import ALL
-from windlass_metastore_sql.database import Tx
+from windlass_metastore_sql.database import Tx, marks
 
 if TYPE_CHECKING:
     from windlass.models.artifact import ArtifactVersion
@@ -18,43 +18,45 @@ if TYPE_CHECKING:
 
 def note_version(tx: Tx, version: ArtifactVersion) -> None:
     """Record the events of a version that was made just now."""
-    for number, trigger in _waiting(tx, version, "version"):
+    for number, trigger, chain in _waiting(tx, version, "version", version.run):
         from windlass.schedule.triggers import new_version
 
-        if event := new_version(trigger, version):
+        if event := new_version(trigger, version, chain):
             _note(tx, number, event)
 
 
-def note_aliases(tx: Tx, version: ArtifactVersion, moved: list[str], move: str) -> None:
-    """Record the events of aliases that point at this version now and did not before."""
-    for number, trigger in _waiting(tx, version, "alias") if moved else ():
+def note_aliases(tx: Tx, version: ArtifactVersion, moved: list[str], run: str) -> None:
+    """Record the events of aliases that point at this version now and did not before; `run` has moved them, if any."""
+    move = ids.new_id()
+    for number, trigger, chain in _waiting(tx, version, "alias", run) if moved else ():
         from windlass.schedule.triggers import alias_moved
 
         for alias in moved:
-            if event := alias_moved(trigger, version, alias, move):
+            if event := alias_moved(trigger, version, chain, alias, move):
                 _note(tx, number, event)
 
 
-def _waiting(tx: Tx, version: ArtifactVersion, event: str) -> list[tuple[int, Trigger]]:
-    """Triggers of the entity, but not the one whose run has made the version: it would go on for ever."""
+def _waiting(tx: Tx, version: ArtifactVersion, event: str, run: str) -> list[tuple[int, Trigger, tuple[str, ...]]]:
+    """Triggers of the version's entity, and which ones have led to the run that did this."""
     numbers = tx.rows("SELECT id FROM triggers WHERE entity = ? AND event = ? AND paused = 0", version.entity, event)
     if not numbers:
         return []
-    from windlass.schedule.triggers import started_by
+    from windlass.schedule.triggers import chain_of
     from windlass_metastore_sql.tending import TRIGGERS
 
-    run = tx.row("SELECT config FROM runs WHERE id = ?", version.run) if version.run else None
-    own = started_by(wire.decode(run[0], dict)) if run is not None and run[0] else ""
+    row = tx.row("SELECT config FROM runs WHERE id = ?", run) if run else None
+    chain = chain_of(wire.decode(row[0], dict)) if row is not None and row[0] else ()
     rows = [tx.row(f"SELECT {TRIGGERS.columns} FROM triggers WHERE id = ?", number) for (number,) in numbers]
-    found = [(number, TRIGGERS.load(row)) for (number,), row in zip(numbers, rows, strict=True) if row is not None]
-    return [(number, trigger) for number, trigger in found if trigger.name != own]
+    return [(n, TRIGGERS.load(row), chain) for (n,), row in zip(numbers, rows, strict=True) if row is not None]
 
 
 def _note(tx: Tx, number: int, event: Occurrence) -> None:
+    from windlass_metastore_sql.tending import OCCURRENCES
+
     tx.run(
-        'INSERT INTO occurrences (trigger_id, key, "values") VALUES (?, ?, ?) ON CONFLICT (trigger_id, key) DO NOTHING',
+        f"INSERT INTO occurrences (trigger_id, {OCCURRENCES.columns}) VALUES ({marks(len(OCCURRENCES.names) + 1)}) "
+        "ON CONFLICT (trigger_id, key) DO NOTHING",
         number,
-        event.key,
-        wire.encode(event.values).decode(),
+        *OCCURRENCES.dump(event),
     )
     tx.topics.add(ALL)

@@ -233,6 +233,15 @@ def check_holder(run: Run, fence: int | None, attempt: int | None, agent: str | 
 
 def change_run(tx: Tx, run: Run, changes: RunUpdate, now: float) -> Run:
     """Apply changes, with all that follows from a new state."""
+    changed, ended = _change(tx, run, changes, now)
+    over = [changed] if ended else []
+    while over:  # what waits for each other may be a chain that is longer than Python's stack
+        over += _settle(tx, over.pop(), now)
+    return changed
+
+
+def _change(tx: Tx, run: Run, changes: RunUpdate, now: float) -> tuple[Run, bool]:
+    """The run with the changes, and whether they have ended it."""
     values: dict[str, Any] = {}
     before = run
     if run.state.is_terminal and changes.reopen and not run.queue:
@@ -260,9 +269,7 @@ def change_run(tx: Tx, run: Run, changes: RunUpdate, now: float) -> Run:
     save_run(tx, before, new)
     if "host" in values:
         tx.run("UPDATE items SET host = ? WHERE run_id = ?", new.host, run.id)
-    if new.state.is_terminal and not over:
-        _settle(tx, new, now)
-    return new
+    return new, new.state.is_terminal and not over
 
 
 def _state_values(run: Run, changes: RunUpdate, now: float) -> dict[str, Any]:
@@ -301,8 +308,9 @@ def _leave(tx: Tx, run: Run) -> Row | None:
     return tuple(account)
 
 
-def _settle(tx: Tx, run: Run, now: float) -> None:
-    """A run is over: end its tokens, and let the runs go on that wait for it."""
+def _settle(tx: Tx, run: Run, now: float) -> list[Run]:
+    """A run is over: end its tokens, and let the runs go on that wait for it, or end them; gives those."""
+    over = []
     tokens, own = "DELETE FROM run_tokens WHERE run_id = ?", "DELETE FROM item_needs WHERE run_id = ?"
     others = "DELETE FROM item_needs WHERE needs = ? RETURNING run_id"
     if tx.locks:
@@ -316,7 +324,10 @@ def _settle(tx: Tx, run: Run, now: float) -> None:
             _unblock(tx, waiter, now)
         else:
             dependent = get_run(tx, waiter, lock=True)
-            change_run(tx, dependent, RunUpdate(state=RunState.KILLED, reason=dependency_reason(run)), now)
+            end = RunUpdate(state=RunState.KILLED, reason=dependency_reason(run))
+            dependent, ended = _change(tx, dependent, end, now)
+            over += [dependent] if ended else []
+    return over
 
 
 def dependency_reason(run: Run) -> Reason:

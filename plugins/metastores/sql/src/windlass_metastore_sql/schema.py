@@ -19,6 +19,8 @@ VERSIONS = (
     "0004_short_ways",
     "0005_key_expiry",
     "0006_origins",
+    "0007_trigger_chains",
+    "0008_admins",
 )
 LATEST = len(VERSIONS)
 

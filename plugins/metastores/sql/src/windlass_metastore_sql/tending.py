@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from windlass import wire
 from windlass.errors import WindlassError
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
@@ -17,6 +16,7 @@ from windlass_metastore_sql.rows import Mapper, assignments
 from windlass_metastore_sql.runs import change_run, get_run
 
 TRIGGERS = Mapper(Trigger)
+OCCURRENCES = Mapper(Occurrence)
 _AT_ONCE = 100
 
 
@@ -55,13 +55,13 @@ def fire(tx: Tx, now: float) -> list[Run]:
     for row in rows:
         trigger = TRIGGERS.load(row)
         made += _fire(tx, row[-1], trigger, cron_due(trigger), now)
-    rows = tx.rows(f'SELECT trigger_id, key, "values" FROM occurrences LIMIT {_AT_ONCE} {{skip}}')
-    for number, key, values in rows:
-        tx.run("DELETE FROM occurrences WHERE trigger_id = ? AND key = ?", number, key)
+    rows = tx.rows(f"SELECT {OCCURRENCES.columns}, trigger_id FROM occurrences LIMIT {_AT_ONCE} {{skip}}")
+    for row in rows:
+        event, number = OCCURRENCES.load(row), row[-1]
+        tx.run("DELETE FROM occurrences WHERE trigger_id = ? AND key = ?", number, event.key)
         found = tx.row(f"SELECT {TRIGGERS.columns} FROM triggers WHERE id = ? {{lock}}", number)
         if found is not None:
-            occurrence = Occurrence(key=key, values=wire.decode(values, dict))
-            made += _fire(tx, number, TRIGGERS.load(found), occurrence, now)
+            made += _fire(tx, number, TRIGGERS.load(found), event, now)
     return made
 
 
@@ -75,7 +75,7 @@ def _fire(tx: Tx, number: int, trigger: Trigger, event: Occurrence, now: float) 
         try:
             made = list(enqueue(tx, [request(trigger, event)], now))
             changed = evolve(changed, fired=trigger.fired + 1, last_run=run_id_of(trigger, event.key), error="")
-        except WindlassError as error:  # its queue is gone: the event is over, and the trigger tells why
+        except WindlassError as error:  # its queue is gone, say: the event is over, and the trigger tells why
             changed = evolve(changed, error=f"{event.key}: {error.message}")
     if columns := TRIGGERS.changed(trigger, changed):
         tx.run(f"UPDATE triggers SET {assignments(list(columns))} WHERE id = ?", *columns.values(), number)

@@ -73,7 +73,7 @@ class MemoryAccess(AccessStore):
             if user.name in self._world.users:
                 raise ConflictError(f"there is a user '{user.name}' already")
             self._world.users[user.name] = evolve(user, created_at=user.created_at or now)
-            own = Member(entity=user.name, user=user.name, role=Role.OWNER)
+            own = Member(entity=user.name, user=user.name, role=Role.ADMIN)
             self._world.members[(user.name, user.name)] = own
             return self._world.users[user.name]
 

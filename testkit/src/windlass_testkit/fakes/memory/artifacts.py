@@ -68,7 +68,7 @@ class MemoryArtifacts(ArtifactStore):
             version = self._label(version, VersionUpdate(add_aliases=("latest", *new.aliases)), now)
             if not same:
                 note_version(self._world, version, now)
-            note_aliases(self._world, version, [a for a in version.aliases if a not in before], now)
+            note_aliases(self._world, version, [a for a in version.aliases if a not in before], new.run, now)
             if new.run:
                 self._edge(EdgeKind.OUTPUT, new.run, version.id, now)
             return Committed(version=version, created=not same)
@@ -128,7 +128,9 @@ class MemoryArtifacts(ArtifactStore):
         with self._world.changing(ring=True) as now:
             before = self._version(version_id)
             version = self._label(before, changes, now)
-            note_aliases(self._world, version, [a for a in version.aliases if a not in before.aliases], now)
+            note_aliases(
+                self._world, version, [a for a in version.aliases if a not in before.aliases], changes.run, now
+            )
             return version
 
     def delete(self, version_id: str, force: bool = False) -> ArtifactVersion:

@@ -23,7 +23,21 @@ _PLAIN = ("name", "state", "phase", "reason", "host", "handle", "image", "exit_c
 
 
 def changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
-    """Apply changes and store the run; the end of a run also takes it off its queue."""
+    """Apply changes and store the run; the end of a run also takes it off its queue, and ends what waits for it."""
+    over = [_changed(world, run, changes, now)]
+    ended = over[0]
+    if run.state.is_terminal:
+        return ended
+    while over:  # a chain may be longer than Python's stack
+        failed = over.pop()
+        if failed.state.is_terminal and failed.state is not RunState.FINISHED:
+            waits = [r for r in map(world.runs.__getitem__, world.items) if r.state is RunState.QUEUED]
+            waits = [other for other in waits if failed.id in needs(other)]
+            over += [_changed(world, other, dependency_failed(failed), now) for other in waits]
+    return ended
+
+
+def _changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
     if run.state.is_terminal and changes.reopen and not run.queue:
         run = evolve(run, state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
     if run.state.is_terminal and changes.state not in (None, run.state):
@@ -49,10 +63,6 @@ def changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
             world.items.pop(run.id, None)
     ended = evolve(run, **values)
     world.runs[run.id] = ended
-    if ended.state.is_terminal and not run.state.is_terminal and ended.state is not RunState.FINISHED:
-        for other in [world.runs[i] for i in world.items]:
-            if run.id in needs(other) and other.state is RunState.QUEUED:
-                changed(world, other, dependency_failed(ended), now)
     return ended
 
 

@@ -18,7 +18,7 @@ from windlass.schedule.costs import hourly_rate, month_of
 from windlass.schedule.explain import Facts, waiting
 from windlass.schedule.order import Place, by_author, first_of
 from windlass.schedule.room import AgentView
-from windlass.schedule.triggers import alias_moved, cron_due, new_version, next_due, request, run_id_of, started_by
+from windlass.schedule.triggers import alias_moved, chain_of, cron_due, new_version, next_due, request, run_id_of
 from windlass_testkit.fakes.memory.agents import is_lost
 from windlass_testkit.fakes.memory.runs import changed, needs
 from windlass_testkit.fakes.memory.world import Item, World
@@ -56,22 +56,22 @@ def tend(world: World, now: float) -> None:
 def note_version(world: World, version: ArtifactVersion, now: float) -> None:
     """Fire what waits for a version that was made just now."""
     for trigger in list(world.triggers.values()):
-        if not _own(world, trigger, version) and (event := new_version(trigger, version)):
+        if event := new_version(trigger, version, _chain(world, version.run)):
             _fire(world, trigger, event, now)
 
 
-def note_aliases(world: World, version: ArtifactVersion, moved: list[str], now: float) -> None:
-    """Fire what waits for aliases that were moved just now."""
+def note_aliases(world: World, version: ArtifactVersion, moved: list[str], run: str, now: float) -> None:
+    """Fire what waits for aliases that were moved just now, by a run or by nobody that is known."""
     move = str(world.number())
     for trigger in list(world.triggers.values()):
         for alias in moved:
-            if not _own(world, trigger, version) and (event := alias_moved(trigger, version, alias, move)):
+            if event := alias_moved(trigger, version, _chain(world, run), alias, move):
                 _fire(world, trigger, event, now)
 
 
-def _own(world: World, trigger: Trigger, version: ArtifactVersion) -> bool:
-    run = world.runs.get(version.run)
-    return run is not None and started_by(run.config) == trigger.name
+def _chain(world: World, run_id: str) -> tuple[str, ...]:
+    run = world.runs.get(run_id)
+    return chain_of(run.config) if run is not None else ()
 
 
 def _fire(world: World, trigger: Trigger, event: Occurrence, now: float) -> None:

@@ -1,0 +1,1 @@
+-- Admins may do all that owners may, in older programs, too.
