@@ -34,8 +34,8 @@ class Trigger:
         event: ``version``: a collection gets a version; ``alias``: an alias is moved to another version; ``cron``.
         queue: Where the request goes.
         spec: What is asked for.
-        artifact_project, artifact_name, artifact_type, alias: Which artifacts of the entity. Empty: any. Name and
-            alias may hold ``*`` and ``?``.
+        artifact_project, artifact_name, artifact_type, alias: Which artifacts of the entity. Empty: any, but without
+            name and type no jobs and no code. Name and alias may hold ``*`` and ``?``.
         cron: Five fields, or ``@hourly`` and the like, see `windlass.schedule.cron`.
         timezone: IANA name in which `cron` is read.
         project, run_name, author, priority: Of the runs.

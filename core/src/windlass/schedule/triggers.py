@@ -21,6 +21,7 @@ __all__ = ["NAME", "alias_moved", "chain_of", "check_trigger", "cron_due", "new_
            "run_id_of", "with_chain"]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_BYWORK = ("job", "code", "code-patch")  # what nearly every run leaves: who waits for it says so
 _WORDS = ("artifact", "version", "alias", "scheduled_at")
 _PLACE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
@@ -94,6 +95,7 @@ def _matches(trigger: Trigger, version: ArtifactVersion, chain: tuple[str, ...])
         and trigger.entity == version.entity
         and trigger.artifact_project in ("", version.project)
         and trigger.artifact_type in ("", version.type)
+        and bool(trigger.artifact_type or trigger.artifact_name or version.type not in _BYWORK)
         and (not trigger.artifact_name or fnmatchcase(version.name, trigger.artifact_name))
     )
 
