@@ -215,6 +215,21 @@ def test_a_password_is_refused_and_not_repeated(uri: str) -> None:
     assert "ter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://b.s3.amazonaws.com/k?X-Amz-Expires=60&X-Amz-Signature=5ecret",
+        "https://storage.googleapis.com/b/k?x-goog-signature=5ecret&a=1",
+        "https://a.blob.core.windows.net/c/k?sv=2024&sig=5ecret",
+    ],
+)
+def test_a_signature_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(UsageError, match="signed") as caught:
+        Artifact("data", "dataset").add_reference(uri)
+    assert "5ecret" not in str(caught.value)
+    assert "=***" in caught.value.where
+
+
 def test_an_account_in_an_address_is_no_password(engine: ArtifactEngine, mount: Path) -> None:
     (mount / "ab:c@d").write_text("x")
     assert Artifact("mnist", "dataset").add_reference(f"file://{mount}/ab:c@d")[0].path == "ab:c@d"

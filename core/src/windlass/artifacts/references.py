@@ -24,6 +24,8 @@ __all__ = ["reference_entries"]
 _THREADS = 8
 _PASSWORD = re.compile(r"(?<=://)[^/?#@]*:[^/?#]*@")
 """User and password before a host, in every part of a chained address."""
+_SIGNATURE = re.compile(r"(?<=[?&])((?:X-Amz-|X-Goog-)Signature|sig)=[^&#]*", re.IGNORECASE)
+"""What makes an address of S3, Google Cloud Storage or Azure a key to its object."""
 
 
 def reference_entries(
@@ -50,16 +52,10 @@ def reference_entries(
 
     Raises:
         ObjectNotFoundError: Nothing is there.
-        UsageError: No scheme, a password in the address, too many objects, a name that cannot be a path, a link that
-            `symlinks` does not permit.
+        UsageError: No scheme, a password or signature in the address, too many objects, a name that cannot be a path,
+            a link that `symlinks` does not permit.
     """
-    if _PASSWORD.search(uri):  # it would stand in the manifest for everybody to read
-        raise UsageError(
-            "the address holds a password",
-            where=_PASSWORD.sub("***@", uri),
-            hint="Leave it out. For http, name a header of the host by reference in WINDLASS_HOME/storage.yaml; "
-            "an fsspec filesystem takes it from its own configuration, FSSPEC_<PROTOCOL>_PASSWORD.",
-        )
+    _check_secrets(uri)
     if "://" not in uri:
         raise UsageError(f"'{uri}' has no scheme", hint="Write s3://…, gs://…, https://…, file:///… .")
     if max_objects < 1:
@@ -94,6 +90,24 @@ def reference_entries(
     with ThreadPoolExecutor(_THREADS) as pool:
         made: Iterator[Entry] = pool.map(lambda pair: _entry(pair[0], pair[1], storage, checksum, algorithm), pairs)
         return list(made)
+
+
+def _check_secrets(uri: str) -> None:
+    """Raise `UsageError` for what would stand in the manifest for everybody to read."""
+    if _PASSWORD.search(uri):
+        raise UsageError(
+            "the address holds a password",
+            where=_PASSWORD.sub("***@", uri),
+            hint="Leave it out. For http, name a header of the host by reference in WINDLASS_HOME/storage.yaml; "
+            "an fsspec filesystem takes it from its own configuration, FSSPEC_<PROTOCOL>_PASSWORD.",
+        )
+    if uri.startswith("http") and _SIGNATURE.search(uri):
+        raise UsageError(
+            "the address is signed: whoever reads the artifact could use it, and it will end",
+            where=_SIGNATURE.sub(r"\1=***", uri),
+            hint="Refer to the object itself (s3://bucket/key, gs://bucket/key, az://container/name), with credentials "
+            "of the environment; AZURE_STORAGE_SAS_TOKEN may hold the signature for Azure.",
+        )
 
 
 def _found_below(uri: str, prefix: str, storage: Storage, symlinks: str) -> Iterator[tuple[ObjectInfo, str]]:
