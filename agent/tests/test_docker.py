@@ -98,7 +98,7 @@ def test_each_step_is_timed(world: Any, engine: Any, built: Any, registry_server
     assert set(run.timings) == {"queue", "prepare", "build", "push", "start", "run"}
     assert all(seconds > 0 for seconds in run.timings.values()), run.timings
     assert run.timings["build"] > 1.0
-    assert run.timings["run"] >= 0.5
+    assert run.timings["run"] > 0.4  # its beginning is noticed a little late
     engine.images.remove(run.image, force=True)
 
 

@@ -224,9 +224,9 @@ def test_an_idle_agent_starts_at_once(world: Any) -> None:
 
 
 def test_max_jobs(world: Any) -> None:
-    script = (
-        f"touch {world.marks}/$WINDLASS_RUN_ID; ls {world.marks} | wc -l; sleep 0.1; rm {world.marks}/$WINDLASS_RUN_ID"
-    )
+    own, there = f"{world.marks}/$WINDLASS_RUN_ID", f"ls {world.marks} | wc -l"
+    wait = f"for i in $(seq 40); do [ $({there}) -ge 2 ] && break; sleep 0.05; done"  # for another, if one may be there
+    script = f"touch {own}; {wait}; {there}; sleep 0.1; rm {own}"
     runs = [world.launch(script) for _ in range(8)]
     world.drain(max_jobs=2)
     counts = [int(world.output(run_id)) for run_id in runs]

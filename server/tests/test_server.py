@@ -1,5 +1,7 @@
 """The server as a server: errors, limits, health, going away and coming back, the local API."""
 
+import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -223,8 +225,11 @@ def test_serving_in_the_foreground_ends_on_a_signal(settings: Settings) -> None:
 def test_answers_do_not_wait_for_confirmations(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     accepted, original = [], socket.socket.accept
     monkeypatch.setattr(socket.socket, "accept", lambda listener: accepted.append(original(listener)) or accepted[-1])
-    urllib.request.urlopen(f"{serve(anonymous=EVERYBODY)}/healthz", timeout=10).close()
-    assert [pair[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for pair in accepted] == [1]
+    client = http.client.HTTPConnection(serve(anonymous=EVERYBODY).removeprefix("http://"), timeout=10)
+    with contextlib.closing(client):  # it stays open until the server's end of it was looked at
+        client.request("GET", "/healthz")
+        client.getresponse().read()
+        assert [pair[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for pair in accepted] == [1]
 
 
 def test_no_keys_means_no_other_hosts(store: MetadataStore) -> None:

@@ -74,8 +74,9 @@ def version(store: MetadataStore, principal: Principal, arguments: Arguments) ->
     """A version of its project, labelled in the run's name."""
     found = store.artifacts.get_by_id(arguments["version_id"])
     _same_project(principal, found.entity, found.project)
-    _unprotected(store, arguments)
-    arguments["changes"] = evolve(arguments["changes"], run=principal.run)
+    if "changes" in arguments:
+        _unprotected(store, arguments)
+        arguments["changes"] = evolve(arguments["changes"], run=principal.run)
 
 
 def read_ref(store: MetadataStore, principal: Principal, arguments: Arguments) -> None:
