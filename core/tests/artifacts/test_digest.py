@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import io
+import json
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from windlass.artifacts.digest import (
     algorithm_of,
     artifact_digest,
     digest_of,
+    facts_of,
     hash_stream,
     interchange_digest,
     interchange_file_digest,
@@ -77,3 +79,16 @@ def test_unknown_algorithms() -> None:
 
 def test_base64_is_what_the_vectors_hold() -> None:
     assert base64.b64encode(hashlib.md5(b"hello").digest()).decode() == HELLO
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False))
+def test_facts_as_they_are_documented(text: str, number: float) -> None:
+    def documented(facts: object) -> bytes:
+        return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    ref = f"s3://b/{text}"
+    assert facts_of(ref, {"etag": "1", "mtime": number}) == documented({"ref": ref})
+    record = {"serializer": text, "parameters": {"b": number, "a": [text]}, "versions": {"json": "1"}, "python": "3"}
+    kept = {"parameters": {"a": [text], "b": number}, "serializer": text}
+    assert facts_of("", {"object": record}) == documented({"object": kept})
+    assert facts_of("", {"checksum": "x"}) == facts_of("", None) == b""

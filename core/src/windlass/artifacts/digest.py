@@ -123,7 +123,7 @@ def hash_open(handle: int, algorithm: str, size: int) -> str:
         return hash_stream(stream, algorithm)[0]
 
 
-_encode_facts = msgspec.json.Encoder(order="sorted").encode
+_encode_ref = msgspec.json.Encoder().encode
 
 
 def facts_of(ref: str, extra: Mapping[str, Any] | None) -> bytes:
@@ -138,9 +138,13 @@ def facts_of(ref: str, extra: Mapping[str, Any] | None) -> bytes:
     """
     record = extra.get("object") if extra else None
     if isinstance(record, dict):
+        import json  # artifacts of files do without
+
         kept = {name: fact for name, fact in record.items() if name not in _TOLD}
-        return _encode_facts({"object": kept, "ref": ref} if ref else {"object": kept})
-    return _encode_facts({"ref": ref}) if ref else b""
+        facts = {"object": msgspec.to_builtins(kept, str_keys=True), **({"ref": ref} if ref else {})}
+        # numbers must be written the same by every version of everything; a text is by all JSON writers
+        return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encode_ref({"ref": ref}) if ref else b""
 
 
 class ArtifactHasher:
