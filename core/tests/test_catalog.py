@@ -71,7 +71,7 @@ def windlass_builders():
 
 
 def test_one_module_serves_several_entry_points(install: Install, app: App) -> None:
-    source = RUNNER.format(name="a") + "    yield RunnerPlugin(name='b', summary='B', config=Config, create=None)\n"
+    source = RUNNER.format(name="a") + "    yield RunnerPlugin(name='b', summary='B', config=Config, create=print)\n"
     install("acme", {GROUP: {"a": "acme", "b": "acme"}}, acme=source)
     assert app.runners.get("a").summary == "For tests."
     assert app.runners.get("b").summary == "B"
@@ -128,7 +128,8 @@ def test_failing_import_names_the_distribution(install: Install, app: App, sourc
     assert said in caught.value.message
     assert "acme-bad 1.2" in caught.value.message
     assert caught.value.context["distribution"] == "acme-bad"
-    assert "pip install --force-reinstall acme-bad" in caught.value.hint
+    again = "pip install --force-reinstall acme-bad"
+    assert (again if isinstance(caught.value.__cause__, ImportError) else "report it there") in caught.value.hint
 
 
 def test_missing_module_of_a_target(install: Install, app: App) -> None:
@@ -147,6 +148,7 @@ def test_hanging_import_ends(install: Install, app: App, monkeypatch: pytest.Mon
 # -- invalid ----------------------------------------------------------------------------------------------------------
 
 _HOOK = "from windlass.plugins import hookimpl\n"
+_FIELDS = RUNNER.format(name="other") + "    yield RunnerPlugin(name='bad', summary='', {})\n"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,10 @@ _HOOK = "from windlass.plugins import hookimpl\n"
         (RUNNER.format(name="other"), "yields other, but the entry point is called 'bad'"),
         (RUNNER.format(name="Bad Name"), "names are lower-case"),
         (_HOOK + "@hookimpl\ndef windlass_runners():\n    yield 'bad'\n", "yielded str, not RunnerPlugin"),
+        (_FIELDS.format("config=dict, create=print"), "its config is no attrs class but <class 'dict'>"),
+        (_FIELDS.format("config={'a': 1}, create=print"), "its config is no attrs class but {'a': 1}"),
+        (_FIELDS.format("config=Config, create=print, resource_args=int"), "its resource_args is no attrs class"),
+        (_FIELDS.format("config=Config, create=None"), "its create cannot be called: None"),
         (_HOOK + "@hookimpl\ndef windlass_runners():\n    return 7\n", "raised TypeError"),
         (_HOOK + "@hookimpl\ndef windlass_runners():\n    raise SystemExit\n", "raised SystemExit"),
         (_HOOK + "@hookimpl\ndef windlass_runners(config):\n    return ()\n", "config"),
@@ -170,6 +176,30 @@ def test_invalid_plugin_names_the_distribution(install: Install, app: App, sourc
         app.runners.get("bad")
     assert "acme-bad 1.2" in caught.value.message
     assert "acme-bad" in caught.value.hint
+
+
+def test_texts_of_a_descriptor_come_in_a_tuple(install: Install, app: App) -> None:
+    source = _FIELDS.replace("Runner", "Serializer").replace("windlass_runners", "windlass_serializers")
+    source = source.replace("other", "bad").rpartition("    yield")[0].replace("create=", "media_type='', {}, create=")
+    group = "windlass.serializers"
+    install("acme-bad", {group: {"bad": "acme_bad"}}, acme_bad=source.format("extensions='.bad'"))
+    with pytest.raises(PluginInvalidError, match=r"'bad' of acme-bad 1\.2 .*its extensions are no tuple of texts"):
+        app.serializers.get("bad")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from windlass.plugins import OfLater",
+        "from windlass.of_later import Thing",
+        _FIELDS.format("config=Config, create=print, of_later=1"),
+    ],
+)
+def test_a_plugin_of_another_version_says_what_to_upgrade(install: Install, app: App, source: str) -> None:
+    install("acme-bad", {GROUP: {"bad": "acme_bad"}}, acme_bad=source)
+    with pytest.raises(PluginError, match=r"acme-bad 1\.2") as caught:
+        app.runners.get("bad")
+    assert "pip install --upgrade windlass-core acme-bad" in caught.value.hint
 
 
 def test_hanging_hook_ends(install: Install, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
