@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import wave
 from typing import Any
 
 import pytest
 
 from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.encoding import encoded_sound, encoded_video
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.media import Audio, Graph, Image, Object3D, Plotly, Video
 from windlass.errors import UsageError
@@ -182,3 +184,11 @@ def test_what_is_no_medium() -> None:
     for points in ([1, 2], [["a", "b", "c"]], 5, [[1, 2]]):
         with pytest.raises(UsageError, match="points are rows"):
             Object3D(points)
+
+
+def test_without_numpy_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    for encode in (lambda: encoded_sound([0.0], 8000), lambda: encoded_video([[[0]]], 4, "gif")):
+        with pytest.raises(UsageError, match="needs NumPy") as caught:
+            encode()
+        assert "windlass-core[media]" in caught.value.hint

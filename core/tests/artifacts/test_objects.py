@@ -235,7 +235,7 @@ def test_what_is_no_film(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UsageError, match="need PyAV") as caught:
         Video(frames(), format="mp4")
-    assert "pip install av" in caught.value.hint
+    assert "windlass-core[media]" in caught.value.hint
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(UsageError, match="need Pillow"):
         Video(frames())

@@ -61,7 +61,18 @@ def _checks(state: State, path: str | None, queues: tuple[str, ...]) -> Iterator
 
 
 def _plugins(state: State) -> Iterator[Row]:
+    from windlass.errors import PluginError
+    from windlass.plugins.plain import PLAIN_KINDS, check_plain, plain_infos
+
     count = 0
+    plain = {(info.kind, info.name): None for info in state.app.installed() if info.kind in PLAIN_KINDS}
+    for kind, name in plain:
+        count += 1
+        try:
+            for info in plain_infos(state.app.installed(), kind, name):
+                check_plain(info)
+        except PluginError as error:
+            yield f"{kind} {name}", "problem", str(error)
     for kind in _KINDS:
         for info, found in state.app.catalog(kind).get_all():
             count += 1

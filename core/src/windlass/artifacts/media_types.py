@@ -212,7 +212,7 @@ class Video(_FileMedia):
         caption: Text shown with it.
         fps: Frames per second, kept as a fact. Default for arrays: 4.
         format: Format of encoded bytes: ``mp4`` (the default), ``webm``, ``gif``, ``ogg`` or ``mov``. What an array is
-            encoded as: ``gif`` (the default, needs Pillow), ``mp4`` or ``webm`` (need PyAV: ``pip install av``).
+            encoded as: ``gif`` (the default, needs Pillow), ``mp4`` or ``webm`` (need PyAV).
     """
 
     media_name = "video-file"

@@ -165,7 +165,7 @@ class Catalog(Generic[P]):
         return found[info.name]
 
     def _provided(self, module: ModuleType, info: PluginInfo) -> list[P]:
-        _check_hooks(module, info)
+        check_hooks(module, info)
         implementation = getattr(module, self._hook, None)
         if implementation is None:
             return []
@@ -211,7 +211,7 @@ class HookCatalog:
         """Add an object or module with event hooks."""
         name = getattr(plugin, "__name__", type(plugin).__name__)
         info = PluginInfo(kind="hook", name=name, distribution=source)
-        _check_hooks(plugin, info)
+        check_hooks(plugin, info)
         self._extra.append((info, plugin))
 
     def implementations(self, hook: str) -> Iterator[tuple[PluginInfo, Callable[[Any], None]]]:
@@ -231,13 +231,13 @@ class HookCatalog:
         assert self._plugins is not None
         try:
             module = import_module(info)
-            _check_hooks(module, info)
+            check_hooks(module, info)
             self._plugins.append((info, module))
         except PluginError as error:
             self._report(error)
 
 
-def _check_hooks(plugin: Any, info: PluginInfo) -> None:
+def check_hooks(plugin: Any, info: PluginInfo) -> None:
     """Let pluggy check a module's hooks: known names, right arguments; and that none was left unmarked.
 
     Each module gets a manager of its own: pluggy takes a module once only, but one module may serve several entry
