@@ -56,6 +56,7 @@ def _light(item: Import, member: Member) -> bool:
 def test_metadata(member: Member) -> None:
     assert member.project["requires-python"] == ">=3.11"
     assert member.project["license"] == "Apache-2.0"
+    assert (member.folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes(), "it goes along in wheels"
     assert member.project["description"].endswith(".")
     assert (member.folder / member.project["readme"]).read_text(encoding="utf-8").startswith(f"# {member.name}\n")
 
