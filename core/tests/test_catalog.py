@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,26 @@ def test_hanging_import_ends(install: Install, app: App, monkeypatch: pytest.Mon
     install("acme-slow", {GROUP: {"slow": "acme_slow"}}, acme_slow="import time; time.sleep(3)")
     with pytest.raises(PluginImportError, match=r"acme-slow 1\.2 did not end within 0\.2 s"):
         app.runners.get("slow")
+    monkeypatch.setenv("WINDLASS_PLUGIN_TIMEOUT", "20")
+    began = time.monotonic()
+    with pytest.raises(PluginImportError, match=r"acme-slow 1\.2 did not end"):
+        app.runners.get("slow")
+    assert time.monotonic() - began < 1, "nobody waits twice for the same thread"
+
+
+def test_what_a_plugin_prints_is_not_in_the_answer(
+    install: Install, app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = RUNNER.format(name="loud") + "    print('from its hook')\n"
+    install("acme-loud", {GROUP: {"loud": "acme_loud"}}, acme_loud="print('from its import')\n" + hook)
+    install("acme-bad", {GROUP: {"bad": "acme_bad"}}, acme_bad="print('and fails')\n1 / 0\n")
+    before = sys.stdout
+    app.runners.get("loud")
+    with pytest.raises(PluginImportError):
+        app.runners.get("bad")
+    assert sys.stdout is before
+    print("the answer")
+    assert capsys.readouterr() == ("the answer\n", "from its import\nfrom its hook\nand fails\n")
 
 
 # -- invalid ----------------------------------------------------------------------------------------------------------

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from windlass.errors import PluginConflictError, PluginImportError
 from windlass.plugins.types import PluginInfo
@@ -59,28 +61,74 @@ class TooSlow(Exception):
 def in_time(work: Callable[[], T], name: str) -> T:
     """Do the work of a stranger in a thread, and wait no longer than `import_timeout`.
 
+    What it prints goes to standard error: on standard output may be JSON.
+
     Raises:
-        TooSlow: It did not end. The thread is left behind.
+        TooSlow: It did not end. The thread is left behind, and nobody waits for it again while it lasts.
         BaseException: What the work raised, SystemExit included: it must not end the program.
     """
+    limit = import_timeout()
+    late = _LATE.get(name)
+    if late is not None and late.is_alive():
+        raise TooSlow(f"did not end within {limit:g} s")
     result: list[T] = []
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            result.append(work())
+            with _printing_aside():
+                result.append(work())
         except BaseException as error:
             failure.append(error)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
-    limit = import_timeout()
     thread.join(limit)
     if failure:
         raise failure[0]
     if not result:
+        _LATE[name] = thread
         raise TooSlow(f"did not end within {limit:g} s")
     return result[0]
+
+
+_LATE: dict[str, threading.Thread] = {}
+_LOCK = threading.Lock()
+
+
+class _Aside:
+    """Standard output for all threads but some, which get standard error."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.threads: set[int] = set()
+
+    def write(self, text: str) -> int:
+        aside = threading.get_ident() in self.threads and sys.stderr is not None
+        return int((sys.stderr if aside else self.stream).write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _printing_aside() -> Iterator[None]:
+    if sys.stdout is None:  # closed: what is printed goes nowhere anyway
+        yield
+        return
+    me = threading.get_ident()
+    with _LOCK:
+        if not isinstance(sys.stdout, _Aside):
+            sys.stdout = _Aside(sys.stdout)
+        output = sys.stdout
+        output.threads.add(me)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            output.threads.discard(me)
+            if not output.threads and cast("Any", sys.stdout) is output:
+                sys.stdout = output.stream
 
 
 def import_module(info: PluginInfo) -> Any:
