@@ -18,6 +18,7 @@ from windlass.errors import (
     PluginImportError,
     PluginInvalidError,
     PluginNotFoundError,
+    UsageError,
 )
 from windlass.plugins import App, RunnerPlugin
 from windlass.settings import Settings
@@ -107,6 +108,13 @@ def test_not_installed_names_what_is_and_how_to_install(install: Install, app: A
 def test_unknown_kind(app: App) -> None:
     with pytest.raises(PluginNotFoundError, match="no kind of plugin called 'launcher'"):
         app.catalog("launcher")
+
+
+def test_an_address_of_a_store_without_a_scheme(app: App) -> None:
+    with pytest.raises(UsageError, match=r"'windlass\.db' has no scheme") as caught:
+        app.open_store("windlass.db")
+    assert "sqlite:///" in caught.value.hint
+    assert "s3://" not in caught.value.hint
 
 
 # -- import failed ----------------------------------------------------------------------------------------------------
