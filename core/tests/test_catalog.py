@@ -101,8 +101,25 @@ def test_not_installed_names_what_is_and_how_to_install(install: Install, app: A
     assert "pip" not in caught.value.hint, "who follows that installs what somebody else called so"
     with pytest.raises(PluginNotFoundError) as caught:
         app.runners.get("other")
-    assert "pip install windlass-runner-other" in caught.value.hint
+    assert "windlass.runners" in caught.value.hint
+    assert "pip" not in caught.value.hint, "anybody may have published that"
     assert caught.value.exit_code == 2
+
+
+def test_our_own_plugins_are_offered_by_name(monkeypatch: pytest.MonkeyPatch, app: App) -> None:
+    monkeypatch.setattr(App, "_scan", ())
+    with pytest.raises(PluginNotFoundError) as caught:
+        app.serializers.get("numpy")
+    assert caught.value.hint == "Install it with: pip install windlass-serializer-numpy"
+    for call, said in (
+        (lambda: app.open_store("sqlite:///x"), "pip install windlass-metastore-sql"),
+        (lambda: app.open_store("mysql://x"), "windlass.metastores"),
+        (lambda: app.storage_for("dusty://x"), "windlass.storage"),
+    ):
+        with pytest.raises(PluginNotFoundError) as caught:
+            call()
+        assert said in caught.value.hint
+        assert "mysql" not in caught.value.hint
 
 
 def test_unknown_kind(app: App) -> None:

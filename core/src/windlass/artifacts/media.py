@@ -79,12 +79,12 @@ def media_class(name: str) -> type[Media]:
         found = getattr(importlib.import_module(module), attribute)
     else:
         from windlass.plugins.loading import offered
+        from windlass.plugins.lookup import how_to_install
 
         offer = offered("media", name)
         if offer is None:
             raise SerializationError(
-                f"nothing here reads media of the type '{name}'",
-                hint="Install the package that offers it, by an entry point of the group windlass.media.",
+                f"nothing here reads media of the type '{name}'", hint=how_to_install("media", name)
             )
         found = offer[1]
     if not (isinstance(found, type) and issubclass(found, Media)):

@@ -20,6 +20,7 @@ from windlass.errors import (
 )
 from windlass.plugins import hookspec, types
 from windlass.plugins.loading import TooSlow, import_module, in_time, only, other_version
+from windlass.plugins.lookup import how_to_install
 from windlass.plugins.types import PluginInfo
 
 P = TypeVar("P")
@@ -146,8 +147,7 @@ class Catalog(Generic[P]):
         import difflib
 
         near = difflib.get_close_matches(name, names, n=1)
-        # Nobody shall install whatever somebody has published under a misspelt name.
-        hint = f"Did you mean '{near[0]}'?" if near else f"Install it with: pip install windlass-{self.kind}-{name}"
+        hint = f"Did you mean '{near[0]}'?" if near else how_to_install(self.kind, name)
         return PluginNotFoundError(
             f"there is no {self.kind} '{name}'; installed: {', '.join(names) or 'none'}",
             hint=hint,

@@ -8,7 +8,7 @@ from typing import Any
 from windlass.errors import PluginInvalidError, PluginNotFoundError
 from windlass.plugins.catalog import check_hooks
 from windlass.plugins.loading import import_module, only
-from windlass.plugins.scan import GROUPS
+from windlass.plugins.lookup import how_to_install
 from windlass.plugins.types import PluginInfo
 
 __all__ = ["PLAIN_KINDS", "check_plain", "plain_infos"]
@@ -27,11 +27,10 @@ def plain_infos(installed: Iterable[PluginInfo], kind: str, name: str) -> list[P
     of_kind = [info for info in installed if info.kind == kind]
     found = [info for info in of_kind if info.name == name]
     if not found:
-        group = next(group for group, of in GROUPS.items() if of == kind)
         names = ", ".join(sorted({info.name for info in of_kind}))
         raise PluginNotFoundError(
             f"there is no {kind} '{name}'; installed: {names or 'none'}",
-            hint=f"Install the package that offers it, by an entry point of the group {group}.",
+            hint=how_to_install(kind, name),
         )
     return found if kind == "hook" else [only(found)]
 
