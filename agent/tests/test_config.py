@@ -216,7 +216,7 @@ runners:
         "3 ($.builder.destinaton)", "4 ($.registry.type)", "7 ($.environment.regoin)", "9 ($.runners.process.nope)",
         "10 ($.runners.nonesuch)",
     }  # fmt: skip
-    assert "pip install windlass-registry-ecrr" in said["4 ($.registry.type)"].hint
+    assert "windlass.registries" in said["4 ($.registry.type)"].hint
     with closing(App(Settings.from_env({"WINDLASS_HOME": str(tmp_path / "home")}))) as app:
         app.register(environment)
         builder = Backends(load(path, env={}), app).builder

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from windlass.errors import NoSpaceError, UsageError
+from windlass.errors import NoSpaceError, PluginNotFoundError, UsageError
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.plugins import hookimpl
 from windlass_agent.agent import Agent
+from windlass_agent.backends import Backends
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults, Point
 from windlass_testkit.servers import alive
@@ -114,11 +115,14 @@ def test_program_that_does_not_exist(world: Any) -> None:
     assert "no-such-program" in run.reason.message
 
 
-def test_unknown_runner(world: Any) -> None:
-    from windlass.models.queue import Queue
-
+def test_unknown_runner(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     world.store.queues.create(Queue(entity="me", name="odd", resource="no-such-runner"))
     run_id = world.launch("exit 0", queue="odd")
+    with pytest.raises(PluginNotFoundError, match="no runner 'no-such-runner'") as caught:
+        world.drain(queues=("q", "odd"))
+    assert caught.value.where == "queue odd"
+    assert world.store.runs.get(run_id).state is RunState.QUEUED, "another agent may have the runner"
+    monkeypatch.setattr(Backends, "serve", lambda *_: None)  # its plugin is uninstalled while the agent works
     world.drain(queues=("odd",))
     run = world.store.runs.get(run_id)
     assert (run.state, run.reason.code) == (RunState.FAILED, "plugin-not-found")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from windlass.errors import (
     PluginImportError,
     PluginInvalidError,
     PluginNotFoundError,
+    UsageError,
 )
 from windlass.plugins import App, RunnerPlugin
 from windlass.settings import Settings
@@ -71,7 +73,7 @@ def windlass_builders():
 
 
 def test_one_module_serves_several_entry_points(install: Install, app: App) -> None:
-    source = RUNNER.format(name="a") + "    yield RunnerPlugin(name='b', summary='B', config=Config, create=None)\n"
+    source = RUNNER.format(name="a") + "    yield RunnerPlugin(name='b', summary='B', config=Config, create=print)\n"
     install("acme", {GROUP: {"a": "acme", "b": "acme"}}, acme=source)
     assert app.runners.get("a").summary == "For tests."
     assert app.runners.get("b").summary == "B"
@@ -99,13 +101,37 @@ def test_not_installed_names_what_is_and_how_to_install(install: Install, app: A
     assert "pip" not in caught.value.hint, "who follows that installs what somebody else called so"
     with pytest.raises(PluginNotFoundError) as caught:
         app.runners.get("other")
-    assert "pip install windlass-runner-other" in caught.value.hint
+    assert "windlass.runners" in caught.value.hint
+    assert "pip" not in caught.value.hint, "anybody may have published that"
     assert caught.value.exit_code == 2
+
+
+def test_our_own_plugins_are_offered_by_name(monkeypatch: pytest.MonkeyPatch, app: App) -> None:
+    monkeypatch.setattr(App, "_scan", ())
+    with pytest.raises(PluginNotFoundError) as caught:
+        app.serializers.get("numpy")
+    assert caught.value.hint == "Install it with: pip install windlass-serializer-numpy"
+    for call, said in (
+        (lambda: app.open_store("sqlite:///x"), "pip install windlass-metastore-sql"),
+        (lambda: app.open_store("mysql://x"), "windlass.metastores"),
+        (lambda: app.storage_for("dusty://x"), "windlass.storage"),
+    ):
+        with pytest.raises(PluginNotFoundError) as caught:
+            call()
+        assert said in caught.value.hint
+        assert "mysql" not in caught.value.hint
 
 
 def test_unknown_kind(app: App) -> None:
     with pytest.raises(PluginNotFoundError, match="no kind of plugin called 'launcher'"):
         app.catalog("launcher")
+
+
+def test_an_address_of_a_store_without_a_scheme(app: App) -> None:
+    with pytest.raises(UsageError, match=r"'windlass\.db' has no scheme") as caught:
+        app.open_store("windlass.db")
+    assert "sqlite:///" in caught.value.hint
+    assert "s3://" not in caught.value.hint
 
 
 # -- import failed ----------------------------------------------------------------------------------------------------
@@ -128,7 +154,8 @@ def test_failing_import_names_the_distribution(install: Install, app: App, sourc
     assert said in caught.value.message
     assert "acme-bad 1.2" in caught.value.message
     assert caught.value.context["distribution"] == "acme-bad"
-    assert "pip install --force-reinstall acme-bad" in caught.value.hint
+    again = "pip install --force-reinstall acme-bad"
+    assert (again if isinstance(caught.value.__cause__, ImportError) else "report it there") in caught.value.hint
 
 
 def test_missing_module_of_a_target(install: Install, app: App) -> None:
@@ -142,11 +169,32 @@ def test_hanging_import_ends(install: Install, app: App, monkeypatch: pytest.Mon
     install("acme-slow", {GROUP: {"slow": "acme_slow"}}, acme_slow="import time; time.sleep(3)")
     with pytest.raises(PluginImportError, match=r"acme-slow 1\.2 did not end within 0\.2 s"):
         app.runners.get("slow")
+    monkeypatch.setenv("WINDLASS_PLUGIN_TIMEOUT", "20")
+    began = time.monotonic()
+    with pytest.raises(PluginImportError, match=r"acme-slow 1\.2 did not end"):
+        app.runners.get("slow")
+    assert time.monotonic() - began < 1, "nobody waits twice for the same thread"
+
+
+def test_what_a_plugin_prints_is_not_in_the_answer(
+    install: Install, app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = RUNNER.format(name="loud") + "    print('from its hook')\n"
+    install("acme-loud", {GROUP: {"loud": "acme_loud"}}, acme_loud="print('from its import')\n" + hook)
+    install("acme-bad", {GROUP: {"bad": "acme_bad"}}, acme_bad="print('and fails')\n1 / 0\n")
+    before = sys.stdout
+    app.runners.get("loud")
+    with pytest.raises(PluginImportError):
+        app.runners.get("bad")
+    assert sys.stdout is before
+    print("the answer")
+    assert capsys.readouterr() == ("the answer\n", "from its import\nfrom its hook\nand fails\n")
 
 
 # -- invalid ----------------------------------------------------------------------------------------------------------
 
 _HOOK = "from windlass.plugins import hookimpl\n"
+_FIELDS = RUNNER.format(name="other") + "    yield RunnerPlugin(name='bad', summary='', {})\n"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +204,10 @@ _HOOK = "from windlass.plugins import hookimpl\n"
         (RUNNER.format(name="other"), "yields other, but the entry point is called 'bad'"),
         (RUNNER.format(name="Bad Name"), "names are lower-case"),
         (_HOOK + "@hookimpl\ndef windlass_runners():\n    yield 'bad'\n", "yielded str, not RunnerPlugin"),
+        (_FIELDS.format("config=dict, create=print"), "its config is no attrs class but <class 'dict'>"),
+        (_FIELDS.format("config={'a': 1}, create=print"), "its config is no attrs class but {'a': 1}"),
+        (_FIELDS.format("config=Config, create=print, resource_args=int"), "its resource_args is no attrs class"),
+        (_FIELDS.format("config=Config, create=None"), "its create cannot be called: None"),
         (_HOOK + "@hookimpl\ndef windlass_runners():\n    return 7\n", "raised TypeError"),
         (_HOOK + "@hookimpl\ndef windlass_runners():\n    raise SystemExit\n", "raised SystemExit"),
         (_HOOK + "@hookimpl\ndef windlass_runners(config):\n    return ()\n", "config"),
@@ -170,6 +222,30 @@ def test_invalid_plugin_names_the_distribution(install: Install, app: App, sourc
         app.runners.get("bad")
     assert "acme-bad 1.2" in caught.value.message
     assert "acme-bad" in caught.value.hint
+
+
+def test_texts_of_a_descriptor_come_in_a_tuple(install: Install, app: App) -> None:
+    source = _FIELDS.replace("Runner", "Serializer").replace("windlass_runners", "windlass_serializers")
+    source = source.replace("other", "bad").rpartition("    yield")[0].replace("create=", "media_type='', {}, create=")
+    group = "windlass.serializers"
+    install("acme-bad", {group: {"bad": "acme_bad"}}, acme_bad=source.format("extensions='.bad'"))
+    with pytest.raises(PluginInvalidError, match=r"'bad' of acme-bad 1\.2 .*its extensions are no tuple of texts"):
+        app.serializers.get("bad")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from windlass.plugins import OfLater",
+        "from windlass.of_later import Thing",
+        _FIELDS.format("config=Config, create=print, of_later=1"),
+    ],
+)
+def test_a_plugin_of_another_version_says_what_to_upgrade(install: Install, app: App, source: str) -> None:
+    install("acme-bad", {GROUP: {"bad": "acme_bad"}}, acme_bad=source)
+    with pytest.raises(PluginError, match=r"acme-bad 1\.2") as caught:
+        app.runners.get("bad")
+    assert "pip install --upgrade windlass-core acme-bad" in caught.value.hint
 
 
 def test_hanging_hook_ends(install: Install, app: App, monkeypatch: pytest.MonkeyPatch) -> None:

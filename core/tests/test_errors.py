@@ -11,6 +11,7 @@ import pytest
 
 from windlass import errors
 from windlass.errors import ConfigError, Problem, StoreUnavailableError, WindlassError, all_errors, from_dict
+from windlass.models.reason import Reason
 
 KINDS = [kind for kind in all_errors() if kind.__module__ == "windlass.errors"]
 
@@ -62,3 +63,10 @@ def test_retryable_is_a_default_and_a_fact() -> None:
     assert StoreUnavailableError("busy").retryable
     assert not StoreUnavailableError("gone", retryable=False).retryable
     assert from_dict(StoreUnavailableError("busy").to_dict()).retryable
+
+
+def test_reasons_of_exit_codes() -> None:
+    killed, own, beyond = Reason.of_exit(137), Reason.of_exit(3), Reason.of_exit(255)
+    assert (killed.code, killed.message) == ("signal", "it was killed by SIGKILL")
+    assert (own.code, own.message, own.context) == ("exit-code", "it ended with exit code 3", {"exit_code": 3})
+    assert beyond.code == "exit-code", "there is no signal of that number"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from windlass.errors import ConfigError
+from windlass.artifacts.fsspec_storage import FsspecStorage
+from windlass.errors import ConfigError, UnsupportedError
 from windlass.plugins import App
 from windlass.settings import Settings
 from windlass_testkit.fakes import PLUGIN_FILE
@@ -48,3 +49,11 @@ def test_given_configs_lie_over_the_file(home):
     one.configure_storage({"file": {"fsync": True}})
     assert one.storage_for(f"file://{home}/x") is one.storage_for(f"file://{home}/y")
     one.close()
+
+
+def test_writing_through_fsspec_says_what_to_install() -> None:
+    for scheme, hint in (("file", "pip install windlass-storage-file"), ("sftp", "that a storage plugin serves")):
+        for write in (lambda s: s.put("file:///x", b""), lambda s: s.delete(["file:///x"])):
+            with pytest.raises(UnsupportedError, match=f"{scheme}:// can only be read") as caught:
+                write(FsspecStorage(scheme))
+            assert hint in caught.value.hint

@@ -56,6 +56,7 @@ def _light(item: Import, member: Member) -> bool:
 def test_metadata(member: Member) -> None:
     assert member.project["requires-python"] == ">=3.11"
     assert member.project["license"] == "Apache-2.0"
+    assert (member.folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes(), "it goes along in wheels"
     assert member.project["description"].endswith(".")
     assert (member.folder / member.project["readme"]).read_text(encoding="utf-8").startswith(f"# {member.name}\n")
 
@@ -93,3 +94,10 @@ def test_wheels_hold_their_package_only(member: Member) -> None:
         member.package
     ]
     assert not list((member.folder / "tests").rglob("__init__.py")), "tests are no package"
+
+
+def test_core_knows_the_names_of_our_plugins() -> None:
+    from windlass.plugins.lookup import OFFICIAL
+
+    ours = {f"windlass-{kind}-{name}" for kind, names in OFFICIAL.items() for name in names}
+    assert ours == {member.name for member in members() if "plugins" in member.folder.relative_to(ROOT).parts}

@@ -174,6 +174,21 @@ def _write(path: Path, block: Block) -> None:
     path.write_text(block.text, encoding="utf-8")
 
 
+def test_the_page_on_runners_shows_every_file_of_its_example() -> None:
+    page = (DOCS / "how-to" / "write-a-runner.md").read_text()
+    example = ROOT / "examples" / "third-party-runner"
+    files = {path.relative_to(ROOT).as_posix() for path in example.rglob("*") if path.is_file() and path.stat().st_size}
+    left_out = {"README.md", "__init__.py", "py.typed"}
+    wanted = {name for name in files if "__pycache__" not in name and Path(name).name not in left_out}
+    assert set(re.findall(r"<!-- include: (\S+) -->", page)) == wanted
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(DOCS)))
+def test_no_step_is_missing(path: Path) -> None:
+    steps = [int(number) for number in re.findall(r"^## (\d+)\. ", path.read_text(encoding="utf-8"), re.MULTILINE)]
+    assert steps == list(range(1, len(steps) + 1))
+
+
 # -- links and decisions ----------------------------------------------------------------------------------------------
 
 

@@ -65,12 +65,13 @@ def test_every_member_has_a_wheel(wheels: Path) -> None:
     assert {project(folder)["name"].replace("-", "_") for folder in MEMBERS} <= built
 
 
-def test_a_wheel_holds_its_code_its_type_mark_and_no_tests(wheels: Path) -> None:
+def test_a_wheel_holds_its_code_its_type_mark_its_license_and_no_tests(wheels: Path) -> None:
     import zipfile
 
     for path in wheels.glob("*.whl"):
         names = zipfile.ZipFile(path).namelist()
         assert not [name for name in names if "/tests/" in name or name.startswith("tests/")], path.name
+        assert any(name.endswith("/licenses/LICENSE") for name in names), path.name
         if not path.name.startswith("windlass-"):  # the meta distribution has no code
             assert any(name.endswith("/py.typed") for name in names), path.name
 

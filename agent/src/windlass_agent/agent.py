@@ -106,6 +106,7 @@ class Agent:
         lease = self._app.settings.lease_seconds
         try:
             backends.verify()
+            backends.serve(self._store.queues, self._turns.queues)
             self._services = Services(
                 config=self._config,
                 app=self._app,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from windlass.errors import ConfigError, PluginError, Problem, WindlassError
+from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, WindlassError
 from windlass.launch.images import parse_image
+from windlass.launch.plan import resource_name
 from windlass_agent.config import AgentConfig, failure
 
 if TYPE_CHECKING:
     from windlass.builders import Builder, BuilderCapabilities
     from windlass.environments import Environment
+    from windlass.metastore import QueueStore
+    from windlass.models.queue import QueueRef
     from windlass.plugins.app import App
     from windlass.registries import Registry
     from windlass.runners import Runner, RunnerCapabilities
@@ -52,6 +56,22 @@ class Backends:
             self.builder()
         if self._config.registry:
             self.registry("")
+
+    def serve(self, queues: QueueStore, refs: Iterable[QueueRef]) -> None:
+        """Make sure that there is a runner for each queue: what is taken off a queue without one could only fail.
+
+        Raises:
+            PluginError: There is none, or it cannot be loaded; names the queue.
+        """
+        for ref in refs:
+            with suppress(NotFoundError):  # that a queue does not exist is said when the agent registers
+                resource = resource_name(queues.get(ref).resource)
+                try:
+                    if resource:  # else each run says where it runs
+                        self.capabilities(resource)
+                except PluginError as error:
+                    error.where = f"queue {ref.name}"
+                    raise
 
     def _check_settings(self) -> None:
         """Raise for all that does not fit, before the first backend is made and says what is wrong with itself only."""

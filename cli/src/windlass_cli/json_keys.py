@@ -83,9 +83,9 @@ OUTPUTS: dict[str, tuple[Output, ...]] = {
     "plugins list": (Output("plugin", many=True),),
     "plugins show": (
         Output("plugin", more={
-            "config": "JSON Schema of its settings.",
+            "config": "JSON Schema of its settings; null of a kind that has none: hook, media, secret.",
             "resource_args": "JSON Schema of a queue's config; null when there is none.",
-            "capabilities": "What it can do.",
+            "capabilities": "What it can do; null where nothing is said.",
         }),
     ),
     "plugins check": (Output("check"),),

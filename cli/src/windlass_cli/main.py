@@ -48,6 +48,9 @@ def cli(context: click.Context, plugins: tuple[str, ...], verbose: int) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and end the process: 0 only when what was asked happened."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started it, a daemon for example: nobody wants to read it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process
     code = run(arguments)
     try:
         sys.stdout.flush()

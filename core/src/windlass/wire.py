@@ -52,12 +52,3 @@ def decode(data: bytes | str, kind: type[T]) -> T:
 def to_plain(value: Any) -> Any:
     """A model as JSON values (dicts, lists, texts, numbers)."""
     return msgspec.to_builtins(value)
-
-
-def from_plain(value: Any, kind: type[T]) -> T:
-    """A model from JSON values. Raises `ConfigError`."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        raise ConfigError(message, where=path.rstrip("`") or "$") from None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import wave
 from typing import Any
 
 import pytest
 
 from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.encoding import encoded_sound, encoded_video
 from windlass.artifacts.engine import ArtifactEngine
-from windlass.artifacts.media import Audio, Graph, Image, Object3D, Plotly, Video
+from windlass.artifacts.media import Audio, Graph, Html, Image, Object3D, Plotly, Video
 from windlass.errors import UsageError
 
 np = pytest.importorskip("numpy")
@@ -170,7 +172,7 @@ def test_what_is_no_medium() -> None:
     for fps in ("fast", float("nan"), [1], 10**400):
         with pytest.raises(UsageError, match="fps must be a number"):
             Video(b"not really", fps=fps)  # type: ignore[arg-type]
-    for text in ("junk", "[1]", b"\xff", "5"):
+    for text in ("junk", "[1]", b"\xff", "5", object()):
         with pytest.raises(UsageError, match="figure") as caught:
             Plotly(text)
         assert "to_json" in caught.value.hint
@@ -182,3 +184,23 @@ def test_what_is_no_medium() -> None:
     for points in ([1, 2], [["a", "b", "c"]], 5, [[1, 2]]):
         with pytest.raises(UsageError, match="points are rows"):
             Object3D(points)
+    for number in (np.nan, np.inf):
+        with pytest.raises(UsageError, match="not finite"):
+            Object3D(np.full((2, 3), number))
+
+
+def test_a_name_that_is_taken_is_not_explained_by_our_own_files(engine: ArtifactEngine) -> None:
+    artifact = Artifact("media", "t")
+    for first, second, said in (({1}, {2}, "builtins.set"), (Html("1"), Html("2"), "html-file")):
+        artifact.add(first, said)
+        with pytest.raises(UsageError, match=f"came from an object .{said}") as caught:
+            artifact.add(second, said)
+        assert caught.value.where == f"an object ({said})"
+
+
+def test_without_numpy_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    for encode in (lambda: encoded_sound([0.0], 8000), lambda: encoded_video([[[0]]], 4, "gif")):
+        with pytest.raises(UsageError, match="needs NumPy") as caught:
+            encode()
+        assert "windlass-core[media]" in caught.value.hint

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib
 import io
 import pickle
 import sys
@@ -236,7 +235,7 @@ def test_what_is_no_film(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UsageError, match="need PyAV") as caught:
         Video(frames(), format="mp4")
-    assert "pip install av" in caught.value.hint
+    assert "windlass-core[media]" in caught.value.hint
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(UsageError, match="need Pillow"):
         Video(frames())
@@ -280,40 +279,6 @@ def test_data_frames(engine: ArtifactEngine, kind: str) -> None:
     assert type(again) is type(frame)
     assert again.equals(frame)
     assert found.get_column("n") == [1, 2, 3]
-
-
-def test_a_type_of_another_package(engine: ArtifactEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = """
-from windlass.artifacts.media import Media
-
-class Molecule(Media):
-    media_name = "molecule-file"
-
-    def __init__(self, text):
-        self.text = text
-
-    def to_media(self, writer):
-        return {"path": writer.file(self.text.encode(), ".pdb")}
-
-    @classmethod
-    def from_media(cls, facts, reader):
-        return cls(reader.bytes(facts["path"]).decode())
-"""
-    site = tmp_path / "site"
-    info = site / "molecules-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "molecules_of_somebody.py").write_text(code)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: molecules\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[windlass.media]\nmolecule-file = molecules_of_somebody:Molecule\n")
-    with monkeypatch.context() as patch:
-        patch.syspath_prepend(str(site))
-        kind = importlib.import_module("molecules_of_somebody").Molecule
-        found = there_and_back(engine, kind("ATOM"))
-        assert (type(found), found.text) == (kind, "ATOM")
-        table = there_and_back(engine, Table(columns=["m"], data=[[kind("N2")]]))
-        assert table.data[0][0].text == "N2"
-    with pytest.raises(SerializationError, match="nothing here reads media of the type 'molecule-file'"):
-        engine.get("objects:v0").get("thing")
 
 
 def test_frames_that_parquet_cannot_hold(engine: ArtifactEngine) -> None:

@@ -159,3 +159,10 @@ def test_cryptography_is_asked_for_only_when_it_matters(
     assert check(own_entity="team") == "own-entity"
     with pytest.raises(UnsupportedError, match="cryptography"):
         check(version, policy=policy)
+
+
+@pytest.mark.parametrize("target", ["not-mounted/trust.yaml", "trust.yaml"], ids=["nowhere", "itself"])
+def test_a_link_that_leads_nowhere_is_not_taken_for_no_policy(tmp_path: Path, target: str) -> None:
+    (tmp_path / "trust.yaml").symlink_to(tmp_path / target)
+    with pytest.raises(ConfigError, match=r"trust\.yaml"):
+        load_policy(tmp_path)

@@ -235,6 +235,7 @@ def test_npy(tmp_path: Path) -> None:
         ("a.json", b'{"a": 1}'),
         ("a.txt", b""),
         ("a.txt", b"Nothing to see.\n"),
+        ("a.txt", b"x^2 + y^2 = 1, which begins as zlib does\n"),
         ("a.safetensors", b"\x80\x05" + bytes(6) + b"{" + b" " * 1407),
         ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(50)),
     ],
@@ -329,3 +330,25 @@ def test_what_lies_behind_the_members_is_not_safe(tmp_path: Path) -> None:
     for data in (bytes(bad), good + _tar(("b.pkl", tarfile.REGTYPE, system()))):
         assert scan(tmp_path, data, "a.tar").verdict is not Verdict.SAFE
     assert scan(tmp_path, good, "a.tar").verdict is Verdict.SAFE
+
+
+PACKED_DAMAGED = {
+    "gzip with a wrong checksum": gzip.compress(system())[:-8] + b"\0" * 8,
+    "gzip cut off": gzip.compress(system() + bytes(99))[:-9],
+    "zlib cut off": zlib.compress(system())[:-4],
+    "zstd": b"\x28\xb5\x2f\xfd" + b"\0" * 30,
+}
+
+
+@pytest.mark.parametrize("data", PACKED_DAMAGED.values(), ids=PACKED_DAMAGED)
+def test_damage_behind_a_pickle_does_not_hide_it(tmp_path: Path, data: bytes) -> None:
+    """`pickle.load(gzip.open(path))` has run the pickle before it comes to the checksum."""
+    for name in ("weights.gz", "weights.bin", "weights.pkl.gz"):
+        assert scan(tmp_path, data, name).verdict is Verdict.UNREADABLE
+
+
+def test_an_archive_without_its_list_is_not_safe(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("data.pkl", system())
+    assert scan(tmp_path, file.getvalue()[:-10], "model.pt").verdict is Verdict.UNREADABLE

@@ -61,13 +61,26 @@ def _checks(state: State, path: str | None, queues: tuple[str, ...]) -> Iterator
 
 
 def _plugins(state: State) -> Iterator[Row]:
-    count = 0
+    from windlass.errors import PluginError
+    from windlass.plugins.plain import PLAIN_KINDS, check_plain, plain_infos
+
+    found: dict[tuple[str, str], PluginError | None] = {}
+    installed = state.app.installed()
+    for kind, name in dict.fromkeys((i.kind, i.name) for i in installed if i.kind in PLAIN_KINDS):
+        found[kind, name] = None
+        try:
+            for info in plain_infos(installed, kind, name):
+                check_plain(info)
+        except PluginError as error:
+            found[kind, name] = error
     for kind in _KINDS:
-        for info, found in state.app.catalog(kind).get_all():
-            count += 1
-            if isinstance(found, Exception):
-                yield f"{kind} {info.name}", "problem", str(found)
-    yield "plugins", "ok", f"{count} found"
+        for info, descriptor in state.app.catalog(kind).get_all():
+            found[kind, info.name] = descriptor if isinstance(descriptor, PluginError) else None
+    for (kind, name), problem in found.items():
+        if problem is not None:
+            yield f"{kind} {name}", "problem", str(problem)
+    useless = sum(problem is not None for problem in found.values())
+    yield "plugins", "ok", f"{len(found)} found" + (f", {useless} of them cannot be used" if useless else "")
 
 
 def _agent(state: State, path: str | None, queues: tuple[str, ...], *, reachable: bool) -> Iterator[Row]:

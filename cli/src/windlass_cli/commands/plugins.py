@@ -24,7 +24,9 @@ def plugins() -> None:
 @pass_state
 def list_(state: State, kind: str, as_json: bool) -> None:
     """List installed plugins, from their metadata: none is imported."""
-    if kind:
+    from windlass.plugins.plain import PLAIN_KINDS
+
+    if kind and kind not in PLAIN_KINDS:
         state.app.catalog(kind)
     infos = [info for info in state.app.installed() if not kind or info.kind == kind]
     if as_json:
@@ -45,7 +47,16 @@ def list_(state: State, kind: str, as_json: bool) -> None:
 def show(state: State, kind: str, name: str, as_json: bool) -> None:
     """Show the settings of the plugin NAME of KIND (builder, runner, registry …); with --json as JSON Schema."""
     from windlass.config.schema import json_schema
+    from windlass.plugins.plain import PLAIN_KINDS, check_plain, plain_infos
 
+    if kind in PLAIN_KINDS:
+        for info in plain_infos(state.app.installed(), kind, name):
+            check_plain(info)
+            if as_json:
+                print_json(shapes.plugin(info) | {"config": None, "resource_args": None, "capabilities": None})
+                return
+            click.echo(f"{kind} {name}: {info.summary}\n{info.distribution} {info.version}  ({info.target})")
+        return
     catalog = state.app.catalog(kind)
     descriptor = catalog.get(name)
     info = catalog.info(name)
@@ -100,7 +111,13 @@ def check(state: State, kind: str, name: str, path: str, as_json: bool) -> None:
     """Find out whether the plugin NAME of KIND would work: settings valid, service in reach, permissions given."""
     from windlass.config.converter import structure
     from windlass.config.document import Document, load
+    from windlass.plugins.plain import PLAIN_KINDS, check_plain, plain_infos
 
+    if kind in PLAIN_KINDS:
+        for info in plain_infos(state.app.installed(), kind, name):
+            check_plain(info)
+        _works(kind, name, as_json)
+        return
     catalog = state.app.catalog(kind)
     descriptor = catalog.get(name)
     document = load(path) if path else Document(data={})
@@ -119,6 +136,10 @@ def check(state: State, kind: str, name: str, path: str, as_json: bool) -> None:
         close = getattr(backend, "close", None)
         if close is not None:
             close()
+    _works(kind, name, as_json)
+
+
+def _works(kind: str, name: str, as_json: bool) -> None:
     if as_json:
         print_json({"kind": kind, "name": name, "ok": True})
     else:

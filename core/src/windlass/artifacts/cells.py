@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import importlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -107,24 +108,26 @@ def cell_from_json(value: Any, reader: MediaReader) -> Any:
     return read(value) if read is not None else reader.object(value)
 
 
-def _ndarray(facts: Mapping[str, Any]) -> Any:
-    import numpy as np
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise SerializationError(f"a cell holds a value of {name}", hint=f"pip install {name}") from None
 
+
+def _ndarray(facts: Mapping[str, Any]) -> Any:
+    np = _module("numpy")
     data = base64.b64decode(facts["value"])
     return np.frombuffer(data, dtype=np.dtype(facts["dtype"])).reshape(facts["shape"]).copy()
 
 
 def _numpy(facts: Mapping[str, Any]) -> Any:
-    import numpy as np
-
+    np = _module("numpy")
     return np.array(facts["value"], dtype=facts["dtype"])[()]
 
 
 def _pandas(facts: Mapping[str, Any]) -> Any:
-    try:
-        import pandas as pd  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        raise SerializationError("a cell holds a value of pandas", hint="pip install pandas") from None
+    pd = _module("pandas")
     return pd.NA if facts["_type"] == "NA" else pd.Timestamp(facts["value"])
 
 

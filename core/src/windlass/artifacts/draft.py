@@ -328,7 +328,11 @@ def _copy(source: str, target: str) -> None:
 
 
 def _origin(item: Source | Entry) -> str:
-    return (item.file or "memory") if isinstance(item, Source) else item.ref or item.digest
+    if not isinstance(item, Source):
+        return item.ref or item.digest
+    if record := _record(item):  # its file is one of ours, of which nobody knows
+        return f"an object ({record.get('type') or record.get('media')})"
+    return item.file or "memory"
 
 
 def _same(one: Source | Entry, other: Source | Entry) -> bool:

@@ -24,6 +24,7 @@ _AS_PNG = {
 }  # fmt: skip
 """What Pillow images are converted to whose mode PNG does not have."""
 _CHANNELS = (1, 3, 4)
+_BRINGS = "pip install 'windlass-core[media]'"
 _SHAPE = "time × channel × height × width, or time × height × width [× channel]; 1, 3 or 4 channels."
 
 
@@ -83,9 +84,9 @@ def encoded_sound(samples: Any, rate: float) -> bytes:
     Raises:
         UsageError: They are no samples, or it is not known how loud they are.
     """
+    array = _array(samples)
     import numpy as np
 
-    array = _array(samples)
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] not in range(1, 1 << 16)):
         raise UsageError(f"an array of shape {array.shape} is no sound", hint="time, or time × channel.")
     if array.dtype.kind == "f":
@@ -142,7 +143,7 @@ def _film(frames: Any, fps: float, format: str) -> bytes:
     except ImportError:
         raise UsageError(
             f"frames need PyAV to become {format}",
-            hint="pip install av, or take format='gif', which needs only Pillow.",
+            hint=f"{_BRINGS}, or take format='gif', which needs only Pillow.",
         ) from None
     colours = np.broadcast_to(frames, (*frames.shape[:3], 3)) if frames.shape[3] == 1 else frames[:, :, :, :3]
     # these codecs keep colours at half the resolution: an odd edge is doubled
@@ -192,8 +193,10 @@ def number(value: Any, what: str) -> int | float:
 
 
 def _array(value: Any) -> Any:
-    import numpy as np
-
+    try:
+        import numpy as np
+    except ImportError:
+        raise UsageError(f"a {type(value).__name__} needs NumPy to become an array", hint=_BRINGS) from None
     try:
         return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except ValueError as error:  # rows of several lengths
@@ -231,5 +234,5 @@ def _pillow(why: str) -> Any:
     try:
         from PIL import Image  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
-        raise UsageError(why, hint="pip install pillow") from None
+        raise UsageError(why, hint=_BRINGS) from None
     return Image

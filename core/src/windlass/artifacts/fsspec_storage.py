@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO, cast
 
-from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError
+from windlass.errors import ObjectChangedError, ObjectNotFoundError, StorageError, UnsupportedError
 from windlass.plugins.lookup import official_storage
 from windlass.storage import ObjectInfo, ObjectRef, Storage
 
@@ -86,6 +86,19 @@ class FsspecStorage(Storage):
         if start:
             stream.seek(start)
         return stream if length < 0 else cast("BinaryIO", io.BufferedReader(_Limited(stream, length)))
+
+    def put(self, uri: str, source: str | bytes | memoryview, *, if_absent: bool = True) -> ObjectInfo:
+        """Refused: what fsspec has for writing overwrites, and is not whole or absent."""
+        raise self._read_only(uri)
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Refused, as `put` is."""
+        raise self._read_only(uris[0] if uris else "")
+
+    def _read_only(self, uri: str) -> UnsupportedError:
+        ours = official_storage(self._protocol)
+        hint = f"pip install windlass-storage-{ours}" if ours else "Use a scheme that a storage plugin serves."
+        return UnsupportedError(f"{self._protocol}:// can only be read through fsspec", where=uri, hint=hint)
 
     def _unchanged(self, ref: ObjectRef) -> None:
         now = self.stat(ref.uri)

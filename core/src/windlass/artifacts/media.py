@@ -36,7 +36,6 @@ __all__ = [
     "media_class",
 ]
 
-GROUP = "windlass.media"
 _BUILTIN = {
     "audio-file": "windlass.artifacts.media_types:Audio",
     "graph-file": "windlass.artifacts.media_types:Graph",
@@ -66,21 +65,28 @@ class Media(ABC):
 
 
 def media_class(name: str) -> type[Media]:
-    """The class of a media type. Raises `SerializationError` when nothing installed offers it."""
+    """The class of a media type.
+
+    Raises:
+        SerializationError: Nothing installed offers it, or what does is no `Media`.
+        PluginError: Two distributions offer it, or its import failed.
+    """
     import importlib
-    from importlib.metadata import entry_points
 
     target = _BUILTIN.get(name)
     if target is not None:
         module, _, attribute = target.partition(":")
         found = getattr(importlib.import_module(module), attribute)
     else:
-        points = tuple(entry_points(group=GROUP, name=name))
-        if not points:
+        from windlass.plugins.loading import offered
+        from windlass.plugins.lookup import how_to_install
+
+        offer = offered("media", name)
+        if offer is None:
             raise SerializationError(
-                f"nothing here reads media of the type '{name}'", hint=f"Install the package that offers it ({GROUP})."
+                f"nothing here reads media of the type '{name}'", hint=how_to_install("media", name)
             )
-        found = points[0].load()
+        found = offer[1]
     if not (isinstance(found, type) and issubclass(found, Media)):
         raise SerializationError(f"the media type '{name}' is not a Media class", hint="Report it to its package.")
     return found
@@ -95,6 +101,7 @@ class MediaWriter:
         self._kind = ""
         self._files: dict[str, None] = {}  # of the object
         self._new: list[str] = []  # of these, which the draft had not
+        self._readable: set[type[Media]] = set()
 
     def add(self, media: Media, name: str) -> str:
         """Store a whole object, or nothing; returns the path of its entry."""
@@ -113,12 +120,36 @@ class MediaWriter:
         return path
 
     def document(self, media: Media) -> dict[str, Any]:
-        """The facts of an object, its files stored; for objects that hold others."""
+        """The facts of an object, its files stored; for objects that hold others.
+
+        Raises:
+            SerializationError, PluginError: Nobody could read it: its type is not offered, or by another class.
+        """
+        if type(media) not in self._readable:
+            self._check(media)
         before, self._kind = self._kind, media.media_name
         try:
             return {"_type": media.media_name, **media.to_media(self)}
         finally:
             self._kind = before
+
+    def _check(self, media: Media) -> None:
+        kind = type(media)
+        name = getattr(media, "media_name", "")
+        try:
+            reader = media_class(name)
+        except SerializationError as error:
+            raise SerializationError(
+                f"a {kind.__qualname__} could not be read again: {error.message}",
+                hint=f'Offer it by an entry point, [project.entry-points."windlass.media"]: '
+                f'{name or "NAME"} = "{kind.__module__}:{kind.__qualname__}".',
+            ) from None
+        if not issubclass(kind, reader):
+            raise SerializationError(
+                f"a {kind.__qualname__} could not be read again: '{name}' is read as {reader.__qualname__}",
+                hint="Give it a media_name of its own.",
+            )
+        self._readable.add(kind)
 
     def file(self, source: str | bytes, extension: str) -> str:
         """Store a file (by path) or bytes under their digest; returns the path in the artifact.
@@ -151,6 +182,7 @@ class MediaReader:
     def __init__(self, engine: ArtifactEngine, manifest: Manifest) -> None:
         self._engine = engine
         self._manifest = manifest
+        self._kinds: dict[str, type[Media]] = {}
 
     def load(self, entry: Entry, kind: type[Media]) -> Media:
         """The object of an entry."""
@@ -162,7 +194,9 @@ class MediaReader:
 
     def object(self, facts: Mapping[str, Any]) -> Media:
         """An object from facts that another object holds."""
-        return media_class(str(facts["_type"])).from_media(facts, self)
+        name = str(facts["_type"])
+        kind = self._kinds.get(name) or self._kinds.setdefault(name, media_class(name))
+        return kind.from_media(facts, self)
 
     def bytes(self, path: str) -> bytes:
         """Verified content of a file of the artifact."""

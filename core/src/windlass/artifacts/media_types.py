@@ -212,7 +212,7 @@ class Video(_FileMedia):
         caption: Text shown with it.
         fps: Frames per second, kept as a fact. Default for arrays: 4.
         format: Format of encoded bytes: ``mp4`` (the default), ``webm``, ``gif``, ``ogg`` or ``mov``. What an array is
-            encoded as: ``gif`` (the default, needs Pillow), ``mp4`` or ``webm`` (need PyAV: ``pip install av``).
+            encoded as: ``gif`` (the default, needs Pillow), ``mp4`` or ``webm`` (need PyAV).
     """
 
     media_name = "video-file"
@@ -267,7 +267,13 @@ class Object3D(_FileMedia):
                 for point in points
             ):
                 raise UsageError("points are rows of 3, 4 or 6 numbers", hint="Pass an array of n × 3, 4 or 6.")
-            data_or_path, format = json.dumps(points).encode(), "json"
+            try:
+                data_or_path, format = json.dumps(points, allow_nan=False).encode(), "json"
+            except ValueError:
+                raise UsageError(
+                    "a point is not finite (NaN or infinite), which JSON cannot hold",
+                    hint="Leave such points out: points[numpy.isfinite(points).all(axis=1)].",
+                ) from None
         super().__init__(data_or_path, caption=caption or "", format=format)
 
     @property
@@ -291,7 +297,9 @@ class Plotly(Media):
         if hasattr(val, "to_json"):
             val = val.to_json()
         try:
-            spec = json.loads(val) if isinstance(val, (str, bytes, bytearray)) else clean_metadata(val)
+            spec = clean_metadata(val) if isinstance(val, Mapping) else json.loads(val)
+        except TypeError:
+            raise UsageError(f"a {type(val).__name__} is no figure", hint=_FIGURE) from None
         except ValueError as error:
             raise UsageError(f"the text is no JSON of a figure: {error}", hint=_FIGURE) from error
         if not isinstance(spec, dict):

@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from windlass.errors import SecretError
+from windlass.errors import PluginError, SecretError
 
-__all__ = ["Secret", "SecretResolver", "is_reference", "references_in"]
+__all__ = ["Secret", "SecretResolver", "is_reference", "names_secret", "references_in"]
 
 
 @frozen
@@ -63,7 +63,8 @@ class SecretResolver:
 
     Schemes: ``env/NAME`` (environment variable), ``file/PATH`` (content of a file, one trailing newline removed;
     relative to the working directory, ``file//abs`` for absolute paths), ``keyring/SERVICE/USER`` (the system's
-    keyring, when the package `keyring` is installed). More by `add`.
+    keyring, when the package `keyring` is installed). Other packages add schemes by an entry point of the group
+    ``windlass.secrets``: its name is the scheme, its value a function from the rest to the secret.
     """
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
@@ -74,25 +75,21 @@ class SecretResolver:
             "keyring": _keyring,
         }
 
-    def add(self, scheme: str, resolve: Callable[[str], str]) -> None:
-        """Serve one more scheme."""
-        self._schemes[scheme] = resolve
-
     def resolve(self, reference: str, *, where: str = "") -> Secret:
         """The secret behind a reference.
 
         Raises:
             SecretError: Unknown scheme, or nothing there. Never holds a value.
         """
-        scheme, slash, rest = reference.partition("/")
-        if not slash or not rest or scheme not in self._schemes:
+        scheme, _, rest = reference.partition("/")
+        resolve = (self._schemes.get(scheme) or _plugin(scheme, where)) if rest else None
+        if resolve is None:
+            known = sorted({*self._schemes, *_plugin_schemes()})
             raise SecretError(
-                "not a secret reference",
-                where=where,
-                hint=f"Write one of: {', '.join(f'{s}/…' for s in sorted(self._schemes))}.",
+                "not a secret reference", where=where, hint=f"Write one of: {', '.join(f'{s}/…' for s in known)}."
             )
         try:
-            return Secret(self._schemes[scheme](rest), reference)
+            return Secret(resolve(rest), reference)
         except SecretError as error:
             raise SecretError(error.message, where=where or reference, hint=error.hint) from None
 
@@ -101,6 +98,45 @@ class SecretResolver:
             return self._env[name]
         except KeyError:
             raise SecretError(f"the environment variable {name} is not set", hint=f"export {name}=…") from None
+
+
+def names_secret(text: str) -> bool:
+    """Whether a text that may be a path, too, is a reference: whether it begins with a scheme that is served."""
+    scheme, _, rest = text.partition("/")
+    return bool(rest) and (scheme in ("env", "file", "keyring") or scheme in _plugin_schemes())
+
+
+def _plugin_schemes() -> list[str]:
+    from windlass.plugins.scan import installed_plugins
+
+    return [info.name for info in installed_plugins() if info.kind == "secret"]
+
+
+def _plugin(scheme: str, where: str) -> Callable[[str], str] | None:
+    """The function of another package for a scheme. What it raises is never shown: it may hold the secret."""
+    from windlass.plugins.loading import offered
+
+    try:
+        found = offered("secret", scheme)
+    except PluginError as error:
+        raise SecretError(error.message, where=where, hint=error.hint) from error
+    if found is None:
+        return None
+    info, function = found
+
+    def resolve(rest: str) -> str:
+        hint = f"This is a problem of {info.distribution} {info.version}, not of Windlass; report it there."
+        try:
+            value = function(rest)
+        except SecretError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise SecretError(f"the {info} failed: {type(error).__name__}", hint=hint) from None
+        if not isinstance(value, str):
+            raise SecretError(f"the {info} returned {type(value).__name__}, not text", hint=hint)
+        return value
+
+    return resolve
 
 
 def _from_file(rest: str) -> str:

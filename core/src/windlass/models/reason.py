@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from attrs import field, frozen
 
 from windlass.errors import ConfigError, WindlassError
@@ -31,6 +33,14 @@ class Reason:
     message: str = ""
     hint: str = ""
     context: dict[str, JSON] = field(factory=dict)
+
+    @classmethod
+    def of_exit(cls, code: int) -> Reason:
+        """Why a program failed, told by its exit code alone: killed by signal N is 128 + N."""
+        if code > 128 and code - 128 in set(signal.Signals):
+            name = signal.Signals(code - 128).name
+            return cls(code="signal", message=f"it was killed by {name}", context={"signal": name, "exit_code": code})
+        return cls(code="exit-code", message=f"it ended with exit code {code}", context={"exit_code": code})
 
     @classmethod
     def from_error(cls, error: BaseException) -> Reason:

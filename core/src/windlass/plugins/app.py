@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 
 from windlass.errors import PluginInvalidError, PluginNotFoundError, WindlassError
-from windlass.plugins.catalog import Catalog, HookCatalog, load_file
+from windlass.plugins.catalog import Catalog, HookCatalog
+from windlass.plugins.loading import load_file
 from windlass.plugins.scan import installed_plugins, remembered_plugins
 from windlass.plugins.storages import Storages
 from windlass.plugins.types import Context, PluginInfo

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from types import ModuleType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
+import attrs
 import pluggy
 
 from windlass.errors import (
     PluginConflictError,
     PluginError,
-    PluginImportError,
     PluginInvalidError,
     PluginNotFoundError,
 )
 from windlass.plugins import hookspec, types
+from windlass.plugins.loading import TooSlow, import_module, in_time, only, other_version
+from windlass.plugins.lookup import how_to_install
 from windlass.plugins.types import PluginInfo
 
 P = TypeVar("P")
-T = TypeVar("T")
 
 REGISTERED = "(registered)"
-
-
-def import_timeout() -> float:
-    """Seconds a plugin's import may take: ``WINDLASS_PLUGIN_TIMEOUT``, 30 by default."""
-    try:
-        return float(os.environ.get("WINDLASS_PLUGIN_TIMEOUT", "30"))
-    except ValueError:
-        return 30.0
+_TEXTS = ("schemes", "hosts", "extensions", "handles")
 
 
 class Catalog(Generic[P]):
@@ -90,14 +81,7 @@ class Catalog(Generic[P]):
         infos = self._listed().get(name, [])
         if not infos:
             raise self._not_found(name)
-        if len(infos) > 1:
-            offers = " and ".join(f"{i.distribution} {i.version} ({i.target})" for i in infos)
-            raise PluginConflictError(
-                f"the {self.kind} '{name}' is offered twice: by {offers}",
-                hint="Uninstall one of them.",
-                context={"distributions": [f"{i.distribution} {i.version}" for i in infos]},
-            )
-        return infos[0]
+        return only(infos)
 
     def get(self, name: str) -> P:
         """The descriptor of one plugin; imports its module, and no other, the first time.
@@ -130,6 +114,8 @@ class Catalog(Generic[P]):
                 f"a {self.kind} must be registered as {self.descriptor.__name__}, got {type(descriptor).__name__}"
             )
         name = self._checked_name(descriptor)
+        if problem := _wrong_field(descriptor):
+            raise PluginInvalidError(f"the {self.kind} '{name}' is not well formed: {problem}")
         info = PluginInfo(
             kind=self.kind,
             name=name,
@@ -161,8 +147,7 @@ class Catalog(Generic[P]):
         import difflib
 
         near = difflib.get_close_matches(name, names, n=1)
-        # Nobody shall install whatever somebody has published under a misspelt name.
-        hint = f"Did you mean '{near[0]}'?" if near else f"Install it with: pip install windlass-{self.kind}-{name}"
+        hint = f"Did you mean '{near[0]}'?" if near else how_to_install(self.kind, name)
         return PluginNotFoundError(
             f"there is no {self.kind} '{name}'; installed: {', '.join(names) or 'none'}",
             hint=hint,
@@ -180,22 +165,26 @@ class Catalog(Generic[P]):
         return found[info.name]
 
     def _provided(self, module: ModuleType, info: PluginInfo) -> list[P]:
-        _check_hooks(module, info)
+        check_hooks(module, info)
         implementation = getattr(module, self._hook, None)
         if implementation is None:
             return []
         try:
-            descriptors: list[P] = _in_time(lambda: list(implementation()), f"hook {info.target}")
-        except _TooSlow as error:
+            descriptors: list[P] = in_time(lambda: list(implementation()), f"hook {info.target}")
+        except TooSlow as error:
             raise _invalid(info, f"its hook {self._hook}() {error}") from None
         except (Exception, SystemExit) as error:
-            raise _invalid(info, f"its hook {self._hook}() raised {type(error).__name__}: {error}") from error
+            hint = other_version(info) if isinstance(error, (TypeError, AttributeError, ImportError)) else ""
+            message = f"its hook {self._hook}() raised {type(error).__name__}: {error}"
+            raise _invalid(info, message, hint=hint) from error
         for descriptor in descriptors:
             if not isinstance(descriptor, self.descriptor):
                 raise _invalid(
                     info,
                     f"its hook {self._hook}() yielded {type(descriptor).__name__}, not {self.descriptor.__name__}",
                 )
+            if problem := _wrong_field(descriptor):
+                raise _invalid(info, problem)
         return descriptors
 
     def _checked_name(self, descriptor: P, info: PluginInfo | None = None) -> str:
@@ -222,7 +211,7 @@ class HookCatalog:
         """Add an object or module with event hooks."""
         name = getattr(plugin, "__name__", type(plugin).__name__)
         info = PluginInfo(kind="hook", name=name, distribution=source)
-        _check_hooks(plugin, info)
+        check_hooks(plugin, info)
         self._extra.append((info, plugin))
 
     def implementations(self, hook: str) -> Iterator[tuple[PluginInfo, Callable[[Any], None]]]:
@@ -242,13 +231,13 @@ class HookCatalog:
         assert self._plugins is not None
         try:
             module = import_module(info)
-            _check_hooks(module, info)
+            check_hooks(module, info)
             self._plugins.append((info, module))
         except PluginError as error:
             self._report(error)
 
 
-def _check_hooks(plugin: Any, info: PluginInfo) -> None:
+def check_hooks(plugin: Any, info: PluginInfo) -> None:
     """Let pluggy check a module's hooks: known names, right arguments; and that none was left unmarked.
 
     Each module gets a manager of its own: pluggy takes a module once only, but one module may serve several entry
@@ -277,102 +266,25 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]}()?" if near else ""
 
 
-def _invalid(info: PluginInfo, message: str) -> PluginInvalidError:
+def _wrong_field(descriptor: Any) -> str:
+    """What is wrong with a descriptor of the right class, which would be met much later, far from its distribution."""
+    for field in attrs.fields(type(descriptor)):
+        value = getattr(descriptor, field.name)
+        if field.name == "config" or (field.name == "resource_args" and value is not None):
+            if not (isinstance(value, type) and attrs.has(value)):
+                return f"its {field.name} is no attrs class but {value!r}"
+        elif field.name == "create" and not callable(value):
+            return f"its create cannot be called: {value!r}"
+        elif field.name == "summary" and not isinstance(value, str):
+            return f"its summary is no text: {value!r}"
+        elif field.name in _TEXTS and not (isinstance(value, tuple) and all(isinstance(v, str) for v in value)):
+            return f"its {field.name} are no tuple of texts: {value!r}"
+    return ""
+
+
+def _invalid(info: PluginInfo, message: str, *, hint: str = "") -> PluginInvalidError:
     return PluginInvalidError(
         f"the {info} is not well formed: {message}",
-        hint=f"This is a problem of {info.distribution}, not of Windlass; report it there.",
+        hint=hint or f"This is a problem of {info.distribution}, not of Windlass; report it there.",
         context={"distribution": info.distribution, "version": info.version, "target": info.target},
     )
-
-
-class _TooSlow(Exception):
-    """A stranger's code did not come back."""
-
-
-def _in_time(work: Callable[[], T], name: str) -> T:
-    """Do the work of a stranger in a thread, and wait no longer than `import_timeout`.
-
-    Raises:
-        _TooSlow: It did not end. The thread is left behind.
-        BaseException: What the work raised, SystemExit included: it must not end the program.
-    """
-    result: list[T] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            result.append(work())
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
-    limit = import_timeout()
-    thread.join(limit)
-    if failure:
-        raise failure[0]
-    if not result:
-        raise _TooSlow(f"did not end within {limit:g} s")
-    return result[0]
-
-
-def import_module(info: PluginInfo) -> ModuleType:
-    """Import the module of an entry point, within a time limit.
-
-    Raises:
-        PluginImportError: The import raised, exited, or did not end in time.
-    """
-
-    def work() -> ModuleType:
-        module_name, _, attribute = info.target.partition(":")
-        module: Any = importlib.import_module(module_name)
-        for part in filter(None, attribute.split(".")):
-            module = getattr(module, part)
-        return cast("ModuleType", module)
-
-    facts = {"distribution": info.distribution, "version": info.version, "target": info.target}
-    try:
-        return _in_time(work, f"import {info.target}")
-    except _TooSlow as error:
-        raise PluginImportError(
-            f"importing the {info} {error}",
-            hint=f"This is a problem of {info.distribution}; uninstall it, or set WINDLASS_PLUGIN_TIMEOUT.",
-            context=facts,
-        ) from None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        failure = error
-    hint = f"Reinstall it: pip install --force-reinstall {info.distribution}"
-    if isinstance(failure, ModuleNotFoundError) and failure.name:
-        hint = f"The module '{failure.name}' is missing. {hint}"
-    raise PluginImportError(
-        f"importing the {info} failed: {type(failure).__name__}: {failure}", hint=hint, context=facts
-    ) from failure
-
-
-def load_file(path: str) -> ModuleType:
-    """Import a Python file that is not packaged (``--plugin ./my_runner.py``).
-
-    Raises:
-        PluginImportError: The file is missing, or its import failed.
-    """
-    full = os.path.abspath(path)
-    name = "windlass_local_" + os.path.splitext(os.path.basename(full))[0].replace("-", "_")
-    spec = importlib.util.spec_from_file_location(name, full)
-    if spec is None or spec.loader is None or not os.path.isfile(full):
-        raise PluginImportError(f"there is no Python file at {path}", where=path, hint="Give the path of a .py file.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        line = ""
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == full:
-                line = f":{trace.tb_lineno}"
-            trace = trace.tb_next
-        raise PluginImportError(
-            f"importing it failed: {type(error).__name__}: {error}", where=f"{path}{line}", hint="Correct the file."
-        ) from error
-    return module

@@ -21,22 +21,47 @@ _STORAGES = {
 }  # fmt: skip
 
 
+OFFICIAL = {
+    "builder": ("docker", "noop"),
+    "runner": ("docker", "process"),
+    "registry": ("oci",),
+    "environment": ("aws", "azure", "gcp"),
+    "storage": ("azure", "file", "gcs", "http", "s3"),
+    "serializer": (
+        "cloudpickle", "dill", "joblib", "json", "numpy", "onnx", "parquet", "pickle", "safetensors",
+    ),
+    "metastore": ("http", "sql"),
+}  # fmt: skip
+"""Names of Windlass's own plugins. Only for these an error says what to install: any other name may come out of a
+stranger's artifact, who may have published a package for it."""
+
+
+def how_to_install(kind: str, name: str) -> str:
+    """What to do when a plugin is not installed."""
+    from windlass.plugins.scan import GROUPS
+
+    if name in OFFICIAL.get(kind, ()):
+        return f"Install it with: pip install windlass-{kind}-{name}"
+    group = next(group for group, of in GROUPS.items() if of == kind)
+    return f"Install the package that offers it, by an entry point of the group {group}."
+
+
 def official_storage(scheme: str) -> str:
     """Name of the official plugin for a scheme; empty if there is none."""
     return _STORAGES.get(scheme, "")
 
 
-def scheme_of(uri: str) -> str:
-    """The scheme of a URI, lower case. Raises `UsageError` if there is none."""
+def scheme_of(uri: str, examples: str = "file:///data/x or s3://bucket/key") -> str:
+    """The scheme of a URI, lower case. Raises `UsageError`, with `examples`, if there is none."""
     scheme = urlsplit(uri).scheme.lower()
     if not scheme or "://" not in uri:
-        raise UsageError(f"{uri!r} has no scheme", hint="Write e.g. file:///data/x or s3://bucket/key.")
+        raise UsageError(f"{uri!r} has no scheme", hint=f"Write e.g. {examples}.")
     return scheme
 
 
 def metastore_name(app: App, url: str) -> str:
     """Name of the metastore plugin that serves a URL. Raises `PluginNotFoundError`."""
-    scheme = scheme_of(url)
+    scheme = scheme_of(url, "sqlite:////data/windlass.db, postgresql://host/name or https://host")
     known = _METASTORES.get(scheme)
     if known in app.metastores.names():
         assert known is not None
@@ -47,7 +72,7 @@ def metastore_name(app: App, url: str) -> str:
     raise PluginNotFoundError(
         f"no metadata store serves {scheme}://",
         where="WINDLASS_BASE_URL",
-        hint=f"pip install windlass-metastore-{known or scheme}",
+        hint=f"pip install windlass-metastore-{known}" if known else how_to_install("metastore", scheme),
     )
 
 
@@ -75,7 +100,7 @@ def storage_name(app: App, uri: str) -> str:
     raise PluginNotFoundError(
         f"no storage serves {scheme}://; installed: {', '.join(app.storage.names()) or 'none'}",
         where=uri,
-        hint=f"pip install windlass-storage-{known or scheme}, or any fsspec filesystem for {scheme}://.",
+        hint=f"Any fsspec filesystem for {scheme}:// will do. {how_to_install('storage', known or scheme)}",
     )
 
 

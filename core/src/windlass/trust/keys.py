@@ -9,12 +9,10 @@ from typing import Any
 
 from attrs import field, frozen
 
-from windlass.config.secrets import Secret, SecretResolver
+from windlass.config.secrets import Secret, SecretResolver, names_secret
 from windlass.errors import AccessError, ConfigError, ConflictError, NotFoundError, UnsupportedError, UsageError
 
 __all__ = ["SigningKey", "VerifyKey", "generate_key", "load_signing_key", "load_verify_key"]
-
-_SCHEMES = ("env/", "file/", "keyring/")
 
 
 @frozen(kw_only=True)
@@ -111,7 +109,7 @@ def load_signing_key(
         SecretError, NotFoundError, UnsupportedError: No such secret, no such file, cryptography is not installed.
     """
     serialization, ed25519 = _crypto()
-    if isinstance(source, str) and source.startswith(_SCHEMES):
+    if isinstance(source, str) and names_secret(source):
         data = (secrets or SecretResolver()).resolve(source).reveal().encode()
     else:
         data = _read_private(Path(source).expanduser())

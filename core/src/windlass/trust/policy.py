@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ def load_policy(home: Path) -> TrustConfig:
     from windlass.config.document import load
 
     path = policy_path(home)
-    if not path.exists():
+    if not os.path.lexists(path):  # a link that leads nowhere is a policy that is missing, not one that allows
         return TrustConfig()
     document = load(path)
     config = structure(document.data, TrustConfig, document=document)

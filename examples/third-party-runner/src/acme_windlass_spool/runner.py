@@ -52,7 +52,7 @@ class SpoolRunner(Runner):
             return RunStatus(state=RunnerState.STOPPED, exit_code=code, reason=Reason(code="stopped"))
         if code is None:
             return RunStatus(state=RunnerState.LOST, reason=Reason(code="lost", message="its supervisor is gone"))
-        reason = Reason(code="exit-code", message=f"ended with {code}") if code else None
+        reason = Reason.of_exit(code) if code else None
         return RunStatus(state=RunnerState.FAILED if code else RunnerState.FINISHED, exit_code=code, reason=reason)
 
     def logs(self, handle: RunHandle, since: str = "") -> Iterator[LogLine]:

@@ -26,6 +26,7 @@ _LIMIT = 16 << 30
 _CHUNK = 1 << 20
 _IN_MEMORY = 64 << 20
 _MAX_DEPTH = 4
+_BY_CHANCE = (b"\x78", b"\x5d")  # of zlib and of old lzma; the marks of the other formats are long
 
 
 def scan_path(
@@ -102,10 +103,14 @@ def scan_file(
             file.seek(0)
             problem = "packed too often" if depth >= _MAX_DEPTH else _copy(opener, file, plain, limit)
             if problem:
-                if certain or depth:
+                # Pickles end before their file does: what is damaged further on has been run by then. Only where
+                # nothing comes out at all, and the first bytes may have come about by chance, is it something else.
+                if certain or depth or plain.tell() or head[:1] not in _BY_CHANCE:
                     yield _unreadable(inner, problem)
                 return
             yield from _scan_inner(cast(BinaryIO, plain), inner, serializer, certain, allow, limit, depth)
+    elif head.startswith(b"PK\x03\x04"):  # others read such archives without the list at their end
+        yield _unreadable(name, "the archive cannot be read: it is damaged or cut off")
     else:
         file.seek(0)
         yield from scan_streams(file, name, certain=certain, joblib=joblib, allow=allow)
@@ -209,6 +214,8 @@ def _decompressor(head: bytes) -> Any:
         return lzma.open
     if head.startswith(b"\x04\x22\x4d\x18"):
         return _lz4
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return _zstd
     if head[:1] == b"\x78" and len(head) > 1 and int.from_bytes(head[:2], "big") % 31 == 0:
         return _ZlibReader
     return None
@@ -220,6 +227,10 @@ def _lz4(file: BinaryIO) -> Any:
     except ImportError:
         raise ValueError("it is packed with lz4, and the package lz4 is not installed") from None
     return LZ4FrameFile(file)
+
+
+def _zstd(_: BinaryIO) -> Any:
+    raise ValueError("it is packed with zstd, which the scanner does not read")
 
 
 class _ZlibReader:
@@ -248,7 +259,8 @@ def _copy(opener: Any, file: BinaryIO, target: Any, limit: int) -> str:
 
 def _transfer(source: Any, target: Any, limit: int) -> str:
     done = 0
-    while data := source.read(_CHUNK):
+    read = getattr(source, "read1", source.read)  # what there is before damage is found, too
+    while data := read(_CHUNK):
         done += len(data)
         if done > limit:
             return f"it is larger than {limit} bytes when unpacked"

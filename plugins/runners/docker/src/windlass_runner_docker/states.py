@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import calendar
-import signal
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -37,11 +36,8 @@ def ended(state: Mapping[str, Any], *, stopped: bool, usage: ResourceUsage | Non
         kind = RunnerState.FINISHED
     elif state.get("Error"):
         reason = Reason(code="not-started", message=str(state["Error"]), context={"exit_code": code})
-    elif code > 128 and code - 128 in set(signal.Signals):
-        name = signal.Signals(code - 128).name
-        reason = Reason(code="signal", message=f"it was killed by {name}", context={"signal": name, "exit_code": code})
     else:
-        reason = Reason(code="exit-code", message=f"it ended with exit code {code}", context={"exit_code": code})
+        reason = Reason.of_exit(code)
     return RunStatus(
         state=kind,
         exit_code=code,

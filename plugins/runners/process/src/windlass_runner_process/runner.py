@@ -7,7 +7,6 @@ import math
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -285,11 +284,8 @@ def _ended(end: Mapping[str, object]) -> RunStatus:
         reason = Reason(code="out-of-memory", message=told, hint=hint, context={"exit_code": code})
     elif code == 0:
         state = RunnerState.FINISHED
-    elif code > 128 and code - 128 in set(signal.Signals):
-        name = signal.Signals(code - 128).name
-        reason = Reason(code="signal", message=f"it was killed by {name}", context={"signal": name, "exit_code": code})
     else:
-        reason = Reason(code="exit-code", message=f"it ended with exit code {code}", context={"exit_code": code})
+        reason = Reason.of_exit(code)
     return RunStatus(
         state=state,
         exit_code=code,
