@@ -20,7 +20,7 @@ from windlass.sdk.ending import end_reason, end_state
 from windlass.sdk.hooks import ExitWatch
 from windlass.sdk.hooks import exit_code as code_of
 from windlass.sdk.summary import RULES, Summary, SummaryRule
-from windlass.sdk.values import to_json
+from windlass.sdk.values import step_number, to_json
 
 if TYPE_CHECKING:
     from windlass.sdk.sender import Sender
@@ -65,7 +65,8 @@ class Run(RunArtifacts):
         self._warned_fork = False
         self._lock = threading.RLock()
         self._row: dict[str, Any] = {}
-        self._step = int(record.summary.get("_step", -1)) + 1 if record.attempt == (attempt or record.attempt) else 0
+        last = record.summary.get("_step") if record.attempt == (attempt or record.attempt) else None
+        self._step = last + 1 if isinstance(last, int) else 0  # it can be written by anybody, as any other key
         self._rules: dict[str, SummaryRule] = {}
         self._notes_inside: dict[str, Any] = dict(record.config.get(INTERNAL) or {})
         self._over = False
@@ -114,6 +115,7 @@ class Run(RunArtifacts):
         if not isinstance(data, Mapping):
             raise UsageError(f"log takes a mapping, not {type(data).__name__}", hint='run.log({"loss": 0.1})')
         values = to_json(data, "log")
+        step = None if step is None else step_number(step)
         if not self._usable("log"):
             return
         with self._lock:
