@@ -78,7 +78,9 @@ def init(
         reinit: Finish the active run first. Default: the active run is returned.
 
     Returns:
-        The run. Use it as a context manager, or call `Run.finish`; otherwise it is finished when Python ends.
+        The run. Use it as a context manager, or call `Run.finish`; otherwise it is finished when Python ends, with the
+        code of `sys.exit` or of an exception (a bare ``raise SystemExit(3)`` is seen by a ``with`` block only). A block
+        that was given the active run leaves it to the one that began it. A forked process begins a run of its own.
 
     Raises:
         UsageError: An argument does not fit.
@@ -87,11 +89,11 @@ def init(
         StoreUnavailableError: The metadata store is out of reach.
     """
     present = active.current_run()
-    if present is not None:
+    if present is not None and not present.forked:
         if not reinit:
             if config or id or name:
                 _log.warning("a run is active already (%s); call finish() first, or pass reinit=True", present.id)
-            return present
+            return present.lend()
         present.finish()
     chosen = _settings(settings, project=project, entity=entity, run_name=name, mode=mode, run_id=id)
     resolved = chosen.resolve()
