@@ -62,3 +62,12 @@ def test_steps_of_array_libraries_are_integers(store) -> None:
         run.log({"loss": 1.0}, step=numpy.int64(5))
         run.log({"loss": 0.5}, step=numpy.int64(6))
     assert [row.step for row in store.runs.metrics(run.id)] == [5, 6]
+
+
+@pytest.mark.parametrize("kind", [ValueError, UsageError])
+def test_an_exception_that_quotes_bytes_ends_the_run(store, kind) -> None:
+    with pytest.raises(kind), windlass.init(settings=quick()) as run:
+        raise kind("no such file: caf\udce9\0")
+    found = store.runs.get(run.id)
+    assert found.state == "failed"
+    assert found.reason.message.endswith(r"no such file: caf\udce9\0")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 import windlass
 from windlass import wire
-from windlass.errors import StoreError, StoreUnavailableError, UsageError
+from windlass.errors import NoSpaceError, StoreError, StoreUnavailableError, UsageError
 from windlass.models.run import RunState
 from windlass.sdk.leftovers import send_all
 from windlass.sdk.settings import Settings
@@ -89,9 +91,10 @@ def test_what_the_store_refuses_is_left_out_alone(store, monkeypatch, caplog) ->
     assert "step 7 is left out" in caplog.text
 
 
-def test_a_store_that_fails_for_a_while_is_asked_again(store) -> None:
+@pytest.mark.parametrize("error", [StoreError("the database failed"), NoSpaceError("the disk is full")])
+def test_a_store_that_fails_for_a_while_is_asked_again(store, error) -> None:
     with windlass.init(settings=quick()) as run:
-        store.runs.faults.fail("log_metrics", StoreError("the disk is full"), times=2)
+        store.runs.faults.fail("log_metrics", error, times=2)
         run.log({"i": 1})
     assert len(store.runs.metrics(run.id)) == 1
     assert store.runs.get(run.id).state is RunState.FINISHED

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve
 
 from windlass import wire
-from windlass.errors import ConfigError, ConflictError, FencedError, StoreError, UsageError, WindlassError
+from windlass.errors import ConfigError, ConflictError, FencedError, NoSpaceError, StoreError, UsageError, WindlassError
 from windlass.metastore import MetadataStore
 from windlass.models.run import MetricRow, RunUpdate
 from windlass.sdk.spool import Spool
@@ -27,6 +27,7 @@ _BATCH_BYTES = 4 << 20
 _MAX_DELAY = 10.0
 _OF_CONTENT = (UsageError, ConfigError)
 """The store refuses what was sent, not the run: something else is taken."""
+_MAY_PASS = (StoreError, NoSpaceError)
 
 
 class Sender:
@@ -163,7 +164,7 @@ class Sender:
                 self.fenced = error
                 _log.error("a newer attempt has taken over run %s; nothing is recorded any more", self._run_id)
             except WindlassError as error:
-                if not (error.retryable or isinstance(error, StoreError)):  # a full disk gets room again
+                if not (error.retryable or isinstance(error, _MAY_PASS)):
                     self.failed = error
                     _log.error("run %s is no longer recorded: %s", self._run_id, error)
                     break
