@@ -8,6 +8,8 @@ import pytest
 
 import windlass
 from windlass.errors import ConfigError, UsageError
+from windlass.models import INPUTS, INTERNAL
+from windlass.models.run import Run
 from windlass.sdk.settings import Settings
 
 SETTINGS = Settings(flush_seconds=0.01, disable_git=True, disable_job_creation=True)
@@ -141,3 +143,15 @@ def test_references_see_the_settings_of_the_environment(store, tmp_path: Path, m
     monkeypatch.setenv("WINDLASS_HOME", str(tmp_path / "later"))
     with pytest.raises(ConfigError, match="fsnyc"):
         windlass.Artifact("data", type="dataset").add_reference((tmp_path / "file").as_uri())
+
+
+def test_a_run_that_repeats_another_exactly_uses_its_inputs(store) -> None:
+    with windlass.init("demo", settings=SETTINGS) as run:
+        for text in ("one", "two"):
+            run.log_artifact(artifact(a=text))
+    store.runs.create(
+        Run(id="again", entity="ann", project="demo", config={INTERNAL: {INPUTS: {"ann/demo/data": "v0"}}})
+    )
+    with windlass.init("demo", id="again", resume="must", settings=SETTINGS) as run:
+        assert run.use_artifact("data:latest").version == "v0"
+        assert run.use_artifact("data:v1").version == "v1"

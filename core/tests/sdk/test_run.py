@@ -393,9 +393,3 @@ def test_names_that_nothing_can_be_found_under_are_refused(store, given, said) -
         windlass.init(settings=quick(), **given)
     assert windlass.run is None
     assert not store.runs.list(windlass_filter())
-
-
-def test_a_word_is_one_tag(store) -> None:
-    with windlass.init("demo", tags="nightly", settings=quick()) as run:
-        pass
-    assert store.runs.get(run.id).tags == ("nightly",)

@@ -13,7 +13,7 @@ from attrs import evolve
 from windlass.errors import NotFoundError, UsageError, all_errors
 from windlass.ids import new_run_id
 from windlass.launch.private import made, private_queue, was_private
-from windlass.models import INTERNAL, RETRY_OF, noted
+from windlass.models import INPUTS, INTERNAL, RETRY_OF, noted
 from windlass.models.queue import NewItem, QueueRef, queue_of
 from windlass.models.reason import ENDINGS
 from windlass.models.run import Run, RunFilter, RunState
@@ -84,18 +84,20 @@ def launch_again(
         )  # fmt: skip
     queue = private_queue(new_id, old.entity, old.resource) if private else store.queues.get(queue_of(old))
     spec = evolve(old.spec, depends_on=_needs(store, old))
+    inputs: dict[str, str] = {}
     if exact:
         from windlass.launch.provenance import pinned
 
-        spec, loose = pinned(evolve(old, spec=spec), queue)
+        spec, inputs, loose = pinned(evolve(old, spec=spec), queue, store)
         for what in loose:
             say(f"not pinned: {what}")
     before = store.now()
     name = "" if old.name == old.id else old.name  # one that nobody gave stays its own
+    notes = with_chain(old.config, **{RETRY_OF: old.id}, **({INPUTS: inputs} if inputs else {}))
     item = NewItem(
         run_id=new_id, queue=QueueRef(entity=queue.entity, name=queue.name), spec=spec, name=name, project=old.project,
         entity=old.entity, author=store.whoami().name, priority=old.priority,
-        config={**spec.run_config, INTERNAL: with_chain(old.config, **{RETRY_OF: old.id})},
+        config={**spec.run_config, INTERNAL: notes},
     )  # fmt: skip
     with made(queue, store) if private else nullcontext():
         (new,) = store.queues.enqueue([item])

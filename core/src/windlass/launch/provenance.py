@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
     from windlass.trust.keys import SigningKey
 
-__all__ = ["KEY", "PAYLOAD_TYPE", "pinned", "record", "signed", "statement"]
+__all__ = ["KEY", "PAYLOAD_TYPE", "as_used", "pinned", "record", "signed", "statement"]
 
 KEY = "provenance"
 """Key of what the agent recorded, in ``run.config["_windlass"]``."""
@@ -161,12 +162,39 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else ""
 
 
-def pinned(run: Run, queue: Queue) -> tuple[LaunchSpec, tuple[str, ...]]:
-    """What runs a launched run again with everything pinned that can be, and what cannot.
+def as_used(name: str, pins: Mapping[str, str], *, entity: str, project: str) -> str:
+    """What a run that repeats another one exactly reads for the name of an input: an alias may have moved since."""
+    from windlass.artifacts.names import parse_ref
+
+    ref = parse_ref(name, entity=entity, project=project)
+    path = f"{ref.entity}/{ref.project}/{ref.name}"
+    fixed = ":" in ref.selector or re.fullmatch(r"v[0-9]+", ref.selector)
+    return name if fixed or path not in pins else f"{path}:{pins[path]}"
+
+
+def _inputs(run: Run, store: MetadataStore) -> tuple[dict[str, str], list[str]]:
+    used: dict[str, list[ArtifactVersion]] = {}
+    for version in _edges(run, store, EdgeKind.INPUT):
+        used.setdefault(f"{version.entity}/{version.project}/{version.name}", []).append(version)
+    pins, loose = {}, []
+    for path, versions in used.items():
+        numbers = [f"v{version.version}" for version in versions]
+        if len(numbers) > 1:
+            loose.append(f"the input {path}: the run used {' and '.join(numbers)}")
+        elif versions[0].deleted_at:
+            loose.append(f"the input {path}:{numbers[0]}, which was deleted")
+        else:
+            pins[path] = numbers[0]
+    return pins, loose
+
+
+def pinned(run: Run, queue: Queue, store: MetadataStore) -> tuple[LaunchSpec, dict[str, str], tuple[str, ...]]:
+    """What runs a launched run again with everything pinned that can be, the versions of its inputs, and what cannot.
 
     Args:
         run: That is to be repeated.
         queue: Its queue as it is now.
+        store: Knows what it used.
 
     Raises:
         UsageError: It was not launched.
@@ -190,7 +218,8 @@ def pinned(run: Run, queue: Queue) -> tuple[LaunchSpec, tuple[str, ...]]:
         free = [line for line in known.get("asked", known.get("requirements", ())) if "==" not in line]
         loose.append(f"packages: {', '.join(free) if free else 'those installed beside the agent'}")
     loose += _changed(run, spec, queue, known)
-    return spec, tuple(loose)
+    inputs, moved = _inputs(run, store)
+    return spec, inputs, (*loose, *moved)
 
 
 def _changed(run: Run, spec: LaunchSpec, queue: Queue, known: dict[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["INTERNAL", "JSON", "LONGEST", "MOST", "RETRY_OF", "TRIGGER", "TRIGGER_CHAIN", "noted"]
+__all__ = ["INPUTS", "INTERNAL", "JSON", "LONGEST", "MOST", "RETRY_OF", "TRIGGER", "TRIGGER_CHAIN", "noted"]
 
 JSON = Any
 """A JSON value: None, bool, int, float, str, list or dict with string keys."""
@@ -18,6 +18,9 @@ INTERNAL = "_windlass"
 
 RETRY_OF, TRIGGER, TRIGGER_CHAIN = "retry_of", "trigger", "trigger_chain"
 """Notes: the run that this one repeats, the trigger that started it, and all triggers that led to it."""
+
+INPUTS = "pinned_inputs"
+"""Note: the version of each artifact (``entity/project/name``) that this run is to use, as the one it repeats did."""
 
 
 def noted(config: JSON, name: str) -> Any:

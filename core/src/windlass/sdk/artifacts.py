@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from windlass.artifacts.names import words
 from windlass.errors import UsageError
+from windlass.models import INPUTS, noted
 from windlass.sdk.identity import RunIdentity
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class RunArtifacts(RunIdentity):
         self._usable("use_artifact")
         engine = self._session.engine
         if isinstance(artifact_or_name, str):
-            found = engine.get(artifact_or_name, type=type, entity=self.entity, project=self.project)
+            found = engine.get(self._as_used(artifact_or_name), type=type, entity=self.entity, project=self.project)
         elif isinstance(artifact_or_name, Artifact):
             found = artifact_or_name
             if type and found.type != type:
@@ -198,6 +199,14 @@ class RunArtifacts(RunIdentity):
             )
         engine.use(found, self.id, self._attempt)
         return found
+
+    def _as_used(self, name: str) -> str:
+        pins = noted(self._record.config, INPUTS)
+        if not pins:
+            return name
+        from windlass.launch.provenance import as_used
+
+        return as_used(name, pins, entity=self.entity, project=self.project)
 
     def logged_artifacts(self) -> tuple[ArtifactVersion, ...]:
         """Versions this run has logged."""

@@ -72,6 +72,10 @@ class Config(MutableMapping[str, Any]):
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy (for a worker process, say) holds the values and records nothing."""
+        return type(self), (self.as_dict(),)
+
     def __repr__(self) -> str:
         return repr(self.as_dict())
 

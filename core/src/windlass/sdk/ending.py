@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from windlass.errors import WindlassError
 from windlass.models.reason import Reason
 from windlass.models.run import RunState
@@ -23,7 +25,13 @@ def end_reason(code: int, error: BaseException | None) -> Reason | None:
     if code in (130, 143):
         return Reason(code="interrupted", message="interrupted by the user" if code == 130 else "ended by SIGTERM")
     if isinstance(error, WindlassError):
-        return Reason.from_error(error)
+        told = Reason.from_error(error)
+        return evolve(told, message=_sayable(told.message), hint=_sayable(told.hint))
     if error is not None and not isinstance(error, SystemExit):
-        return Reason(code="exception", message=f"{type(error).__name__}: {error}")
+        return Reason(code="exception", message=_sayable(f"{type(error).__name__}: {error}"))
     return Reason(code="exit-code", message=f"the process ended with exit code {code}")
+
+
+def _sayable(text: str) -> str:
+    """What can be stored: an exception may quote bytes, and the run has to end all the same."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

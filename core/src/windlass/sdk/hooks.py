@@ -37,7 +37,8 @@ class ExitWatch:
         sys.exit = self._on_exit  # type: ignore[assignment]
         sys.excepthook = self._on_exception
         atexit.register(self._at_exit)
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        self._finalizer = self._in_a_child()
+        if threading.current_thread() is threading.main_thread() and self._sigterm_is_free():
             # By default SIGTERM ends Python without clean-up; stopping a run must not lose its last metrics.
             signal.signal(signal.SIGTERM, self._on_sigterm)
             self._took_sigterm = True
@@ -49,6 +50,8 @@ class ExitWatch:
     def remove(self) -> None:
         """Put everything back as it was."""
         atexit.unregister(self._at_exit)
+        if self._finalizer is not None:
+            self._finalizer.cancel()
         if sys.exit == self._on_exit:
             sys.exit = self._exit
         if sys.excepthook == self._on_exception:
@@ -57,13 +60,27 @@ class ExitWatch:
         if self._took_sigterm and in_main and signal.getsignal(signal.SIGTERM) == self._on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
+    def _sigterm_is_free(self) -> bool:
+        handler = signal.getsignal(signal.SIGTERM)
+        owner = getattr(handler, "__self__", None)
+        return handler is signal.SIG_DFL or (isinstance(owner, ExitWatch) and owner._pid != self._pid)
+
+    def _in_a_child(self) -> Any:
+        """Children of ``multiprocessing`` that are forked end without what `atexit` knows."""
+        process = sys.modules.get("multiprocessing.process")
+        if process is None or process.parent_process() is None:
+            return None
+        from multiprocessing.util import Finalize
+
+        return Finalize(None, self._at_exit_of_child, exitpriority=0)
+
     def _on_exit(self, code: Any = None) -> None:
-        self.code = exit_code(code)
+        if threading.current_thread() is threading.main_thread():  # in others it ends the thread only
+            self.code = exit_code(code)
         self._exit(code)
 
     def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        self.error = error
-        self.code = 130 if isinstance(error, KeyboardInterrupt) else 1
+        self.saw(error)
         self._excepthook(kind, error, trace)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
@@ -75,6 +92,20 @@ class ExitWatch:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         raise SystemExit(self.code)
+
+    def _at_exit_of_child(self) -> None:
+        error = sys.exc_info()[1]  # the one that ends the child is still on its way up
+        if error is not None:
+            self.saw(error)
+        self._at_exit()
+
+    def saw(self, error: BaseException) -> None:
+        """An exception ends the program, or the block that was the run."""
+        self.error = error
+        if isinstance(error, SystemExit):
+            self.code = exit_code(error.code)
+        else:
+            self.code = 130 if isinstance(error, KeyboardInterrupt) else 1
 
     def _at_exit(self) -> None:
         if os.getpid() == self._pid:

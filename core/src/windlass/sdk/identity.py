@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from windlass.errors import UsageError
+from windlass.sdk.values import label, labels
+
 if TYPE_CHECKING:
     from windlass.models.run import Run as RunRecord
     from windlass.sdk.session import Session
 
-__all__ = ["RunIdentity"]
+__all__ = ["RunIdentity", "check_run_name"]
+
+
+def check_run_name(name: str | None) -> None:
+    """Raise `UsageError` when a run cannot be called so."""
+    from windlass.launch.names import run_name_problem
+
+    if problem := run_name_problem(label(name, "name"), "name"):
+        raise UsageError(problem.message, where=problem.where, hint=problem.hint)
 
 
 class RunIdentity(ABC):
@@ -39,6 +50,8 @@ class RunIdentity(ABC):
 
     @name.setter
     def name(self, value: str) -> None:
+        check_run_name(value)
+        value = value or self.id
         self._record = evolve(self._record, name=value)
         self._change(name=value)
 
@@ -98,8 +111,8 @@ class RunIdentity(ABC):
         return self._record.tags
 
     @tags.setter
-    def tags(self, value: Iterable[str]) -> None:
-        self._record = evolve(self._record, tags=tuple(value))
+    def tags(self, value: str | Iterable[str] | None) -> None:
+        self._record = evolve(self._record, tags=labels(value, "tags"))
         self._change(tags=self._record.tags)
 
     @property
@@ -108,6 +121,6 @@ class RunIdentity(ABC):
         return self._record.notes
 
     @notes.setter
-    def notes(self, value: str) -> None:
-        self._record = evolve(self._record, notes=value)
+    def notes(self, value: str | None) -> None:
+        self._record = evolve(self._record, notes=label(value, "notes"))
         self._change(notes=value)

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from windlass.artifacts.names import words
 from windlass.errors import ConflictError, RunNotFoundError, UsageError
 from windlass.ids import new_run_id
 from windlass.models import INTERNAL
@@ -20,12 +19,13 @@ from windlass.sdk import launch as launch_inputs
 from windlass.sdk import leftovers
 from windlass.sdk.config import read_config
 from windlass.sdk.facts import system_facts
+from windlass.sdk.identity import check_run_name
 from windlass.sdk.jobs import JobMaker
 from windlass.sdk.run import Run
 from windlass.sdk.sender import Sender
 from windlass.sdk.session import Session, patiently
 from windlass.sdk.settings import Settings
-from windlass.sdk.values import deep_merge, finite, to_json
+from windlass.sdk.values import deep_merge, finite, label, labels, to_json
 
 if TYPE_CHECKING:
     from windlass.settings import Settings as ProcessSettings
@@ -47,10 +47,10 @@ def init(
     *,
     id: str | None = None,
     resume: bool | str | None = None,
-    job_type: str = "",
-    group: str = "",
-    tags: str | Iterable[str] = (),
-    notes: str = "",
+    job_type: str | None = None,
+    group: str | None = None,
+    tags: str | Iterable[str] | None = None,
+    notes: str | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
     mode: str | None = None,
     reinit: bool = False,
@@ -78,7 +78,9 @@ def init(
         reinit: Finish the active run first. Default: the active run is returned.
 
     Returns:
-        The run. Use it as a context manager, or call `Run.finish`; otherwise it is finished when Python ends.
+        The run. Use it as a context manager, or call `Run.finish`; otherwise it is finished when Python ends, with the
+        code of `sys.exit` or of an exception (a bare ``raise SystemExit(3)`` is seen by a ``with`` block only). A block
+        that was given the active run leaves it to the one that began it. A forked process begins a run of its own.
 
     Raises:
         UsageError: An argument does not fit.
@@ -87,11 +89,11 @@ def init(
         StoreUnavailableError: The metadata store is out of reach.
     """
     present = active.current_run()
-    if present is not None:
+    if present is not None and not present.forked:
         if not reinit:
             if config or id or name:
                 _log.warning("a run is active already (%s); call finish() first, or pass reinit=True", present.id)
-            return present
+            return present.lend()
         present.finish()
     chosen = _settings(settings, project=project, entity=entity, run_name=name, mode=mode, run_id=id)
     resolved = chosen.resolve()
@@ -132,10 +134,10 @@ def init(
                 author=resolved.entity,
                 host=socket.gethostname(),
                 config=finite(values),
-                job_type=job_type,
-                group=group,
-                tags=words(tags),
-                notes=notes,
+                job_type=label(job_type, "job_type"),
+                group=label(group, "group"),
+                tags=labels(tags, "tags"),
+                notes=label(notes, "notes"),
             )
             record = _begin(session, fresh, resume, resolved.run_id != "")
     except BaseException:
@@ -211,12 +213,10 @@ def _settings(given: Settings | Mapping[str, Any] | None, **changes: Any) -> Set
 
 def _check_names(settings: ProcessSettings) -> None:
     from windlass.artifacts.names import check_project
-    from windlass.launch.names import run_name_problem
 
     check_project(settings.project)
     check_project(settings.entity, what="entity")
-    if problem := run_name_problem(settings.run_name, "name"):
-        raise UsageError(problem.message, where=problem.where, hint=problem.hint)
+    check_run_name(settings.run_name)
 
 
 def _checked_id(run_id: str) -> str:

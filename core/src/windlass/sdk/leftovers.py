@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import logging
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import frozen
 
 from windlass import wire
 from windlass.errors import ConflictError, NotFoundError, WindlassError
 from windlass.metastore import MetadataStore
-from windlass.models.run import MetricRow, RunUpdate
+from windlass.models.run import RunUpdate
 from windlass.sdk.sender import Sender
 from windlass.sdk.spool import Spool
 from windlass.settings import Settings
@@ -58,35 +59,28 @@ def send_all(store: MetadataStore, settings: Settings) -> int:
     done = 0
     folder = settings.home / "spool"
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
-        claimed = path.with_suffix(".sending")
         try:
-            path.rename(claimed)  # one process sends it
-        except OSError:
-            continue
-        try:
-            if _send(store, settings, claimed):
-                claimed.unlink()
-                done += 1
-                continue
-        except (ConflictError, NotFoundError) as error:
-            _log.warning("%s is dropped: %s", path.name, error.message)
-            claimed.unlink(missing_ok=True)
-            continue
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # one process sends it; a lock ends with its process
+                if path.exists() and _send(store, settings, file, path.with_suffix(".part")):
+                    path.unlink()
+                    done += 1
         except (WindlassError, OSError) as error:
             _log.debug("%s stays: %s", path.name, error)
-        with contextlib.suppress(OSError):
-            claimed.rename(path)
     return done
 
 
-def _send(store: MetadataStore, settings: Settings, path: Path) -> bool:
-    with path.open("rb") as file:
-        header = wire.decode(file.readline(), _Header)
-        if header.store != settings.store_url:
-            return False
-        rows = [wire.decode(line, MetricRow) for line in file if line.strip()]
-    for start in range(0, len(rows), 500):
-        store.runs.log_metrics(header.run, rows[start : start + 500], attempt=header.attempt)
-    if header.update is not None:
-        store.runs.update(header.run, header.update, attempt=header.attempt)
+def _send(store: MetadataStore, settings: Settings, file: BinaryIO, part: Path) -> bool:
+    header = wire.decode(file.readline(), _Header)
+    if header.store != settings.store_url:
+        return False
+    spool = Spool(part)
+    for line in file:
+        spool.append(line.rstrip(b"\n"))
+    try:
+        Sender(store, header.run, header.attempt, spool, update=header.update).drain()
+    except (ConflictError, NotFoundError) as error:
+        _log.warning("%s is dropped: %s", file.name, error.message)
+    finally:
+        spool.close()
     return True

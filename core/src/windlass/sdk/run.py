@@ -18,9 +18,8 @@ from windlass.sdk.artifacts import RunArtifacts
 from windlass.sdk.config import Config
 from windlass.sdk.ending import end_reason, end_state
 from windlass.sdk.hooks import ExitWatch
-from windlass.sdk.hooks import exit_code as code_of
 from windlass.sdk.summary import RULES, Summary, SummaryRule
-from windlass.sdk.values import to_json
+from windlass.sdk.values import step_number, to_json
 
 if TYPE_CHECKING:
     from windlass.sdk.sender import Sender
@@ -65,10 +64,13 @@ class Run(RunArtifacts):
         self._warned_fork = False
         self._lock = threading.RLock()
         self._row: dict[str, Any] = {}
-        self._step = int(record.summary.get("_step", -1)) + 1 if record.attempt == (attempt or record.attempt) else 0
+        last = record.summary.get("_step") if record.attempt == (attempt or record.attempt) else None
+        self._step = last + 1 if isinstance(last, int) else 0  # it can be written by anybody, as any other key
         self._rules: dict[str, SummaryRule] = {}
         self._notes_inside: dict[str, Any] = dict(record.config.get(INTERNAL) or {})
         self._over = False
+        self._lent = False
+        self._guests: list[bool] = []  # of each `with` block that is open: whether it was only lent
         self.config = Config(config, launch=launch_config, changed=lambda changes: self._change(config=changes))
         self.summary = Summary(record.summary, lambda changes: self._change(summary=changes))
         self._watch = ExitWatch(self._at_exit)
@@ -82,6 +84,11 @@ class Run(RunArtifacts):
     def disabled(self) -> bool:
         """Nothing is recorded."""
         return self._session is None
+
+    @property
+    def forked(self) -> bool:
+        """It is another process's, which this one is a copy of."""
+        return os.getpid() != self._pid
 
     @property
     def resumed(self) -> bool:
@@ -114,6 +121,7 @@ class Run(RunArtifacts):
         if not isinstance(data, Mapping):
             raise UsageError(f"log takes a mapping, not {type(data).__name__}", hint='run.log({"loss": 0.1})')
         values = to_json(data, "log")
+        step = None if step is None else step_number(step)
         if not self._usable("log"):
             return
         with self._lock:
@@ -163,18 +171,25 @@ class Run(RunArtifacts):
             self._watch.code = exit_code
         self._end(self._watch.error)
 
+    def lend(self) -> Self:
+        """Give the run to somebody else in this program: the block that he puts it in does not end it."""
+        self._lent = True
+        return self
+
     def __enter__(self) -> Self:
+        self._guests.append(self._lent)
+        self._lent = False
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._guests and self._guests.pop():
+            return
         if error is None:
             self._watch.forget_exit()
-        elif isinstance(error, SystemExit):
-            self._watch.code = code_of(error.code)
         else:
-            self._watch.code = 130 if isinstance(error, KeyboardInterrupt) else 1
+            self._watch.saw(error)
         self._end(error)
 
     def __repr__(self) -> str:
@@ -224,7 +239,7 @@ class Run(RunArtifacts):
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _usable(self, what: str) -> bool:
-        if os.getpid() != self._pid:
+        if self.forked:
             if not self._warned_fork:
                 self._warned_fork = True
                 _log.warning("%s() in a forked process is ignored; record from the process that called init()", what)

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve
 
 from windlass import wire
-from windlass.errors import ConflictError, FencedError, StoreUnavailableError, WindlassError
+from windlass.errors import ConfigError, ConflictError, FencedError, NoSpaceError, StoreError, UsageError, WindlassError
 from windlass.metastore import MetadataStore
 from windlass.models.run import MetricRow, RunUpdate
 from windlass.sdk.spool import Spool
@@ -23,7 +23,11 @@ __all__ = ["Sender"]
 _log = logging.getLogger("windlass")
 
 _BATCH = 500
+_BATCH_BYTES = 4 << 20
 _MAX_DELAY = 10.0
+_OF_CONTENT = (UsageError, ConfigError)
+"""The store refuses what was sent, not the run: something else is taken."""
+_MAY_PASS = (StoreError, NoSpaceError)
 
 
 class Sender:
@@ -37,10 +41,11 @@ class Sender:
         flush_seconds: Rows are held back at most so long.
         heartbeat_seconds: The run says that it lives this often.
         first: Called once in the thread before anything is sent.
+        update: Changes to begin with.
 
     Attributes:
         fenced: Set when a newer attempt has taken over; nothing is sent any more.
-        failed: Set when the store refused for good.
+        failed: Set when the store refuses this run for good. What it refuses alone is left out, and said.
         stop_requested: Somebody asked for the end of the run.
     """
 
@@ -54,6 +59,7 @@ class Sender:
         flush_seconds: float = 0.5,
         heartbeat_seconds: float = 15.0,
         first: Callable[[], None] | None = None,
+        update: RunUpdate | None = None,
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -63,7 +69,9 @@ class Sender:
         self._heartbeat_seconds = heartbeat_seconds
         self._first = first
         self._wake = threading.Condition()
-        self._update: RunUpdate | None = None
+        self._update = update
+        self._sending: RunUpdate | None = None  # on its way: not stored before the store has answered
+        self._batch = _BATCH
         self._oldest = 0.0
         self._closing = False
         self._give_up = float("inf")
@@ -107,13 +115,22 @@ class Sender:
         self._thread.join(timeout + 5)
         return self._idle and not self.failed and not self.fenced
 
+    def drain(self) -> None:
+        """Send everything now and here, instead of `start`. Raises what the store says."""
+        while not self._idle:
+            self._send_some(heartbeat=False)
+
     def leftovers(self) -> RunUpdate | None:
         """Changes that could not be sent; rows are in the spool."""
-        return self._update
+        with self._wake:
+            return self._unsent()
 
     @property
     def _idle(self) -> bool:
-        return self._update is None and not len(self.spool)
+        return self._update is None and self._sending is None and not len(self.spool)
+
+    def _unsent(self) -> RunUpdate | None:
+        return self._update if self._sending is None else _merge(self._update or RunUpdate(), self._sending)
 
     def _touch(self) -> None:
         if not self._oldest:
@@ -147,7 +164,7 @@ class Sender:
                 self.fenced = error
                 _log.error("a newer attempt has taken over run %s; nothing is recorded any more", self._run_id)
             except WindlassError as error:
-                if not (error.retryable or isinstance(error, StoreUnavailableError)):
+                if not (error.retryable or isinstance(error, _MAY_PASS)):
                     self.failed = error
                     _log.error("run %s is no longer recorded: %s", self._run_id, error)
                     break
@@ -166,32 +183,44 @@ class Sender:
 
     def _send_some(self, *, heartbeat: bool) -> None:
         with self._wake:
-            records = self.spool.peek(_BATCH)
-            update, self._update = self._update, None
+            records = self.spool.peek(self._batch, _BATCH_BYTES)
+            self._sending, self._update = self._update, None
             self._oldest = 0.0
         try:
             if records:
-                rows = [wire.decode(record, MetricRow) for record in records]
-                self._store.runs.log_metrics(self._run_id, rows, attempt=self._attempt)
-                with self._wake:
-                    self.spool.drop(len(records))
-                    if len(self.spool):
-                        self._oldest = time.monotonic() - self._flush_seconds
-            if update is not None or heartbeat:
-                self._send_update(evolve(update or RunUpdate(), heartbeat=True))
-                update = None
+                self._send_rows(records)
+            if self._sending is not None or heartbeat:
+                self._send_update(evolve(self._sending or RunUpdate(), heartbeat=True))
+                self._sending = None
         finally:
             with self._wake:
-                if update is not None:
-                    self._update = _merge(self._update or RunUpdate(), update)
-                    self._oldest = self._oldest or time.monotonic()
+                self._update, self._sending = self._unsent(), None
+                if not self._idle:
+                    self._oldest = self._oldest or time.monotonic() - self._flush_seconds
                 self._wake.notify_all()
+
+    def _send_rows(self, records: list[bytes]) -> None:
+        rows = [wire.decode(record, MetricRow) for record in records]
+        try:
+            self._store.runs.log_metrics(self._run_id, rows, attempt=self._attempt)
+            self._batch = _BATCH
+        except _OF_CONTENT as error:
+            if len(records) > 1:  # one of them is to blame: find out which
+                self._batch = max(1, len(records) // 2)
+                return
+            _log.error("run %s: step %d is left out: %s", self._run_id, rows[0].step, error)
+        with self._wake:
+            self.spool.drop(len(records))
 
     def _send_update(self, update: RunUpdate) -> None:
         try:
             run = self._store.runs.update(self._run_id, update, attempt=self._attempt)
         except FencedError:
             raise
+        except _OF_CONTENT as error:
+            _log.error("run %s: config, summary and labels are left out: %s", self._run_id, error)
+            bare = evolve(update, config=None, summary=None, name=None, notes=None, tags=None)
+            self._store.runs.update(self._run_id, bare, attempt=self._attempt)
         except ConflictError as error:  # over already (stopped by a user): labels still count, the state does not
             _log.warning("run %s: %s", self._run_id, error.message)
             self._store.runs.update(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,11 +51,17 @@ class Spool:
             if self._dropped == 1:
                 _log.warning("metrics are being dropped: %s cannot be written: %s", self.path, error.strerror)
 
-    def peek(self, count: int) -> list[bytes]:
-        """The first records, at most `count`; they stay until `drop`."""
+    def peek(self, count: int, size: float = float("inf")) -> list[bytes]:
+        """The first records, at most `count` and `size` bytes, but one at least; they stay until `drop`."""
         if len(self._memory) < count and self._in_file:
             self._load(count - len(self._memory))
-        return [self._memory[i] for i in range(min(count, len(self._memory)))]
+        found: list[bytes] = []
+        for record in islice(self._memory, count):
+            size -= len(record)
+            if found and size < 0:
+                break
+            found.append(record)
+        return found
 
     def drop(self, count: int) -> None:
         """Forget the first `count` records; they were peeked before."""

@@ -82,6 +82,10 @@ class Summary(MutableMapping[str, Any]):
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy holds the values and records nothing."""
+        return type(self), (dict(self._values),)
+
     def __repr__(self) -> str:
         return repr(self._values)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any
 
 from windlass.errors import UsageError
 
-__all__ = ["deep_merge", "finite", "to_json"]
+__all__ = ["deep_merge", "finite", "label", "labels", "step_number", "to_json"]
 
 _MAX_DEPTH = 50
 _MAX_ELEMENTS = 100_000
+_LAST_STEP = 2**63 - 1
+"""What the stores can count to."""
 
 
 def to_json(value: Any, where: str, depth: int = 0, *, keep: bool = False) -> Any:
@@ -32,8 +35,10 @@ def to_json(value: Any, where: str, depth: int = 0, *, keep: bool = False) -> An
     Raises:
         UsageError: It cannot be written as JSON. Names the place.
     """
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return _text(value, where)
     if isinstance(value, enum.Enum):
         return to_json(value.value, where, depth, keep=keep)
     if isinstance(value, int):
@@ -43,14 +48,57 @@ def to_json(value: Any, where: str, depth: int = 0, *, keep: bool = False) -> An
     if depth > _MAX_DEPTH:
         raise UsageError("nested too deeply", where=where, hint=f"At most {_MAX_DEPTH} levels, and no cycles.")
     if isinstance(value, Mapping):
-        return {str(key): to_json(item, f"{where}.{key}", depth + 1, keep=keep) for key, item in value.items()}
+        return {
+            _text(str(key), where): to_json(item, f"{where}.{key}", depth + 1, keep=keep) for key, item in value.items()
+        }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_json(item, f"{where}[{i}]", depth + 1, keep=keep) for i, item in enumerate(value)]
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     if isinstance(value, PurePath):
-        return str(value)
+        return _text(str(value), where)
     return _foreign(value, where, depth, keep)
+
+
+def _text(value: str, where: str) -> str:
+    """A text that can be written. Names of files that are no UTF-8 hold halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{value!r} is no Unicode text", where=ascii(where)[1:-1],
+            hint="Names of files? name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')",
+        ) from None  # fmt: skip
+    return value
+
+
+def label(value: Any, what: str) -> str:
+    """A name or note that a run carries; None is an empty one. Raises `UsageError` for what is no text."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UsageError(f"{value!r} is no text", where=what, hint="Give a text; an empty one stands for none.")
+    return _text(value, what)
+
+
+def labels(given: str | Iterable[str] | None, what: str) -> tuple[str, ...]:
+    """None, one or several words as several. Raises `UsageError` when one is no text."""
+    if given is None:
+        return ()
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        given = (given,)
+    return tuple(label(word, what) for word in given)
+
+
+def step_number(step: Any) -> int:
+    """A step as a plain integer; array libraries have integers of their own. Raises `UsageError`."""
+    try:
+        found = operator.index(step)
+    except TypeError:
+        raise UsageError(f"{step!r} is no step", where="log()", hint="Steps are integers: step=int(…).") from None
+    if found > _LAST_STEP:
+        raise UsageError(f"step {found} is too large", where="log()", hint=f"At most {_LAST_STEP}.")
+    return found
 
 
 def finite(value: Any) -> Any:
