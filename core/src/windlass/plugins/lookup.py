@@ -35,7 +35,12 @@ def scheme_of(uri: str) -> str:
 
 
 def metastore_name(app: App, url: str) -> str:
-    """Name of the metastore plugin that serves a URL. Raises `PluginNotFoundError`."""
+    """Name of the metastore plugin that serves a URL. Raises `UsageError` and `PluginNotFoundError`."""
+    if "://" not in url:
+        raise UsageError(
+            f"{url!r} is no metadata store", where="WINDLASS_BASE_URL",
+            hint="https://HOST of a server, postgresql://…, or sqlite:///FILE.",
+        )  # fmt: skip
     scheme = scheme_of(url)
     known = _METASTORES.get(scheme)
     if known in app.metastores.names():
