@@ -147,3 +147,30 @@ def test_a_key_signs_in_over_http(
         server.stop()
         store.close()
         app.close()
+
+
+def test_a_run_whose_process_was_killed_is_seen_and_can_be_ended(call: Any, tmp_path: Path) -> None:
+    from windlass.models.run import Run
+    from windlass.plugins.app import App
+
+    app = App()
+    store = app.open_store()
+    long_ago = store.now() - 3600
+    store.runs.create(Run(id="gone", entity="team", project="p", created_at=long_ago, started_at=long_ago))
+    store.close()
+    app.close()
+    assert "last heard of 60 min ago" in call("run", "list")
+    assert "windlass run stop gone" in call("run", "show", "gone")
+    assert "Stop it first" in call("run", "delete", "gone", code=1)
+    assert "Run gone is crashed." in call("run", "stop", "--wait", "gone")
+    assert call("run", "show", "gone", "--json")["reason"]["code"] == "lost"
+    call("run", "delete", "gone")
+
+
+def test_a_key_that_is_not_there_was_not_revoked(call: Any) -> None:
+    call("access", "user", "create", "ann")
+    call("access", "key", "create", "ann")
+    (key,) = call("access", "key", "list", "ann", "--json")
+    assert "there is no key 'nope'" in call("access", "key", "revoke", "nope", code=1)
+    assert "good for nothing" in call("access", "key", "revoke", key["id"])
+    assert "there is no key" in call("access", "key", "revoke", key["id"], code=1)

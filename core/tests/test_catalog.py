@@ -128,7 +128,7 @@ def test_unknown_kind(app: App) -> None:
 
 
 def test_an_address_of_a_store_without_a_scheme(app: App) -> None:
-    with pytest.raises(UsageError, match=r"'windlass\.db' has no scheme") as caught:
+    with pytest.raises(UsageError, match=r"'windlass\.db' is no metadata store") as caught:
         app.open_store("windlass.db")
     assert "sqlite:///" in caught.value.hint
     assert "s3://" not in caught.value.hint

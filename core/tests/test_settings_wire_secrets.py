@@ -189,3 +189,14 @@ def test_a_scheme_of_another_package(install: Install) -> None:
     assert "vault/…" in caught.value.hint
     assert names_secret("vault/x")
     assert not names_secret("keys/mine.pem")
+
+
+def test_an_address_that_is_none_says_which_variable_and_what_to_write(tmp_path: Path) -> None:
+    from windlass.plugins.app import App
+
+    app = App(Settings.from_env({"WINDLASS_HOME": str(tmp_path), "WINDLASS_BASE_URL": "windlass.example.com"}))
+    with pytest.raises(UsageError) as caught:
+        app.open_store()
+    assert caught.value.where == "WINDLASS_BASE_URL"
+    assert "postgresql://" in caught.value.hint
+    app.close()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from windlass_cli.output import seconds
+from windlass_cli.output import ago, seconds
 
 if TYPE_CHECKING:
     from windlass.metastore import MetadataStore
     from windlass.models.queue import Agent, Waiting
     from windlass.models.run import Run
 
-__all__ = ["PATIENCE", "explained", "is_abandoned", "orphaned", "shape", "told"]
+__all__ = ["PATIENCE", "explained", "is_abandoned", "orphaned", "shape", "told", "unheard"]
 
 PATIENCE = 60.0
 """Seconds for which a command that follows a run bears with a store that is out of reach: the run goes on meanwhile."""
@@ -36,6 +37,14 @@ def orphaned(store: MetadataStore, run: Run, lease: float) -> str:
         f"its agent is gone; go on with it{where}: windlass launch-agent -q {ref.name} -e {ref.entity} --drain\n"
         f"or end it{where}: windlass run stop --wait {run.id}"
     )
+
+
+def unheard(run: Run) -> str:
+    """Since when a tracked run has not said that it lives, though it should; empty where all is well."""
+    from windlass.models.run import is_unheard
+
+    last = max(run.heartbeat_at, run.started_at, run.created_at)
+    return f"last heard of {ago(last)}" if is_unheard(run, time.time()) else ""
 
 
 def is_abandoned(store: MetadataStore, run: Run, lease: float) -> bool:

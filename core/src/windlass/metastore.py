@@ -120,7 +120,10 @@ class RunStore(ABC):
 
     @abstractmethod
     def request_stop(self, run_id: str) -> Run:
-        """Ask for the end of a run. A queued run is ``killed`` at once; a claimed one when its agent sees it."""
+        """Ask for the end of a run. A queued run is ``killed`` at once; a claimed one when its agent sees it.
+
+        One that no agent runs sees it itself; when it `is_unheard`, it is ``crashed`` at once.
+        """
 
     @abstractmethod
     def delete(self, run_id: str) -> None:
@@ -401,8 +404,12 @@ class AccessStore(ABC):
         """A user's keys."""
 
     @abstractmethod
-    def revoke_key(self, key_id: str) -> None:
-        """Make a key useless. May be repeated."""
+    def revoke_key(self, key_id: str) -> bool:
+        """Make a key useless. May be repeated.
+
+        Returns:
+            Whether there was one.
+        """
 
     @abstractmethod
     def set_member(self, member: Member) -> None:

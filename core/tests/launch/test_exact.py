@@ -6,11 +6,11 @@ import pytest
 
 from windlass.artifacts.artifact import Artifact
 from windlass.launch.again import launch_again
-from windlass.launch.provenance import as_used
+from windlass.launch.provenance import as_used, statement
 from windlass.launch.submit import LaunchRequest, submit
-from windlass.models import INPUTS, noted
+from windlass.models import INPUTS, INTERNAL, noted
 from windlass.models.queue import ClaimRequest, Queue, QueueRef
-from windlass.models.run import RunState, RunUpdate
+from windlass.models.run import Run, RunState, RunUpdate
 
 REF = QueueRef(entity="team", name="k")
 
@@ -58,3 +58,18 @@ def test_inputs_are_the_versions_that_were_used(world, code, data):
 )
 def test_only_aliases_are_pinned(name, read):
     assert as_used(name, {"team/demo/kept": "v0"}, entity="team", project="demo") == read
+
+
+def test_the_code_that_a_run_kept_is_what_it_was_made_from(world):
+    facts = {"git": {"remote": "https://example.com/x.git", "commit": "c" * 40}}
+    world.store.runs.create(Run(id="own", entity="team", project="demo", config={INTERNAL: facts}))
+    for name, kind in (("patch", "code-patch"), ("source", "code"), ("model", "model")):
+        artifact = Artifact.internal(name, kind)
+        with artifact.new_file("f") as file:
+            file.write(name)
+        world.engine.log(artifact, entity="team", project="demo", run="own")
+    said = statement(world.store.runs.get("own"), world.store)
+    assert [entry["name"] for entry in said["subject"]] == ["run/team/demo/own", "team/demo/model:v0"]
+    needs = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert needs[0]["digest"] == {"gitCommit": "c" * 40}
+    assert sorted(entry["name"] for entry in needs[1:]) == ["team/demo/patch:v0", "team/demo/source:v0"]

@@ -71,3 +71,9 @@ def test_an_exception_that_quotes_bytes_ends_the_run(store, kind) -> None:
     found = store.runs.get(run.id)
     assert found.state == "failed"
     assert found.reason.message.endswith(r"no such file: caf\udce9\0")
+
+
+def test_a_job_that_was_asked_for_by_name_and_is_not_made_is_said(store, caplog) -> None:
+    with windlass.init(settings=quick(job_name="trainer")):
+        pass
+    assert "no job was made from this run: it has no checkout with a remote, no code and no image" in caplog.text

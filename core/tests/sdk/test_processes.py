@@ -112,3 +112,13 @@ def test_copies_of_config_and_summary_go_to_workers_and_record_nothing(store, ag
         config["a"], summary["best"] = 2, 2
     found = store.runs.get(run.id)
     assert (found.config["a"], found.summary["best"]) == ({"b": 1}, 1)
+
+
+def test_what_is_set_when_the_run_is_over_is_said_to_be_lost(store, caplog) -> None:
+    with windlass.init(settings=quick()) as run:
+        run.config["lr"] = 1
+    assert "not recorded" not in caplog.text
+    run.summary["late"] = 1
+    run.config["lr"] = 2
+    assert caplog.text.count("not recorded") == 1
+    assert store.runs.get(run.id).config["lr"] == 1

@@ -11,6 +11,7 @@ from windlass.errors import ConflictError, FencedError, RunNotFoundError, UsageE
 from windlass.metastore import MetadataStore
 from windlass.models.reason import Reason
 from windlass.models.run import (
+    LOST_AFTER,
     LogLine,
     MetricRow,
     ResourceUsage,
@@ -150,6 +151,17 @@ class RunTests:
         assert stopped.reason.code == "stopped-by-user"
         assert store.runs.request_stop("r").state is RunState.KILLED
         assert store.queues.status(ref).queued == 0
+
+    def test_a_run_whose_process_is_gone_is_ended_by_who_stops_it(self, store: MetadataStore) -> None:
+        long_ago = store.now() - 2 * LOST_AFTER
+        for name in ("gone", "alive"):
+            store.runs.create(evolve(_run(name), created_at=long_ago, started_at=long_ago))
+        store.runs.update("alive", RunUpdate(heartbeat=True))
+        gone, alive = store.runs.request_stop("gone"), store.runs.request_stop("alive")
+        assert (gone.state, gone.reason and gone.reason.code) == (RunState.CRASHED, "lost")
+        assert gone.finished_at > 0
+        assert (alive.state, alive.stop_requested) == (RunState.RUNNING, True)
+        store.runs.delete("gone")
 
     def test_only_a_run_that_is_over_is_deleted(self, store: MetadataStore) -> None:
         store.runs.create(_run("r"))

@@ -150,8 +150,8 @@ class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, 
         assert [key.description for key in store.access.keys("ada")] == ["laptop"]
         principal = store.access.authenticate(fresh.secret)
         assert (principal.kind, principal.name, principal.admin) == ("user", "ada", False)
-        store.access.revoke_key(fresh.key.id)
-        store.access.revoke_key(fresh.key.id)
+        assert store.access.revoke_key(fresh.key.id) is True
+        assert store.access.revoke_key(fresh.key.id) is False
         with pytest.raises(AccessError):
             store.access.authenticate(fresh.secret)
         with pytest.raises(AccessError):

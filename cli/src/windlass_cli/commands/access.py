@@ -129,7 +129,12 @@ def key_list(state: State, user_name: str, as_json: bool) -> None:
 @pass_state
 def key_revoke(state: State, key_id: str) -> None:
     """Make the key KEY_ID useless."""
-    state.store.access.revoke_key(key_id)
+    from windlass.errors import NotFoundError
+
+    if not state.store.access.revoke_key(key_id):
+        raise NotFoundError(
+            f"there is no key '{key_id}'", hint="Its id: windlass access key list USER. It may be gone."
+        )
     note(f"Key {key_id} is good for nothing any more.")
 
 

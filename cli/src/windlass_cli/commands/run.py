@@ -54,7 +54,7 @@ def list_(
         ("id", "name", "state", "project", "queue", "created", "duration", "reason"),
         [
             (r.id, r.name, r.state, r.project, "" if r.queue == f"run-{r.id}" else r.queue, ago(r.created_at),
-             seconds(shapes.duration(r)), r.reason.code if r.reason else "")
+             seconds(shapes.duration(r)), r.reason.code if r.reason else waiting.unheard(r))
             for r in found
         ],
         empty="There are no runs. Start one with: windlass launch -u DIRECTORY -E 'python train.py'",
@@ -73,7 +73,7 @@ def show(state: State, run_id: str, as_json: bool) -> None:
         print_json(shapes.run(found) | {"artifacts": _artifacts(state, run_id), "waiting": waiting.shape(why)})
         return
     shape = shapes.run(found)
-    reason = found.reason
+    reason, silent = found.reason, waiting.unheard(found)
     usage = found.usage
     facts(
         {
@@ -83,7 +83,7 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             "phase": found.phase.value,
             "reason": f"{reason.code}: {reason.message}" + (f"\nhint: {reason.hint}" if reason.hint else "")
             if reason
-            else "",
+            else (silent and f"{silent}; if its process is gone: windlass run stop {run_id}"),
             "waits for": waiting.told(why),
             "agent": waiting.orphaned(state.store, found, state.settings.lease_seconds),
             "exit code": found.exit_code,
@@ -163,7 +163,8 @@ def follow_log(state: State, run_id: str, *, follow: bool, build: bool = True) -
 def stop(state: State, run_ids: tuple[str, ...], wait: bool) -> int:
     """Ask for the end of runs: SIGTERM, and SIGKILL after the grace time.
 
-    One that cannot be stopped does not keep the others: each is tried, and the exit code is 1 if any failed. With
+    One that cannot be stopped does not keep the others: each is tried, and the exit code is 1 if any failed. A run that
+    was not launched and says for three minutes nothing, as its process was killed, is over with that. With
     --wait, a run whose agent is gone is taken over here once its claim has ended, and stopped with all its processes.
     """
     from windlass.errors import WindlassError
@@ -199,6 +200,8 @@ def _wait_for_end(state: State, run_id: str) -> None:
     delay, look_at = 0.02, 0.0
     while not (found := patiently(lambda: state.store.runs.get(run_id), waiting.PATIENCE)).state.is_terminal:
         if time.monotonic() >= look_at:
+            if waiting.unheard(found):
+                state.store.runs.request_stop(run_id)
             if waiting.is_abandoned(state.store, found, state.settings.lease_seconds):
                 from windlass_cli.here import take_over
 

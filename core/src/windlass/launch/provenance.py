@@ -33,6 +33,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://slsa.dev/provenance/v1"
 _BUILD_TYPE = "https://windlass.dev/run/v1"
+_OWN_CODE = ("code", "code-patch")
 
 
 def record(
@@ -79,8 +80,14 @@ def statement(run: Run, store: MetadataStore) -> dict[str, JSON]:
     spec = wire.to_plain(run.spec) if run.spec is not None else {}
     path = f"{run.entity}/{run.project}/{run.id}"
     subject = [{"name": f"run/{path}", "digest": {"sha256": hashlib.sha256(wire.encode(spec)).hexdigest()}}]
-    subject += [_artifact(version) for version in _edges(run, store, EdgeKind.OUTPUT)]
-    needs = _source(run.spec.source, store) if run.spec is not None else _facts(run)
+    logged = _edges(run, store, EdgeKind.OUTPUT)
+    if run.spec is not None:
+        needs = _source(run.spec.source, store)
+    else:  # it kept its own code, or how that differs from the commit: what it was made from, not what it made
+        kept = [version for version in logged if version.type in _OWN_CODE]
+        logged = [version for version in logged if version not in kept]
+        needs = _facts(run) + [_artifact(version) for version in kept]
+    subject += [_artifact(version) for version in logged]
     if known.get("image") and (run.spec is None or run.spec.source.kind is not SourceKind.IMAGE):
         needs.append(_image(str(known["image"]), str(known.get("image_digest", ""))))
     needs += [_artifact(version) for version in _edges(run, store, EdgeKind.INPUT)]

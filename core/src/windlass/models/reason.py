@@ -43,6 +43,13 @@ class Reason:
         return cls(code="exit-code", message=f"it ended with exit code {code}", context={"exit_code": code})
 
     @classmethod
+    def unheard(cls) -> Reason:
+        """The reason of a run that ended without a word."""
+        return cls(
+            code="lost", message="it no longer says that it lives: its process was killed, or its machine is gone"
+        )
+
+    @classmethod
     def from_error(cls, error: BaseException) -> Reason:
         """The reason that an exception gives. Anything that is not a WindlassError becomes ``internal``."""
         if isinstance(error, WindlassError):

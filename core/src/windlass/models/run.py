@@ -237,6 +237,16 @@ class LogPage:
     ended: bool = False
 
 
+LOST_AFTER = 180.0
+"""Seconds after which an agent, or a run that no agent runs, is lost when it no longer says that it lives."""
+
+
+def is_unheard(run: Run, now: float) -> bool:
+    """Whether a run that says itself that it lives, as no agent runs it, has stopped saying so: its process is gone."""
+    last = max(run.heartbeat_at, run.started_at, run.created_at)
+    return run.state is RunState.RUNNING and not run.queue and now - last > LOST_AFTER
+
+
 @frozen(kw_only=True)
 class MetricRow:
     """One step of a run's history.

@@ -51,17 +51,23 @@ def official_storage(scheme: str) -> str:
     return _STORAGES.get(scheme, "")
 
 
-def scheme_of(uri: str, examples: str = "file:///data/x or s3://bucket/key") -> str:
-    """The scheme of a URI, lower case. Raises `UsageError`, with `examples`, if there is none."""
+def scheme_of(uri: str) -> str:
+    """The scheme of a URI, lower case. Raises `UsageError` if there is none."""
     scheme = urlsplit(uri).scheme.lower()
     if not scheme or "://" not in uri:
-        raise UsageError(f"{uri!r} has no scheme", hint=f"Write e.g. {examples}.")
+        raise UsageError(f"{uri!r} has no scheme", hint="Write e.g. file:///data/x or s3://bucket/key.")
     return scheme
 
 
 def metastore_name(app: App, url: str) -> str:
-    """Name of the metastore plugin that serves a URL. Raises `PluginNotFoundError`."""
-    scheme = scheme_of(url, "sqlite:////data/windlass.db, postgresql://host/name or https://host")
+    """Name of the metastore plugin that serves a URL. Raises `UsageError` and `PluginNotFoundError`."""
+    if "://" not in url:
+        raise UsageError(
+            f"{url!r} is no metadata store",
+            where="WINDLASS_BASE_URL" if url == app.settings.store_url else "",
+            hint="https://HOST of a server, postgresql://HOST/NAME, or sqlite:////FILE.",
+        )
+    scheme = scheme_of(url)
     known = _METASTORES.get(scheme)
     if known in app.metastores.names():
         assert known is not None

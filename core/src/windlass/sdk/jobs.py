@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from windlass.errors import WindlassError
+from windlass.errors import UsageError, WindlassError
 
 if TYPE_CHECKING:
     from windlass.launch.automatic import GitState
@@ -95,7 +95,10 @@ class JobMaker:
         settings, engine = self._session.settings, self._session.engine
         code = self._code(run) if self._git is None else ""
         if self._git is None and not code and not settings.docker:
-            return
+            raise UsageError(
+                "it has no checkout with a remote, no code and no image",
+                hint="Call run.log_code(), or set WINDLASS_DOCKER to the image.",
+            )
         draft = automatic_job(
             entry=self._entry,
             git=self._git,

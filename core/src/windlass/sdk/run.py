@@ -61,7 +61,7 @@ class Run(RunArtifacts):
         self._finish_timeout = finish_timeout
         self._finished = finished
         self._pid = os.getpid()
-        self._warned_fork = False
+        self._warned = False
         self._lock = threading.RLock()
         self._row: dict[str, Any] = {}
         last = record.summary.get("_step") if record.attempt == (attempt or record.attempt) else None
@@ -240,9 +240,7 @@ class Run(RunArtifacts):
 
     def _usable(self, what: str) -> bool:
         if self.forked:
-            if not self._warned_fork:
-                self._warned_fork = True
-                _log.warning("%s() in a forked process is ignored; record from the process that called init()", what)
+            self._ignored(f"{what}() in a forked process is ignored; record from the process that called init()")
             return False
         if self._over:
             raise UsageError(f"run {self.id} is over", where=f"{what}()", hint="Call windlass.init() for another run.")
@@ -270,8 +268,20 @@ class Run(RunArtifacts):
         return rule is None or rule.kind != "none"
 
     def _change(self, **changes: Any) -> None:
-        if self._sender is not None and os.getpid() == self._pid and not self._over_for_good:
+        if self._sender is None:
+            return
+        what = ", ".join(changes)
+        if self.forked:
+            self._ignored(f"{what} of a forked process is not recorded; change it where init() was called")
+        elif self._over_for_good:
+            self._ignored(f"run {self.id} is over: {what} that is set now is not recorded")
+        else:
             self._sender.change(**changes)
+
+    def _ignored(self, why: str) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning(why)
 
     @property
     def _over_for_good(self) -> bool:

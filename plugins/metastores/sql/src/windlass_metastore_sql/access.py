@@ -112,10 +112,10 @@ class SqlAccess(AccessStore):
         with self._db.read() as tx:
             return tuple(KEYS.load(row) for row in tx.rows(sql, user))
 
-    def revoke_key(self, key_id: str) -> None:
+    def revoke_key(self, key_id: str) -> bool:
         """See `AccessStore.revoke_key`."""
         with self._db.write() as tx:
-            tx.run("DELETE FROM api_keys WHERE id = ?", key_id)
+            return tx.row("DELETE FROM api_keys WHERE id = ? RETURNING id", key_id) is not None
 
     def set_member(self, member: Member) -> None:
         """See `AccessStore.set_member`. Raises `NotFoundError` when there is no such user."""

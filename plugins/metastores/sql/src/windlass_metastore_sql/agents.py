@@ -9,13 +9,12 @@ from attrs import evolve
 from windlass.errors import NotFoundError
 from windlass.metastore import AgentStore
 from windlass.models.queue import Agent, QueueRef
+from windlass.models.run import LOST_AFTER
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.rows import Mapper
 
 AGENTS = Mapper(Agent)
-LOST_AFTER = 180.0
-"""Seconds without a heartbeat after which an agent counts as lost."""
 
 
 class SqlAgents(AgentStore):

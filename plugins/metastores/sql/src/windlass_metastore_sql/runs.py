@@ -12,7 +12,7 @@ from windlass import wire
 from windlass.errors import ConflictError, FencedError, RunNotFoundError, UsageError
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
-from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate
+from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate, is_unheard
 from windlass_metastore_sql import endings, logs, spending
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Row, Tx, marks
@@ -100,6 +100,9 @@ class SqlRuns(RunStore):
             if run.state is RunState.QUEUED:
                 reason = Reason(code="stopped-by-user", message="stopped while it was waiting in its queue")
                 return change_run(tx, stopped, RunUpdate(state=RunState.KILLED, reason=reason), self._db.now())
+            if is_unheard(run, self._db.now()):
+                end = RunUpdate(state=RunState.CRASHED, reason=Reason.unheard())
+                return change_run(tx, stopped, end, self._db.now())
             item = tx.row("SELECT queue_id FROM items WHERE run_id = ?", run_id)
             if item and (ref := queue_ref(tx, item[0])):
                 tx.topics.add(topic(ref))

@@ -96,10 +96,12 @@ class MemoryAccess(AccessStore):
         with self._world.changing():
             return tuple(key for key in self._world.keys.values() if key.user == user)
 
-    def revoke_key(self, key_id: str) -> None:
+    def revoke_key(self, key_id: str) -> bool:
         with self._world.changing():
-            for mark in [mark for mark, key in self._world.keys.items() if key.id == key_id]:
+            found = [mark for mark, key in self._world.keys.items() if key.id == key_id]
+            for mark in found:
                 del self._world.keys[mark]
+            return bool(found)
 
     def set_member(self, member: Member) -> None:
         with self._world.changing():

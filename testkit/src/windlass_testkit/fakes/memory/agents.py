@@ -9,12 +9,11 @@ from attrs import evolve
 from windlass.errors import NotFoundError
 from windlass.metastore import AgentStore
 from windlass.models.queue import Agent
+from windlass.models.run import LOST_AFTER
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.world import World
 
-__all__ = ["LOST_AFTER", "MemoryAgents", "is_lost"]
-
-LOST_AFTER = 180.0
+__all__ = ["MemoryAgents", "is_lost"]
 
 
 def is_lost(agent: Agent, now: float) -> bool:

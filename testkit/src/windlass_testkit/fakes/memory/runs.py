@@ -10,7 +10,7 @@ from attrs import evolve
 from windlass.errors import ConflictError, UsageError
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
-from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate
+from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate, is_unheard
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.world import World
 
@@ -133,6 +133,8 @@ class MemoryRuns(RunStore):
                 return run
             run = evolve(run, stop_requested=True)
             self._world.runs[run_id] = run
+            if is_unheard(run, now):
+                return changed(self._world, run, RunUpdate(state=RunState.CRASHED, reason=Reason.unheard()), now)
             if run.state is not RunState.QUEUED:
                 return run
             reason = Reason(code="stopped-by-user", message="stopped before it was started")
