@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,31 @@ def test_large_requests_are_refused(serve: Serve, connect: Connect) -> None:
     assert post(f"{url}/api/v1/runs/get", b" " * 2000)[0] == 413
     with pytest.raises(UsageError, match="5000"):
         connect(url).blobs.put("blake3:" + "0" * 64, bytes(6000))
+
+
+def announced(url: str, size: int, key: str = "") -> socket.socket:
+    """A request whose body was announced and does not come."""
+    address = urllib.parse.urlsplit(url)
+    client = socket.create_connection((address.hostname, address.port), timeout=5)
+    head = f"POST /api/v1/store/now HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n"
+    client.sendall(head.encode() + (f"Authorization: Bearer {key}\r\n" if key else "").encode() + b"\r\n")
+    return client
+
+
+def test_who_is_unknown_cannot_fill_the_memory(serve: Serve) -> None:
+    with announced(serve(), 1 << 20, "wlk_guess") as client:
+        assert client.recv(100).startswith(b"HTTP/1.1 401")
+
+
+def test_a_client_that_goes_away_is_no_failure(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = serve(anonymous=EVERYBODY)
+    announced(url, 1 << 20).close()
+    for _ in range(20):
+        connect(url).now()
+        time.sleep(0.01)
+    assert "a request failed" not in caplog.text
 
 
 def test_the_first_key_is_made_once(store: MetadataStore, serve: Serve, connect: Connect) -> None:

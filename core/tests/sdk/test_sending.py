@@ -12,6 +12,7 @@ from windlass import wire
 from windlass.errors import NoSpaceError, StoreError, StoreUnavailableError, UsageError
 from windlass.models.run import RunState
 from windlass.sdk.leftovers import send_all
+from windlass.sdk.sender import Sender
 from windlass.sdk.settings import Settings
 
 
@@ -33,7 +34,7 @@ def test_what_is_on_its_way_when_time_is_up_is_kept(store, monkeypatch) -> None:
     monkeypatch.setattr(store.runs, "update", hang)
     run = windlass.init(settings=quick(finish_timeout=0.2, disable_job_creation=True))
     assert run.flush()
-    monkeypatch.setattr("windlass.sdk.sender.Sender.close", _without_waiting)
+    monkeypatch.setattr(Sender, "close", _without_waiting)
     gone.set()
     run.config["late"] = 1
     time.sleep(0.2)
@@ -116,3 +117,23 @@ def test_a_process_that_died_while_it_sent_leftovers_keeps_none(store, tmp_path)
     assert send_all(store, settings) == 1
     assert len(store.runs.metrics(run.id)) == 1
     assert not list((tmp_path / "home" / "spool").iterdir())
+
+
+def test_ctrl_c_while_the_last_is_sent_loses_nothing(store, monkeypatch) -> None:
+    run = windlass.init(settings=quick(disable_job_creation=True))
+    run.flush()
+    store.runs.faults.fail("log_metrics", StoreUnavailableError("gone"), times=1000)
+    run.log({"i": 7})
+    close = Sender.close
+
+    def interrupted(sender, timeout):
+        close(sender, 0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sender, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish()
+    store.runs.faults.__init__()
+    assert send_all(store, run._session.settings) == 1
+    assert len(store.runs.metrics(run.id)) == 1
+    assert store.runs.get(run.id).state is RunState.FINISHED

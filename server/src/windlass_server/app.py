@@ -11,7 +11,7 @@ import anyio
 from anyio import to_thread
 from attrs import frozen
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -28,6 +28,7 @@ __all__ = ["Limits", "create_app"]
 
 LONGEST_WAIT = 30.0
 """Seconds after which a long poll is answered; clients ask again."""
+_FROM_STRANGERS = 64 * 1024
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -87,9 +88,31 @@ class Server:
         except AccessError as error:
             raise Unauthenticated(error.message, hint=error.hint) from None
 
+    async def body(self, request: Request) -> bytes:
+        """The body of a JSON request, which is held in memory: who is unknown may not send much.
+
+        Raises:
+            TooLarge: It is larger than `Limits.body`.
+            Unauthenticated: It is larger than what strangers may send, and so is the caller.
+        """
+        most = self.limits.body
+        announced = request.headers.get("content-length", "")
+        size = int(announced) if announced.isdigit() else most
+        if size > most:
+            raise _too_large(most)
+        if size > _FROM_STRANGERS:
+            await self.thread(partial(self.principal, request))
+        parts, size = [], 0
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise _too_large(most)
+            parts.append(part)
+        return b"".join(parts)
+
     async def call(self, call: Call, request: Request) -> Response:
         """One method of the interface."""
-        body = await read_body(request, self.limits.body)
+        body = await self.body(request)
         result = await self.thread(partial(self._call, call, request, body), waits=call.key == "queues.wait")
         return Response(result, media_type="application/json")
 
@@ -152,20 +175,6 @@ def create_app(
     return app
 
 
-async def read_body(request: Request, most: int) -> bytes:
-    """The body, up to a size. Raises `TooLarge`."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > most:
-        raise _too_large(most)
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise _too_large(most)
-        parts.append(part)
-    return b"".join(parts)
-
-
 def _too_large(most: int) -> TooLarge:
     return TooLarge(f"a request may have {most} bytes", hint="Send fewer things at once.", context={"most": most})
 
@@ -174,6 +183,8 @@ def _guarded(endpoint: _Endpoint) -> _Endpoint:
     async def run(request: Request) -> Response:
         try:
             return await endpoint(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
         except Exception as error:
             return problem(error)
 

@@ -76,11 +76,9 @@ class BlobRoutes:
 
         ``null`` where the storage does not prove by itself that the bytes have the digest: then ``PUT`` the blob here.
         """
-        from windlass_server.app import read_body
-
         digest = request.path_params["digest"]
         await self._server.thread(partial(self._check, request, "blobs.write"))
-        size = wire.decode(await read_body(request, self._server.limits.body), _Announced).size
+        size = wire.decode(await self._server.body(request), _Announced).size
         if size > self._server.limits.blob:
             raise _too_large(self._server.limits.blob)
         sign = partial(self._server.store.blobs.presign_put, digest, size, _DIRECT_SECONDS)
@@ -169,9 +167,7 @@ class BlobRoutes:
         permissions.check(self._server.store, self._server.principal(request), key, {})
 
     async def _digests(self, request: Request) -> tuple[str, ...]:
-        from windlass_server.app import read_body
-
-        body = wire.decode(await read_body(request, self._server.limits.body), dict[str, tuple[str, ...]])
+        body = wire.decode(await self._server.body(request), dict[str, tuple[str, ...]])
         return body.get("digests", ())
 
 

@@ -210,17 +210,24 @@ class Run(RunArtifacts):
         self._watch.remove()
         with self._lock:
             self._commit()
-        code = self._watch.code
         if self._sender is not None and self._session is not None:
             self.summary.republish()
             if not self._launched:
+                code = self._watch.code
                 self._sender.change(state=end_state(code), exit_code=code, reason=end_reason(code, error))
-            if not self._sender.close(self._finish_timeout):
+            self._send_last(self._sender, self._session)
+        self._finished(self)
+
+    def _send_last(self, sender: Sender, session: Session) -> None:
+        sent = False
+        try:
+            sent = sender.close(self._finish_timeout)
+        finally:  # also when somebody who does not want to wait presses Ctrl-C
+            if not sent:
                 from windlass.sdk.leftovers import keep
 
-                keep(self._session.settings, self.id, self._attempt, self._sender)
-            self._session.close()
-        self._finished(self)
+                keep(session.settings, self.id, self._attempt, sender)
+            session.close()
 
     def about_to_end(self) -> None:
         """Make the job of this run, if there is one to be made. May be repeated."""
