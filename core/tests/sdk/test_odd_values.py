@@ -77,3 +77,13 @@ def test_a_job_that_was_asked_for_by_name_and_is_not_made_is_said(store, caplog)
     with windlass.init(settings=quick(job_name="trainer")):
         pass
     assert "no job was made from this run: it has no checkout with a remote, no code and no image" in caplog.text
+
+
+def test_a_run_is_resumed_where_it_is(store) -> None:
+    with windlass.init("demo", id="r", settings=quick()):
+        pass
+    with pytest.raises(UsageError, match="run r is in ann/demo, not in ann/other"):
+        windlass.init("other", id="r", resume="allow", settings=quick())
+    assert store.runs.get("r").state == "finished"
+    with windlass.init(id="r", resume="allow", settings=quick()) as run:
+        assert run.project == "demo"

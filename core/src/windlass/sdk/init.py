@@ -139,7 +139,7 @@ def init(
                 tags=labels(tags, "tags"),
                 notes=label(notes, "notes"),
             )
-            record = _begin(session, fresh, resume, resolved.run_id != "")
+            record = _begin(session, fresh, resume, chosen)
     except BaseException:
         session.close()
         raise
@@ -227,15 +227,15 @@ def _checked_id(run_id: str) -> str:
     return run_id
 
 
-def _begin(session: Session, fresh: RunRecord, resume: bool | str | None, id_given: bool) -> RunRecord:
+def _begin(session: Session, fresh: RunRecord, resume: bool | str | None, chosen: Settings) -> RunRecord:
     store = session.store
     if resume in (True, "allow", "must"):
-        if not id_given:
+        if not session.settings.run_id:
             if resume == "must":
                 raise UsageError("resume='must' needs an id", where="init()", hint="Pass id=…, or set WINDLASS_RUN_ID.")
         else:
             try:
-                return patiently(lambda: _reopen(session, store.runs.get(fresh.id)), _PATIENCE)
+                return patiently(lambda: _reopen(session, store.runs.get(fresh.id), chosen), _PATIENCE)
             except RunNotFoundError:
                 if resume == "must":
                     raise
@@ -246,7 +246,14 @@ def _begin(session: Session, fresh: RunRecord, resume: bool | str | None, id_giv
         raise ConflictError(error.message, where="init()", hint=hint) from None
 
 
-def _reopen(session: Session, record: RunRecord) -> RunRecord:
+def _reopen(session: Session, record: RunRecord, chosen: Settings) -> RunRecord:
+    wanted = (chosen.entity or record.entity, chosen.project or record.project)
+    if wanted != (record.entity, record.project):
+        raise UsageError(
+            f"run {record.id} is in {record.entity}/{record.project}, not in {'/'.join(wanted)}",
+            where="init()",
+            hint="Leave out entity and project, or choose another id.",
+        )
     if record.queue:
         raise UsageError(
             f"run {record.id} was launched; it can only be joined from its job",
