@@ -133,6 +133,7 @@ def test_ctrl_c_while_the_last_is_sent_loses_nothing(store, monkeypatch) -> None
     monkeypatch.setattr(Sender, "close", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.finish()
+    assert windlass.run is None
     store.runs.faults.__init__()
     assert send_all(store, run._session.settings) == 1
     assert len(store.runs.metrics(run.id)) == 1

@@ -208,15 +208,17 @@ class Run(RunArtifacts):
             warn_of_unused_files()
         self._over = True
         self._watch.remove()
-        with self._lock:
-            self._commit()
-        if self._sender is not None and self._session is not None:
-            self.summary.republish()
-            if not self._launched:
-                code = self._watch.code
-                self._sender.change(state=end_state(code), exit_code=code, reason=end_reason(code, error))
-            self._send_last(self._sender, self._session)
-        self._finished(self)
+        try:
+            with self._lock:
+                self._commit()
+            if self._sender is not None and self._session is not None:
+                self.summary.republish()
+                if not self._launched:
+                    code = self._watch.code
+                    self._sender.change(state=end_state(code), exit_code=code, reason=end_reason(code, error))
+                self._send_last(self._sender, self._session)
+        finally:  # one that was interrupted is not the active run any more either
+            self._finished(self)
 
     def _send_last(self, sender: Sender, session: Session) -> None:
         sent = False
