@@ -1,7 +1,6 @@
 """The assets, from pictures to a report."""
 
 import pickle
-from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -51,7 +50,7 @@ def onnx_model(model: windlass.Artifact) -> bytes:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
 
-    classifier = pickle.loads(Path(model.get_entry("model.pkl").download()).read_bytes())
+    classifier = pickle.loads(model.get_entry("model.pkl").read_bytes())
     return convert_sklearn(classifier, initial_types=[("pixels", FloatTensorType([None, 64]))]).SerializeToString()
 
 

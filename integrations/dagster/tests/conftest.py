@@ -205,6 +205,7 @@ def _clean_environment(folder: Path) -> dict[str, str]:
         **clean,
         "WINDLASS_HOME": str(folder / "home"),
         "WINDLASS_ENTITY": "my_entity",
+        "WINDLASS_ARTIFACT_DIR": str(folder / "artifacts"),
         "XDG_CONFIG_HOME": str(folder / "config"),
         "DAGSTER_HOME": str(folder / "dagster"),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
