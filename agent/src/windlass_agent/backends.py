@@ -9,10 +9,11 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
+from windlass.config.converter import failure
 from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, WindlassError
 from windlass.launch.images import parse_image
 from windlass.launch.plan import resource_name
-from windlass_agent.config import AgentConfig, failure
+from windlass_agent.config import AgentConfig
 
 if TYPE_CHECKING:
     from windlass.builders import Builder, BuilderCapabilities

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from windlass.config import option
-from windlass.config.converter import structure_most
+from windlass.config.converter import failure, structure_most
 from windlass.config.document import Document
 from windlass.config.document import load as load_document
 from windlass.errors import ConfigError, Problem
@@ -146,12 +146,6 @@ def load(
 
 def _says(data: Any, key: str) -> bool:
     return isinstance(data, dict) and (key in data or key.replace("_", "-") in data)
-
-
-def failure(document: Document | None, problems: list[Problem]) -> ConfigError:
-    """The error of a file in which several things are wrong."""
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return ConfigError(f"{count} in the configuration", where=document.source if document else "", problems=problems)
 
 
 def _problems(config: AgentConfig, document: Document) -> list[Problem]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 from windlass_cli import shapes
 from windlass_cli.output import note
 from windlass_cli.state import State
-from windlass_cli.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from windlass.launch.request import LaunchRequest
@@ -125,13 +124,13 @@ def watch(state: State, run: Run, *, quiet: bool, work: _Work | None = None) -> 
     with _sigterm(), _Status() as status:
         while True:
             try:
-                page = patiently(lambda at=start: state.store.runs.read_log(run.id, at), PATIENCE)  # type: ignore[misc]
+                page = patiently(lambda at=start: state.store.runs.read_log(run.id, at))  # type: ignore[misc]
                 if page.lines and not quiet:
                     status.write(b"".join(line.data for line in page.lines if line.stream != "build"))
                 start = page.next if page.lines else start
                 if page.ended and not page.lines:
                     break
-                found = patiently(lambda: state.store.runs.get(run.id), PATIENCE)
+                found = patiently(lambda: state.store.runs.get(run.id))
                 status.say(f"run {found.id}: {found.phase or found.state}")
                 if work is not None and not work.is_alive() and not found.state.is_terminal:
                     if work.error is not None:
@@ -150,7 +149,7 @@ def watch(state: State, run: Run, *, quiet: bool, work: _Work | None = None) -> 
                 state.store.runs.request_stop(run.id)
     if interrupted:
         raise KeyboardInterrupt
-    return patiently(lambda: state.store.runs.get(run.id), PATIENCE)
+    return patiently(lambda: state.store.runs.get(run.id))
 
 
 @contextlib.contextmanager

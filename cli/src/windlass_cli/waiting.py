@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from windlass.models.queue import Agent, Waiting
     from windlass.models.run import Run
 
-__all__ = ["PATIENCE", "explained", "is_abandoned", "orphaned", "shape", "told", "unheard"]
-
-PATIENCE = 60.0
-"""Seconds for which a command that follows a run bears with a store that is out of reach: the run goes on meanwhile."""
+__all__ = ["explained", "is_abandoned", "orphaned", "shape", "told", "unheard"]
 
 
 def explained(store: MetadataStore, run: Run) -> Waiting | None:

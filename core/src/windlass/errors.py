@@ -157,6 +157,11 @@ class Problem:
         return {"message": self.message, "where": self.where, "hint": self.hint}
 
 
+def counted(problems: Sequence[Problem]) -> str:
+    """``1 problem``, ``2 problems`` …"""
+    return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+
+
 class SecretError(ConfigError):
     """A secret reference that cannot be resolved. Never holds the secret."""
 

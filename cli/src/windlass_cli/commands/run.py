@@ -138,9 +138,9 @@ def logs(state: State, run_id: str, follow: bool, build: bool) -> None:
 
 def follow_log(state: State, run_id: str, *, follow: bool, build: bool = True) -> None:
     """Copy a run's output to stdout, until the run is over with `follow`."""
-    from windlass.sdk.session import patiently
+    from windlass.sdk.session import PATIENCE, patiently
 
-    start, delay, patience = 0, 0.05, waiting.PATIENCE if follow else 0.0
+    start, delay, patience = 0, 0.05, PATIENCE if follow else 0.0
     while True:
         page = patiently(lambda at=start: state.store.runs.read_log(run_id, at), patience)  # type: ignore[misc]
         for line in page.lines:
@@ -198,7 +198,7 @@ def _wait_for_end(state: State, run_id: str) -> None:
     from windlass.sdk.session import patiently
 
     delay, look_at = 0.02, 0.0
-    while not (found := patiently(lambda: state.store.runs.get(run_id), waiting.PATIENCE)).state.is_terminal:
+    while not (found := patiently(lambda: state.store.runs.get(run_id))).state.is_terminal:
         if time.monotonic() >= look_at:
             if waiting.unheard(found):
                 state.store.runs.request_stop(run_id)

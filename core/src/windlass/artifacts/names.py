@@ -32,6 +32,8 @@ MAX_OBJECTS = 10_000
 RESERVED_PREFIX = "windlass-"
 MEDIA_FOLDER = "media/"
 """Where the files of rich objects are."""
+CODE_TYPES = ("code", "code-patch")
+"""Types of artifacts in which a run keeps its own code, and how that differs from its commit."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_\-.]+")
 _TAG = re.compile(r"[-\w]+( +[-\w]+)*")

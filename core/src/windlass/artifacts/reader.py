@@ -330,8 +330,10 @@ class EntryReader(io.RawIOBase):
             return
         self._running.update(view[self._hashed - self._position :])
         self._hashed = self._position + len(view)
+        if self._hashed < self.entry.size:
+            return
         found = digest_by(self._running, self.entry.digest)
-        if self._hashed == self.entry.size and found != self.entry.digest:
+        if found != self.entry.digest:
             raise self._damaged(f"expected {self.entry.digest}, found {found}", 0)
 
     def _damaged(self, what: str, start: int) -> StorageError:

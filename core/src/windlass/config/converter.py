@@ -21,11 +21,11 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from windlass.config.document import Document
 from windlass.config.secrets import is_reference
-from windlass.errors import ConfigError, Problem, WindlassError
+from windlass.errors import ConfigError, Problem, WindlassError, counted
 
 T = TypeVar("T")
 
-__all__ = ["field_keys", "structure", "structure_most", "unstructure"]
+__all__ = ["failure", "field_keys", "structure", "structure_most", "unstructure"]
 
 
 def structure(data: Any, cls: type[T], *, where: str = "$", document: Document | None = None) -> T:
@@ -43,10 +43,13 @@ def structure(data: Any, cls: type[T], *, where: str = "$", document: Document |
     result, problems = structure_most(data, cls, where=where, document=document)
     if result is not None and not problems:
         return result
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    raise ConfigError(
-        f"{count} in the configuration", where=document.source if document is not None else "", problems=problems
-    )
+    raise failure(document, problems)
+
+
+def failure(document: Document | None, problems: list[Problem]) -> ConfigError:
+    """The error of a configuration in which something is wrong."""
+    where = document.source if document is not None else ""
+    return ConfigError(f"{counted(problems)} in the configuration", where=where, problems=problems)
 
 
 def structure_most(

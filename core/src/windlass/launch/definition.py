@@ -9,7 +9,7 @@ import attrs
 
 from windlass.config.converter import structure
 from windlass.config.document import Document
-from windlass.errors import ConfigError, Problem
+from windlass.errors import ConfigError, Problem, counted
 from windlass.launch import templates
 from windlass.launch.checks import open_field_problems, secret_problems
 from windlass.launch.macros import unknown_macros
@@ -98,8 +98,9 @@ def check_queue(
 def _raise(queue: Queue, problems: list[Problem]) -> None:
     problems = list({str(problem): problem for problem in problems}.values())
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ConfigError(f"the queue has {count}; nothing was changed", where=queue.name, problems=problems)
+        raise ConfigError(
+            f"the queue has {counted(problems)}; nothing was changed", where=queue.name, problems=problems
+        )
 
 
 def _place(where: str, document: Document, sources: Mapping[str, Document]) -> str:

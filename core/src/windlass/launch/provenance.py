@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from windlass import wire
+from windlass.artifacts.names import CODE_TYPES, parse_ref
 from windlass.errors import UsageError
 from windlass.launch.paths import dotted, leaves
 from windlass.launch.plan import RunPlan, plan_run
@@ -33,7 +34,6 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://slsa.dev/provenance/v1"
 _BUILD_TYPE = "https://windlass.dev/run/v1"
-_OWN_CODE = ("code", "code-patch")
 
 
 def record(
@@ -84,7 +84,7 @@ def statement(run: Run, store: MetadataStore) -> dict[str, JSON]:
     if run.spec is not None:
         needs = _source(run.spec.source, store)
     else:  # it kept its own code, or how that differs from the commit: what it was made from, not what it made
-        kept = [version for version in logged if version.type in _OWN_CODE]
+        kept = [version for version in logged if version.type in CODE_TYPES]
         logged = [version for version in logged if version not in kept]
         needs = _facts(run) + [_artifact(version) for version in kept]
     subject += [_artifact(version) for version in logged]
@@ -171,8 +171,6 @@ def _time(seconds: float) -> str:
 
 def as_used(name: str, pins: Mapping[str, str], *, entity: str, project: str) -> str:
     """What a run that repeats another one exactly reads for the name of an input: an alias may have moved since."""
-    from windlass.artifacts.names import parse_ref
-
     ref = parse_ref(name, entity=entity, project=project)
     path = f"{ref.entity}/{ref.project}/{ref.name}"
     fixed = ":" in ref.selector or re.fullmatch(r"v[0-9]+", ref.selector)

@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen
 from windlass.config.converter import structure_most
 from windlass.config.document import Document
 from windlass.config.options import option
-from windlass.errors import ConfigError, Problem
+from windlass.errors import ConfigError, Problem, counted
 from windlass.launch.places import toml_lines
 from windlass.launch.request import LaunchRequest, Overrides, split_entry_point
 from windlass.launch.safe import read_text
@@ -105,8 +105,9 @@ def _header(document: Document) -> ScriptHeader:
     settings, wrong = _settings(tool.get("windlass") or {} if isinstance(tool, dict) else {}, document)
     problems += wrong
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ConfigError(f"{count} in the '# /// script' comment", where=document.source, problems=problems)
+        raise ConfigError(
+            f"{counted(problems)} in the '# /// script' comment", where=document.source, problems=problems
+        )
     if settings.dependencies:
         declared = [*(declared or ()), *settings.dependencies]
     return ScriptHeader(

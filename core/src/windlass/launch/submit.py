@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 
 from windlass.artifacts.names import check_project
 from windlass.config.document import Document
-from windlass.errors import AccessError, ConfigError, NotFoundError, PluginError, Problem, UsageError
+from windlass.errors import AccessError, ConfigError, NotFoundError, PluginError, Problem, UsageError, counted
 from windlass.ids import new_run_id
 from windlass.launch import templates
 from windlass.launch.checks import file_problems
@@ -165,8 +165,9 @@ class _Resolver:
             self._other_origins(queue)
         if self.problems or draft is None or queue is None or item is None or plan is None:
             problems = _unique([placed(problem, self.origins, self.files) for problem in self.problems])
-            count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-            raise ConfigError(f"the launch has {count}; nothing was submitted", where="launch", problems=problems)
+            raise ConfigError(
+                f"the launch has {counted(problems)}; nothing was submitted", where="launch", problems=problems
+            )
         return ResolvedLaunch(
             item=item, queue=queue, private=private, draft=draft, plan=plan,
             origins={**draft.origins, **self.origins},

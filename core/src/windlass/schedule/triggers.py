@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import evolve
 
+from windlass.artifacts.names import CODE_TYPES
 from windlass.errors import UsageError
 from windlass.models import INTERNAL, TRIGGER, TRIGGER_CHAIN, noted
 from windlass.models.artifact import ArtifactVersion
@@ -21,7 +22,7 @@ __all__ = ["NAME", "alias_moved", "chain_of", "check_trigger", "cron_due", "new_
            "run_id_of", "with_chain"]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_BYWORK = ("job", "code", "code-patch")  # what nearly every run leaves: who waits for it says so
+_BYWORK = ("job", *CODE_TYPES)  # what nearly every run leaves: who waits for it says so
 _WORDS = ("artifact", "version", "alias", "scheduled_at")
 _PLACE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 

@@ -13,7 +13,7 @@ from windlass.models.artifact import ArtifactFilter, ArtifactVersion, Collection
 from windlass.models.run import Run as RunRecord
 from windlass.models.run import RunFilter, RunState, RunUpdate
 from windlass.sdk.operations import Operations
-from windlass.sdk.session import Session, patiently
+from windlass.sdk.session import PATIENCE, Session, patiently
 from windlass.sdk.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Api", "RecordedRun"]
 
 _PAGE = 200
-_PATIENCE = 60.0
 
 
 class Api(Operations):
@@ -249,7 +248,7 @@ class RecordedRun:
         """Wait for its end, for a while also for a store that is out of reach. Raises `TimeoutError`."""
         deadline = None if timeout is None else time.monotonic() + timeout
         delay = 0.05
-        while not patiently(self.refresh, _PATIENCE if timeout is None else timeout).record.state.is_terminal:
+        while not patiently(self.refresh, PATIENCE if timeout is None else timeout).record.state.is_terminal:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"run {self.record.id} is {self.record.state} after {timeout:g} s")
             time.sleep(delay)

@@ -36,7 +36,6 @@ _log = logging.getLogger("windlass")
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _RESUME = ("allow", "must", "never")
-_PATIENCE = 60.0
 
 
 def init(
@@ -121,7 +120,7 @@ def init(
     session = Session(resolved)
     try:
         if launched:
-            record = patiently(lambda: session.store.runs.get(resolved.run_id), _PATIENCE)
+            record = patiently(lambda: session.store.runs.get(resolved.run_id))
         else:
             _check_names(resolved)
             run_id = _checked_id(resolved.run_id) or new_run_id()
@@ -235,12 +234,12 @@ def _begin(session: Session, fresh: RunRecord, resume: bool | str | None, chosen
                 raise UsageError("resume='must' needs an id", where="init()", hint="Pass id=…, or set WINDLASS_RUN_ID.")
         else:
             try:
-                return patiently(lambda: _reopen(session, store.runs.get(fresh.id), chosen), _PATIENCE)
+                return patiently(lambda: _reopen(session, store.runs.get(fresh.id), chosen))
             except RunNotFoundError:
                 if resume == "must":
                     raise
     try:
-        return patiently(lambda: store.runs.create(fresh), _PATIENCE)
+        return patiently(lambda: store.runs.create(fresh))
     except ConflictError as error:
         hint = f"Choose another id, or pass resume='allow' to go on with run {fresh.id}."
         raise ConflictError(error.message, where="init()", hint=hint) from None

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Session", "patiently"]
+__all__ = ["PATIENCE", "Session", "patiently"]
+
+PATIENCE = 60.0
+"""Seconds for which what goes on without it bears with a store that is out of reach."""
 
 
 class Session:
@@ -61,7 +64,7 @@ class Session:
         self.app.close()
 
 
-def patiently(call: Callable[[], T], seconds: float) -> T:
+def patiently(call: Callable[[], T], seconds: float = PATIENCE) -> T:
     """Call again with growing pauses while the store is out of reach, for at most so many seconds."""
     deadline = time.monotonic() + seconds
     delay = 0.1
