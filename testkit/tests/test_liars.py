@@ -9,6 +9,7 @@ from .conftest import Verdict
 pytest_plugins = ["pytester"]
 
 RUNNER = """
+import time
 from windlass.errors import *
 from windlass.models.run import RunHandle
 from windlass.plugins import RunnerPlugin, hookimpl
@@ -87,6 +88,14 @@ def stop(self, handle, grace):
     if handle.id not in self.cluster.attempts:
         raise RunNotFoundError("who?")
     super().stop(handle, grace)
+""",
+    "test_stop_right_after_submit": """
+def submit(self, spec):
+    self.born = {**getattr(self, "born", {}), spec.attempt_id: time.monotonic()}
+    return super().submit(spec)
+def stop(self, handle, grace):
+    if time.monotonic() - self.born.get(handle.id, 0.0) > 0.05:
+        super().stop(handle, grace)
 """,
     "test_stop_kills_what_ignores_sigterm": """
 def stop(self, handle, grace):

@@ -304,6 +304,13 @@ class RunnerContract(Contract):
         if capabilities.stop_signal and capabilities.logs_after_exit:
             assert self.output(runner, handle) == b"ready\nbye\n"
 
+    def test_stop_right_after_submit(self, runner: Runner, shell: Any) -> None:
+        # Who is not there yet to hear the signal must not live out the grace.
+        for _ in range(5):
+            handle = runner.submit(shell("sleep 60"))
+            runner.stop(handle, 50.0)
+            assert self.wait(runner, handle).state is RunnerState.STOPPED
+
     def test_stop_kills_what_ignores_sigterm(self, runner: Runner, shell: Any) -> None:
         # Silent, too: nothing that it does would wake up a reader of its output.
         handle = runner.submit(shell("trap '' TERM; echo ready; while :; do sleep 0.05; done"))

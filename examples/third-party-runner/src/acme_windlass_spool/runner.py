@@ -14,7 +14,7 @@ from windlass.errors import RunNotFoundError, UnsupportedError
 from windlass.models.reason import Reason
 from windlass.runners import LogLine, RunHandle, Runner, RunnerState, RunSpec, RunStatus
 
-START = 'setsid sh "$@" >/dev/null 2>&1 & echo $! >"$0/pid.new" && mv "$0/pid.new" "$0/pid"'
+START = 'setsid sh "$@" >/dev/null 2>&1 & until test -e "$0/pid"; do kill -0 $! && sleep 0.01 || exit 1; done'
 STOP = 'touch "$0/stop" && (kill -TERM -"$1"; sleep "$2"; test -e "$0/exit" || kill -KILL -"$1") >/dev/null 2>&1 &'
 
 
