@@ -19,6 +19,8 @@ from windlass_testkit.fakes.runner import cluster_named
 from attrs import evolve
 {extra}
 
+BORN = dict()
+
 class Liar(FakeRunner):
 {body}
 
@@ -91,10 +93,10 @@ def stop(self, handle, grace):
 """,
     "test_stop_right_after_submit": """
 def submit(self, spec):
-    self.born = {**getattr(self, "born", {}), spec.attempt_id: time.monotonic()}
+    BORN[spec.attempt_id] = time.monotonic()
     return super().submit(spec)
 def stop(self, handle, grace):
-    if time.monotonic() - self.born.get(handle.id, 0.0) > 0.05:
+    if time.monotonic() - BORN.get(handle.id, 0.0) > 0.05:
         super().stop(handle, grace)
 """,
     "test_stop_kills_what_ignores_sigterm": """
