@@ -9,7 +9,6 @@ from .conftest import Verdict
 pytest_plugins = ["pytester"]
 
 RUNNER = """
-import time
 from windlass.errors import *
 from windlass.models.run import RunHandle
 from windlass.plugins import RunnerPlugin, hookimpl
@@ -18,8 +17,6 @@ from windlass_testkit.fakes.runner import *
 from windlass_testkit.fakes.runner import cluster_named
 from attrs import evolve
 {extra}
-
-BORN = dict()
 
 class Liar(FakeRunner):
 {body}
@@ -92,11 +89,15 @@ def stop(self, handle, grace):
     super().stop(handle, grace)
 """,
     "test_stop_right_after_submit": """
-def submit(self, spec):
-    BORN[spec.attempt_id] = time.monotonic()
-    return super().submit(spec)
+seen = set()
+def poll(self, handles):
+    self.seen.update(handle.id for handle in handles)
+    return super().poll(handles)
+def logs(self, handle, since=""):
+    self.seen.add(handle.id)
+    return super().logs(handle, since)
 def stop(self, handle, grace):
-    if time.monotonic() - BORN.get(handle.id, 0.0) > 0.05:
+    if handle.id in self.seen or handle.id not in self.cluster.attempts:
         super().stop(handle, grace)
 """,
     "test_stop_kills_what_ignores_sigterm": """
