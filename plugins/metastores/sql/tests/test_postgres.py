@@ -1,5 +1,6 @@
 """The short ways on PostgreSQL: one statement each, with the outcome of the long ones."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from windlass.plugins.app import App
 from windlass.settings import Settings
 from windlass_metastore_sql import arrivals, endings, line
 from windlass_metastore_sql.claims import find_queue
+from windlass_metastore_sql.postgres_link import _numbered
 from windlass_metastore_sql.store import SqlStore
 from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items, take
 
@@ -161,13 +163,37 @@ def test_a_claim_sees_that_its_queue_has_changed(store: SqlStore, other: SqlStor
         claim(store, REF)
 
 
-def test_a_run_is_read_from_its_claim_as_from_its_row(store: SqlStore) -> None:
+@pytest.mark.parametrize("name", ['a\\ "ü"\n', "a\x1fb\x1f", "0", ""])
+def test_a_run_is_read_from_its_claim_and_end_as_from_its_row(store: SqlStore, name: str) -> None:
     store.queues.create(Queue(entity="kit", name="q", resource="process"))
-    odd = {"text": '"\\\n\u2028 ü {table} %s ?', "number": 12345678901234567890, "nothing": None, "list": [1.0, 2]}
-    store.queues.enqueue([NewItem(run_id="r", queue=REF, spec=SPEC, name='a\\ "ü"\n', config=odd)])
+    odd = {"text": '"\\\n\u2028 \x1f ü {table} %s ?', "number": 12345678901234567890, "nothing": None, "list": [1.0, 2]}
+    store.queues.enqueue([NewItem(run_id="r", queue=REF, spec=SPEC, name=name, author=name, priority=0, config=odd)])
     (told,) = store.queues.claim(ClaimRequest(agent="a", queues=(REF,)))
     assert told.run == store.runs.get("r")
-    assert told.run.config == odd
+    assert (told.run.config, told.run.name, told.run.author, told.run.priority) == (odd, name or "r", name, 0)
+    end = RunUpdate(state=RunState.FAILED, exit_code=0, notes=name, usage=ResourceUsage(cpu_seconds=0.1 + 0.2))
+    with store._db.single() as tx:
+        ended = endings.end(tx, "r", end, told.run.fence, "a", store.now())
+    assert ended == store.runs.get("r")
+    assert ended is not None
+    assert (ended.exit_code, ended.notes) == (0, name)
+
+
+def test_plans_made_for_a_few_rows_are_good_for_many(store: SqlStore) -> None:
+    """The server keeps the plan of a prepared statement: what it reads whole while it is small it would for ever."""
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    for number in range(4):
+        store.queues.enqueue(items(REF, f"r{number}"))
+    end = endings._statement(("exit_code", "state"), True)
+    for sql in (line._statement(1), end):
+        with store._db.connection() as connection:
+            connection.execute("SET plan_cache_mode = force_generic_plan")
+            connection.execute(b"PREPARE looked_at AS " + _numbered(sql))
+            values = ", ".join(["NULL"] * sql.count("?"))
+            plan = "\n".join(text for (text,) in connection.execute(f"EXPLAIN EXECUTE looked_at({values})"))
+            connection.execute("DEALLOCATE looked_at")
+        assert not re.search(r"Seq Scan on (runs|items|queues|run_tokens)", plan), plan
+        assert "items_claimed" not in plan, plan
 
 
 def test_the_short_way_survives_that_the_driver_forgets(store: SqlStore) -> None:

@@ -15,8 +15,7 @@ from windlass_metastore_sql.agents import live_agents
 from windlass_metastore_sql.claims import load_queue
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import CLAIMED, WAITING, urgency
-from windlass_metastore_sql.runs import get_run
-from windlass_metastore_sql.tables import QUEUES
+from windlass_metastore_sql.tables import QUEUES, get_run
 
 _HISTORY = 50
 

@@ -10,7 +10,7 @@ from windlass.models.run import RunPhase, RunState
 from windlass_metastore_sql.database import RELAXED, Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, SOMETHING_TO_TEND, WAITING
 from windlass_metastore_sql.known import UNCHANGED
-from windlass_metastore_sql.tables import RUNS
+from windlass_metastore_sql.tables import RUNS, unpacked
 
 
 def is_plain(queue: Queue) -> bool:
@@ -48,7 +48,7 @@ def take(tx: Tx, request: ClaimRequest, number: int, queue: Queue, limit: int, n
     )  # fmt: skip
     if len(rows) > 1:
         rows.sort(key=lambda row: row[1:3])
-    return [Claim(run=RUNS.unpack(row[0]), queue=queue, lease_until=until) for row in rows]
+    return [Claim(run=unpacked(tx, row[0]), queue=queue, lease_until=until) for row in rows]
 
 
 @lru_cache(maxsize=256)

@@ -21,6 +21,8 @@ from windlass_metastore_sql.postgres_pool import Connections
 
 _MIGRATION_LOCK = 7_446_201_553  # any number, the same in all versions
 _CLOCK_EVERY = 30.0
+_BY_INDEX = "SET random_page_cost = 1.1"
+"""The server keeps a plan that it makes for ten rows, and would read a table whole that has become large since."""
 
 
 class PostgresDatabase(Database):
@@ -56,7 +58,7 @@ class PostgresDatabase(Database):
         return lease_clock() + self._offset
 
     def _connect(self) -> Any:
-        return Link.connect(
+        connection = Link.connect(
             self._url,
             autocommit=True,
             application_name="windlass",
@@ -64,6 +66,8 @@ class PostgresDatabase(Database):
             connect_timeout=max(int(self._timeout), 2),
             prepare_threshold=1,
         )
+        connection.execute(_BY_INDEX, prepare=False)
+        return connection
 
     @contextmanager
     def connection(self) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from windlass import wire
-from windlass.errors import ConflictError, FencedError, RunNotFoundError, UsageError
+from windlass.errors import ConflictError, FencedError, UsageError
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
 from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate, is_unheard
@@ -18,7 +18,7 @@ from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, CLAIMED, DELAYED, WAITING, queue_ref
 from windlass_metastore_sql.rows import assignments
-from windlass_metastore_sql.tables import RUNS
+from windlass_metastore_sql.tables import RUNS, get_run
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SET = ("name", "phase", "reason", "host", "handle", "image", "exit_code", "job", "tags", "notes", "usage")
@@ -200,16 +200,6 @@ def insert_run(tx: Tx, run: Run) -> int | None:
 def insert_runs(tx: Tx, runs: Sequence[Run]) -> list[int | None]:
     """The same for several."""
     return [int(row[0]) if row else None for row in tx.each(_INSERT, [RUNS.dump(run) for run in runs])]
-
-
-def get_run(tx: Tx, run_id: str, *, lock: bool = False) -> Run:
-    """The run; locked until the end of the transaction with `lock`. Raises `RunNotFoundError`."""
-    if lock and tx.locks:
-        tx.row("SELECT status FROM items WHERE run_id = ? {lock}", run_id)
-    row = tx.row(f"SELECT {RUNS.columns} FROM runs WHERE id = ?{' {lock}' if lock else ''}", run_id)
-    if row is None:
-        raise RunNotFoundError(f"there is no run '{run_id}'", hint="`windlass run list` shows the runs there are.")
-    return RUNS.load(row)
 
 
 def save_run(tx: Tx, old: Run, new: Run) -> None:
