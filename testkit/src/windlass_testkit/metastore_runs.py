@@ -75,6 +75,36 @@ class RunTests:
         assert [run.id for run in store.runs.list(RunFilter(states=(RunState.FAILED,)))] == ["r1"]
         assert len(store.runs.list(RunFilter(entity="kit", states=(RunState.RUNNING,)))) == 5
 
+    def test_live_runs_are_listed_whatever_way_they_came(self, store: MetadataStore) -> None:
+        at_work, live = (RunState.PENDING, RunState.RUNNING), (RunState.QUEUED, RunState.PENDING, RunState.RUNNING)
+
+        def ids(*states: RunState) -> list[str]:
+            return [run.id for run in store.runs.list(RunFilter(states=states))]
+
+        ref = make_queue(store)
+        for name in ("t1", "t2"):
+            store.runs.create(_run(name))
+        store.runs.create(_run("imported", state=RunState.FINISHED, finished_at=1.0))
+        store.queues.enqueue(items(ref, "q1", "q2", "q3", "q4"))
+        lease = take(store, ref)
+        second = take(store, ref)
+        assert ids(*live) == ["q4", "q3", "q2", "q1", "t2", "t1"]
+        assert ids(*at_work) == ["q2", "q1", "t2", "t1"]
+        store.runs.update("q1", RunUpdate(state=RunState.RUNNING), fence=lease.fence)
+        assert ids(RunState.RUNNING) == ["q1", "t2", "t1"]
+        store.queues.release(second, 0.0, RunUpdate(), next_attempt=True)
+        assert (ids(*at_work), ids(RunState.QUEUED)) == (["q1", "t2", "t1"], ["q4", "q3", "q2"])
+        store.queues.release(lease, 0.0, RunUpdate(), next_attempt=True)
+        store.runs.request_stop("q4")
+        store.runs.update("t1", RunUpdate(state=RunState.FINISHED))
+        assert (ids(*at_work), ids(*live)) == (["t2"], ["q3", "q2", "q1", "t2"])
+        store.runs.update("t1", RunUpdate(state=RunState.RUNNING, reopen=True))
+        assert ids(*at_work) == ["t2", "t1"]
+        assert [run.id for run in store.runs.list(RunFilter(states=live, limit=2, before="q3"))] == ["q2", "q1"]
+        for name in ("t1", "t2"):
+            store.runs.update(name, RunUpdate(state=RunState.CRASHED))
+        assert ids(*at_work) == []
+
     def test_an_update_changes_what_it_names(self, store: MetadataStore) -> None:
         store.runs.create(_run("r", config={"a": 1, "b": {"c": 1}}, summary={"x": 1}, tags=("t",)))
         changed = store.runs.update(

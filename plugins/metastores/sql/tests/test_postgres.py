@@ -179,6 +179,27 @@ def test_a_run_is_read_from_its_claim_and_end_as_from_its_row(store: SqlStore, n
     assert (ended.exit_code, ended.notes) == (0, name)
 
 
+def test_neither_claim_nor_end_changes_an_index_of_runs(store: SqlStore, other: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    for number in range(40):
+        store.queues.enqueue(items(REF, f"r{number}"))
+        lease = take(store, REF)
+        store.runs.update(lease.run_id, RunUpdate(state=RunState.RUNNING, host="h"), fence=lease.fence)
+        end = RunUpdate(state=RunState.FINISHED, exit_code=0, timings={"run": 1.0})
+        store.runs.update(lease.run_id, end, fence=lease.fence)
+    store.close()  # a server process tells what it has done when it ends
+    with other._db.read() as tx:
+        counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'runs'"
+        for _ in range(100):
+            (changed, beside) = tx.row(counts) or (0, 0)
+            if changed >= 120:
+                break
+            time.sleep(0.05)
+            tx.row("SELECT pg_stat_clear_snapshot()")
+    assert changed == 120
+    assert beside >= 115, "the others did not fit on their pages"
+
+
 def test_plans_made_for_a_few_rows_are_good_for_many(store: SqlStore) -> None:
     """The server keeps the plan of a prepared statement: what it reads whole while it is small it would for ever."""
     store.queues.create(Queue(entity="kit", name="q", resource="process"))

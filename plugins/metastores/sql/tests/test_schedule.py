@@ -13,11 +13,11 @@ from windlass.metastore import MetadataStore
 from windlass.models.access import Member, Role, User
 from windlass.models.artifact import ArtifactRef, NewVersion
 from windlass.models.queue import Agent, Queue, QueueRef
-from windlass.models.run import RunFilter, RunState, RunUpdate
+from windlass.models.run import Run, RunFilter, RunState, RunUpdate
 from windlass.models.schedule import TriggerEvent
 from windlass.plugins.app import App
 from windlass.settings import Settings
-from windlass_metastore_sql import schema
+from windlass_metastore_sql import explaining, schema
 from windlass_metastore_sql.store import SqlStore
 from windlass_testkit.fakes.memory import MemoryMetadataStore
 from windlass_testkit.metastore_queues import SPEC, claim, ids_of, items
@@ -227,6 +227,18 @@ def test_what_is_claimed_together_fits_together(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_forecast_looks_behind_all_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "_LOOK_BACK", 3)
+    store = opened(tmp_path)
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    store.queues.enqueue(items(REF, "old"))
+    (told,) = claim(store, REF)
+    store.runs.update("old", RunUpdate(state=RunState.FINISHED), fence=told.run.fence)
+    store.queues.enqueue(items(REF, *(f"r{number}" for number in range(9))))
+    assert store.queues.explain("r8").history == 1
+    store.close()
+
+
 def test_an_older_file_is_upgraded_with_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first schema, with a waiting and a claimed run written by hand as its program did."""
     path = tmp_path / "windlass.db"
@@ -297,6 +309,9 @@ def test_an_older_database_is_upgraded_with_what_is_in_it(tmp_path: Path, postgr
     store.close()
 
 
+LIVE = RunFilter(states=(RunState.QUEUED, RunState.PENDING, RunState.RUNNING))
+
+
 def down_and_up(home: Path, url: str = "") -> None:
     """What the first schema has a place for is the same afterwards; what waits is claimed in its order."""
     store = opened(home, url)
@@ -304,18 +319,23 @@ def down_and_up(home: Path, url: str = "") -> None:
     store.queues.enqueue([*items(REF, *(f"r{n}" for n in range(5))), *items(REF, "late", depends_on=("r0",))])
     (at_work, over) = claim(store, REF, limit=2, lease_seconds=3600)
     store.runs.update(over.run.id, RunUpdate(state=RunState.FINISHED, summary={"a": 1}), fence=over.run.fence)
-    before = store.runs.list(RunFilter())
+    for name in ("tracked", "gone"):
+        store.runs.create(Run(id=name, entity="kit"))
+    store.runs.update("gone", RunUpdate(state=RunState.FAILED))
+    before, live = store.runs.list(RunFilter()), [run.id for run in store.runs.list(LIVE)]
+    assert live == ["tracked", "late", "r4", "r3", "r2", at_work.run.id]
     store.access.create_user(User(name="ada"))
     lasting, ending = store.access.create_key("ada"), store.access.create_key("ada", expires_in=3600)
     store.access.authenticate(ending.secret)
     store.close()
-    for version in (7, 6, 5, 4, 3, 2, 1):
+    for version in (8, 7, 6, 5, 4, 3, 2, 1):
         opened(home, url, schema_version=version).close()
         with pytest.raises(StoreError, match="there is no schema"):
             opened(home, url, schema_version=99)
         opened(home, url, upgrade=True).close()
     store = opened(home, url)
     assert store.runs.list(RunFilter()) == before
+    assert [run.id for run in store.runs.list(LIVE)] == live
     assert store.access.authenticate(lasting.secret).name == "ada"
     with pytest.raises(AccessError):  # the older schema cannot say that it ends
         store.access.authenticate(ending.secret)

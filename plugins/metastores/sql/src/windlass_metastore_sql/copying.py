@@ -10,6 +10,7 @@ from windlass_metastore_sql.database import Database, Row, Tx, marks
 _TABLES: dict[str, tuple[str, ...]] = {
     "queues": ("id",),
     "runs": ("seq",),
+    "tracked": ("run_id",),
     "metrics": ("run_id", "step"),
     "logs": ("run_id",),
     "log_chunks": ("run_id", "pos"),

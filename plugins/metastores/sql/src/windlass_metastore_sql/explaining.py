@@ -18,6 +18,8 @@ from windlass_metastore_sql.items import CLAIMED, WAITING, urgency
 from windlass_metastore_sql.tables import QUEUES, get_run
 
 _HISTORY = 50
+_LOOK_BACK = 2000
+"""Runs of a job that are looked at for those."""
 
 
 def explain(tx: Tx, run_id: str, now: float) -> Waiting:
@@ -54,7 +56,7 @@ def explain(tx: Tx, run_id: str, now: float) -> Waiting:
             needs=tuple((name, state or "deleted") for name, state in needs),
             agents=tuple(_view(tx, agent, now) for agent in live_agents(tx, now) if ref in agent.queues),
             budgets=tuple(b for b in budgets if b.user in ("", run.author)),
-            history=_history(tx, run),
+            history=_history(tx, run, queue_id),
             expires_at=expires_at,
         )
     )
@@ -105,22 +107,27 @@ def _view(tx: Tx, agent: Agent, now: float) -> AgentView:
     )
 
 
-def _history(tx: Tx, run: Run) -> tuple[float, ...]:
-    """Seconds that runs of the same job took on this queue; of its other versions when there is none of this one."""
+def _history(tx: Tx, run: Run, queue_id: int) -> tuple[float, ...]:
+    """Seconds that runs of the same job took on this queue; of its other versions when there is none of this one.
+
+    The index holds live runs as well. When the newest of the job all wait, those before the first one that waits are
+    looked at.
+    """
     base, _, _ = run.job.rpartition(":")
-    for condition, values, order in (
-        ("job = ?", (run.job,), "seq"),
-        ("job > ? AND job < ?", (f"{base}:", f"{base};"), "job DESC, seq"),
-    ):
-        if values[0] == ":":
-            break
-        rows = tx.rows(
-            f"SELECT finished_at - claimed_at FROM runs WHERE entity = ? AND queue = ? AND {condition} "
-            f"AND state = 'finished' AND finished_at > 0 AND claimed_at > 0 ORDER BY {order} DESC LIMIT {_HISTORY}",
-            run.entity,
-            run.queue,
-            *values,
-        )
-        if rows:
-            return tuple(float(seconds) for (seconds,) in rows)
+    versions: list[tuple[str, tuple[str, ...], str]] = [("job = ?", (run.job,), "seq DESC")]
+    if base:
+        versions.append(("job > ? AND job < ?", (f"{base}:", f"{base};"), "job DESC, seq DESC"))
+    before = f"AND seq < (SELECT min(pos) FROM items WHERE queue_id = {int(queue_id)} AND status = {WAITING}) "
+    for condition, values, order in versions:
+        for bound in ("", before):
+            rows = tx.rows(
+                "SELECT finished_at - claimed_at FROM (SELECT job, seq, state, claimed_at, finished_at FROM runs "
+                f"WHERE entity = ? AND queue = ? AND {condition} {bound}ORDER BY {order} LIMIT {_LOOK_BACK}) AS newest "
+                f"WHERE state = 'finished' AND claimed_at > 0 ORDER BY {order} LIMIT {_HISTORY}",
+                run.entity,
+                run.queue,
+                *values,
+            )
+            if rows:
+                return tuple(float(seconds) for (seconds,) in rows)
     return ()

@@ -39,7 +39,7 @@ class PostgresDatabase(Database):
         self.one_writer = False
         self._url = url
         self._timeout = config.timeout
-        self._connections = Connections(self._connect, config.pool_size, config.timeout)
+        self.connections = Connections(self._connect, config.pool_size, config.timeout)
         self._offset = 0.0
         self._offset_at = float("-inf")
         self.bells: NotifyBells = NotifyBells(self)
@@ -73,11 +73,11 @@ class PostgresDatabase(Database):
     def connection(self) -> Iterator[Any]:
         """A connection, with the driver's errors as ours."""
         try:
-            connection = self._connections.take()
+            connection = self.connections.take()
             try:
                 yield connection
             finally:
-                self._connections.give_back(connection)
+                self.connections.give_back(connection)
         except (psycopg.Error, UnicodeEncodeError) as error:
             raise _translated(error) from error
 
@@ -108,14 +108,9 @@ class PostgresDatabase(Database):
             if tx.topics:
                 self.bells.ring(connection, tx.topics)
 
-    @contextmanager
-    def single(self) -> Iterator[Tx]:
+    def single(self) -> Single:
         """The connections commit by themselves, so that one statement needs no BEGIN and no COMMIT."""
-        with self.connection() as connection:
-            tx = Tx(connection.short, _no_many, locks=True)
-            yield tx
-            if tx.topics:
-                self.bells.ring(connection, tx.topics)
+        return Single(self)
 
     def _version(self, tx: Tx) -> int:
         row = tx.row("SELECT to_regclass('alembic_version') IS NOT NULL")
@@ -182,7 +177,31 @@ class PostgresDatabase(Database):
     def close(self) -> None:
         """Close the connections and the bells. May be repeated."""
         self.bells.close()
-        self._connections.close()
+        self.connections.close()
+
+
+class Single:
+    """A statement that commits by itself, see `PostgresDatabase.single`. As a generator it would take twice as long."""
+
+    __slots__ = ("_connection", "_database", "_tx")
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    def __enter__(self) -> Tx:
+        try:
+            self._connection = self._database.connections.take()
+        except psycopg.Error as error:
+            raise _translated(error) from error
+        self._tx = Tx(self._connection.short, _no_many, locks=True)
+        return self._tx
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None and self._tx.topics:
+            self._database.bells.ring(self._connection, self._tx.topics)
+        self._database.connections.give_back(self._connection)
+        if isinstance(error, psycopg.Error | UnicodeEncodeError):
+            raise _translated(error) from error
 
 
 def _tx(connection: Any) -> Tx:

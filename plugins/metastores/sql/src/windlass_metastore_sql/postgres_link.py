@@ -29,7 +29,9 @@ class Link(psycopg.Connection[Any]):
         A cursor of the driver, which can do everything, takes several times as long as the message and its answer.
         """
         types = tuple([_TYPES.get(type(value), 0) for value in values])
-        params = [_dump(value) for value in values]
+        params = [_DUMPS.get(type(value), _dump)(value) for value in values]
+        if b"\0" in b" ".join(filter(None, params)):  # where the driver's C code would end the text
+            raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
         try:
             return self._send(sql, types, params)
         except psycopg.errors.UniqueViolation as error:
@@ -90,11 +92,11 @@ class Short:
 def _dump(value: Any) -> bytes | None:
     if value is None:
         return None
-    if isinstance(value, str):
-        if "\0" in value:
-            raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-        return value.encode()
-    return repr(value).encode()
+    return value.encode() if isinstance(value, str) else repr(value).encode()
+
+
+_DUMPS: dict[type, Callable[[Any], bytes | None]] = {str: str.encode, int: b"%d".__mod__}
+"""The short ways of `_dump`."""
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import lru_cache
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -148,7 +149,9 @@ def _loader(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any] | No
         return bool
     if plain is not None:
         return {member.value: member for member in plain}.__getitem__
-    decode = msgspec.json.Decoder(hint).decode
+    decode: Callable[[Any], Any] = msgspec.json.Decoder(hint).decode
+    if any(attrs.has(arg) for arg in (hint, *get_args(hint))):  # what nobody can change, many rows may share
+        decode = lru_cache(maxsize=256)(decode)
     make = _default(field)
     return lambda text: decode(text) if text else make()
 

@@ -26,6 +26,12 @@ _MERGED = ("config", "summary", "timings")
 _AFTER_THE_END = ("tags", "notes", "summary")
 
 
+_TRACK = "INSERT INTO tracked (run_id) VALUES (?)"
+_AT_WORK = f"SELECT run_id FROM items WHERE status = {CLAIMED} UNION ALL SELECT run_id FROM tracked"
+_LIVE = "SELECT run_id FROM items UNION ALL SELECT run_id FROM tracked"
+"""The runs that are not over: no index of `runs` tells. The first leaves out those that wait on a queue."""
+
+
 class SqlRuns(RunStore):
     """Runs in SQL."""
 
@@ -43,6 +49,8 @@ class SqlRuns(RunStore):
         with self._db.write() as tx:
             if insert_run(tx, run) is None:
                 raise ConflictError(f"there is a run '{run.id}' already", hint="Choose another id, or give none.")
+            if not run.state.is_terminal:
+                tx.run(_TRACK, run.id)
         return run
 
     def get(self, run_id: str) -> Run:
@@ -52,7 +60,7 @@ class SqlRuns(RunStore):
 
     def list(self, where: RunFilter) -> tuple[Run, ...]:
         """See `RunStore.list`."""
-        tests, values = [], []
+        tests, values, order = [], [], "seq"
         for name in ("entity", "project", "queue", "agent", "group"):
             if wanted := getattr(where, name):
                 tests.append(f'"{name}" = ?')
@@ -61,12 +69,13 @@ class SqlRuns(RunStore):
             tests.append(f"state IN ({marks(len(where.states))})")
             values.extend(state.value for state in where.states)
             if not any(state.is_terminal for state in where.states):
-                tests.append("finished_at = 0")
+                tests.append(f"id IN ({_LIVE if RunState.QUEUED in where.states else _AT_WORK})")
+                order = "+seq"  # sort those few, do not look for them among all
         if where.before:
             tests.append("seq < (SELECT seq FROM runs WHERE id = ?)")
             values.append(where.before)
         condition = f"WHERE {' AND '.join(tests)} " if tests else ""
-        sql = f"SELECT {RUNS.columns} FROM runs {condition}ORDER BY seq DESC LIMIT ?"
+        sql = f"SELECT {RUNS.columns} FROM runs {condition}ORDER BY {order} DESC LIMIT ?"
         with self._db.read() as tx:
             return tuple(RUNS.load(row) for row in tx.rows(sql, *values, where.limit))
 
@@ -239,6 +248,7 @@ def _change(tx: Tx, run: Run, changes: RunUpdate, now: float) -> tuple[Run, bool
     before = run
     if run.state.is_terminal and changes.reopen and not run.queue:
         run = evolve(run, state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
+        tx.run(_TRACK, run.id)
     over = run.state.is_terminal
     if over and changes.state not in (None, run.state):
         raise ConflictError(
@@ -294,6 +304,7 @@ def _leave(tx: Tx, run: Run) -> Row | None:
     """Take a run that is over off its queue; gives its account."""
     item = tx.row(_LEAVE, run.id)
     if item is None:
+        tx.run("DELETE FROM tracked WHERE run_id = ?", run.id)
         return None
     *account, queue_id, status, limits = item
     if status == CLAIMED and limits and (ref := queue_ref(tx, queue_id)):

@@ -21,6 +21,7 @@ VERSIONS = (
     "0006_origins",
     "0007_trigger_chains",
     "0008_admins",
+    "0009_quiet_ends",
 )
 LATEST = len(VERSIONS)
 
