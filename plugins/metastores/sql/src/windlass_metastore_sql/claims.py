@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from windlass.errors import NotFoundError
-from windlass.models.queue import Claim, ClaimRequest, Queue, QueueRef
+from windlass.models.queue import Claim, ClaimRequest, Queue, QueueLimits, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.models.schedule import Budget
 from windlass_metastore_sql.database import Row, Tx, marks
@@ -21,6 +21,7 @@ from windlass_metastore_sql.tables import QUEUES, RUNS
 
 _HOST_LEASES = 10
 """Leases after which a run that is bound to a host may be taken by others."""
+UNLIMITED = QueueLimits()
 _LOOK_AHEAD = 200
 """Items that are looked at for one that fits the agent's capacity."""
 
@@ -284,11 +285,13 @@ def _take(tx: Tx, request: ClaimRequest, queue: Queue, run_id: str, status: int,
     until = now + request.lease_seconds
     waiting = status == WAITING
     took = tx.row(
-        f"UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, fence = fence + 1 "
+        f"UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, limited = ?, "
+        "fence = fence + 1 "
         f"WHERE run_id = ? AND status = ? AND (status = {WAITING} OR lease_until <= ?) RETURNING fence",
         request.agent,
         until,
         request.lease_seconds,
+        int(queue.limits != UNLIMITED),
         run_id,
         status,
         now,

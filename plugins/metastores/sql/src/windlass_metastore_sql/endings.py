@@ -47,10 +47,10 @@ def end(tx: Tx, run_id: str, changes: RunUpdate, fence: int, agent: str | None, 
     )
     if row is None:
         return None
-    packed, limits = row
+    packed, limited = row
     run = unpacked(tx, packed)
-    if limits:
-        tx.topics.add(topic(queue_of(run)))  # a place under them may have become free
+    if limited:
+        tx.topics.add(topic(queue_of(run)))  # a place under its queue's limits may have become free
     return run
 
 
@@ -63,7 +63,7 @@ def _statement(columns: tuple[str, ...], timings: bool) -> str:
         # `- 0` keeps the server from reading all claimed items of their index, which it would prefer while it is small.
         f"WITH gone AS (DELETE FROM items WHERE run_id = ? AND fence = ? AND status - 0 = {CLAIMED} AND needed = 0 "
         "AND (?::text IS NULL OR agent = ?::text) "
-        "RETURNING run_id, queue_id, owner, author, rate, began_at), "
+        "RETURNING run_id, limited, owner, author, rate, began_at), "
         "account AS (SELECT *, CASE WHEN began_at > 0 THEN greatest(?::float8 - began_at, 0) / 3600 ELSE 0 END "
         "AS hours FROM gone), "
         "tokens AS (DELETE FROM run_tokens WHERE run_id = (SELECT run_id FROM gone)), "
@@ -71,7 +71,7 @@ def _statement(columns: tuple[str, ...], timings: bool) -> str:
         "SELECT owner, ?::text, author, hours, hours * rate FROM account WHERE began_at > 0 "
         'ON CONFLICT (entity, month, "user") DO UPDATE SET hours = spending.hours + excluded.hours, '
         "money = spending.money + excluded.money) "
-        f"UPDATE runs SET cost = cost + hours * rate{changes} FROM account JOIN queues ON queues.id = account.queue_id "
+        f"UPDATE runs SET cost = cost + hours * rate{changes} FROM account "
         "WHERE runs.id = account.run_id AND runs.fence = ? "
-        f"RETURNING {RUNS.packed('runs')}, queues.limits"
+        f"RETURNING {RUNS.packed('runs')}, account.limited"
     )

@@ -117,9 +117,9 @@ def _history(tx: Tx, run: Run, queue_id: int) -> tuple[float, ...]:
     versions: list[tuple[str, tuple[str, ...], str]] = [("job = ?", (run.job,), "seq DESC")]
     if base:
         versions.append(("job > ? AND job < ?", (f"{base}:", f"{base};"), "job DESC, seq DESC"))
-    before = f"AND seq < (SELECT min(pos) FROM items WHERE queue_id = {int(queue_id)} AND status = {WAITING}) "
+    before = f"AND seq < (SELECT min(pos) FROM items WHERE queue_id = ? AND status = {WAITING}) "
     for condition, values, order in versions:
-        for bound in ("", before):
+        for bound, number in (("", ()), (before, (queue_id,))):
             rows = tx.rows(
                 "SELECT finished_at - claimed_at FROM (SELECT job, seq, state, claimed_at, finished_at FROM runs "
                 f"WHERE entity = ? AND queue = ? AND {condition} {bound}ORDER BY {order} LIMIT {_LOOK_BACK}) AS newest "
@@ -127,6 +127,7 @@ def _history(tx: Tx, run: Run, queue_id: int) -> tuple[float, ...]:
                 run.entity,
                 run.queue,
                 *values,
+                *number,
             )
             if rows:
                 return tuple(float(seconds) for (seconds,) in rows)

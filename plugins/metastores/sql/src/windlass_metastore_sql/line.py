@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from windlass.models.queue import Claim, ClaimRequest, Queue, QueueLimits
+from windlass.models.queue import Claim, ClaimRequest, Queue
 from windlass.models.run import RunPhase, RunState
+from windlass_metastore_sql.claims import UNLIMITED
 from windlass_metastore_sql.database import RELAXED, Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, SOMETHING_TO_TEND, WAITING
 from windlass_metastore_sql.known import UNCHANGED
@@ -15,7 +16,7 @@ from windlass_metastore_sql.tables import RUNS, unpacked
 
 def is_plain(queue: Queue) -> bool:
     """Whether the line is all that decides who is next."""
-    return not queue.fair_share and not queue.paused and queue.limits == QueueLimits()
+    return not queue.fair_share and not queue.paused and queue.limits == UNLIMITED
 
 
 def due(tx: Tx, queues: Sequence[tuple[int, Queue]], now: float) -> bool:
@@ -60,7 +61,7 @@ def _statement(limit: int) -> str:
         "AND (expires_at = 0 OR expires_at > ?) "
         f"AND EXISTS (SELECT 1 FROM queues WHERE {UNCHANGED}) AND NOT EXISTS (SELECT 1 FROM budgets) "
         f"ORDER BY rank, pos LIMIT {int(limit)} {{skip}}), "
-        f"took AS (UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, "
+        f"took AS (UPDATE items SET status = {CLAIMED}, agent = ?, lease_until = ?, lease_seconds = ?, limited = 0, "
         "fence = items.fence + 1 FROM head WHERE items.run_id = head.run_id "
         "RETURNING items.run_id, items.fence, items.rank, items.pos) "
         "UPDATE runs SET fence = took.fence, agent = ?, claimed_at = ?, state = ?, phase = ?, not_before = 0 "

@@ -294,10 +294,7 @@ def _state_values(run: Run, changes: RunUpdate, now: float) -> dict[str, Any]:
     return values
 
 
-_LEAVE = (
-    f"DELETE FROM items WHERE run_id = ? RETURNING {spending.ACCOUNT}, queue_id, status, "
-    "(SELECT limits FROM queues WHERE queues.id = items.queue_id)"
-)
+_LEAVE = f"DELETE FROM items WHERE run_id = ? RETURNING {spending.ACCOUNT}, queue_id, status, limited"
 
 
 def _leave(tx: Tx, run: Run) -> Row | None:
@@ -306,8 +303,8 @@ def _leave(tx: Tx, run: Run) -> Row | None:
     if item is None:
         tx.run("DELETE FROM tracked WHERE run_id = ?", run.id)
         return None
-    *account, queue_id, status, limits = item
-    if status == CLAIMED and limits and (ref := queue_ref(tx, queue_id)):
+    *account, queue_id, status, limited = item
+    if status == CLAIMED and limited and (ref := queue_ref(tx, queue_id)):
         tx.topics.add(topic(ref))  # a place under the queue's limits may have become free
     return tuple(account)
 

@@ -6,3 +6,7 @@ INSERT INTO tracked SELECT id FROM runs
 DROP INDEX runs_live;
 DROP INDEX runs_by_job;
 CREATE INDEX runs_by_job ON runs (entity, queue, job, seq);
+
+-- limited: when it was claimed its queue had limits, so that its end makes room under them.
+ALTER TABLE items ADD COLUMN limited INTEGER NOT NULL DEFAULT 0;
+UPDATE items SET limited = 1 WHERE status = 1 AND queue_id IN (SELECT id FROM queues WHERE limits <> '');
