@@ -78,7 +78,7 @@ class ResourceUsage:
     gpu_seconds: float | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # with slots it takes twice as long to make one, and claims make many
 class Run:
     """One tracked execution.
 

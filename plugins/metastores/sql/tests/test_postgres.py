@@ -14,6 +14,7 @@ from windlass.errors import FencedError, NotFoundError, StoreUnavailableError, U
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import ClaimRequest, NewItem, Queue, QueueLimits, QueueRef
 from windlass.models.run import ResourceUsage, Run, RunHandle, RunState, RunUpdate
+from windlass.models.schedule import Budget, BudgetUnit
 from windlass.plugins.app import App
 from windlass.settings import Settings
 from windlass_metastore_sql import arrivals, endings, line
@@ -145,6 +146,17 @@ def test_the_short_claim_leaves_what_needs_a_look(store: SqlStore) -> None:
         assert line.due(tx, queues, store.now()), "a claim has ended: it goes first"
         assert not line.due(tx, queues[1:], store.now())
     assert ids_of(claim(store, limited, REF, agent="b", limit=9)) == ["a", "c", "b"]
+
+
+def test_a_busy_process_sees_a_budget_after_a_moment(store: SqlStore, other: SqlStore) -> None:
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    store.queues.enqueue(items(REF, "a", "b", "c"))
+    assert ids_of(claim(store, REF)) == ["a"]
+    other.schedule.set_budget(Budget(entity="kit", user="", unit=BudgetUnit.HOURS, limit=0.0))
+    time.sleep(0.15)
+    assert claim(store, REF) == []
+    other.schedule.set_budget(Budget(entity="kit", user="", unit=BudgetUnit.HOURS, limit=-1.0))
+    assert ids_of(claim(store, REF, limit=9)) == ["b", "c"]
 
 
 def test_a_claim_sees_that_its_queue_has_changed(store: SqlStore, other: SqlStore) -> None:
