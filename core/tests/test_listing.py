@@ -23,9 +23,7 @@ class Store:
             self.pages_in_row[after] += 1
         found = self.keys[bisect_right(self.keys, token or after) :][: self.page]
         more = bool(found) and found[-1] != self.keys[-1]
-        return Page(
-            items=[(key, key) for key in found], last=found[-1] if found else "", token=found[-1] if more else ""
-        )
+        return Page(keys=found, items=found, last=found[-1] if found else "", token=found[-1] if more else "")
 
     def names(self, folder: str, after: str) -> list[str]:
         found: list[str] = []

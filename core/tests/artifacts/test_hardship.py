@@ -18,7 +18,7 @@ from attrs import evolve
 from windlass.artifacts import download
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
-from windlass.artifacts.manifest import write_manifest
+from windlass.artifacts.manifest import Row, write_manifest
 from windlass.errors import (
     ArtifactNotFoundError,
     ConflictError,
@@ -142,7 +142,7 @@ def test_a_hostile_manifest(engine: ArtifactEngine, tmp_path: Path, name: str) -
     """Whoever writes manifests by hand writes nothing outside the folder of a download."""
     logged = engine.log(add("data", noise_file(tmp_path / "f", 10)))
     entry = logged.manifest["f"]
-    row = (name, bytes.fromhex(entry.digest[7:]), entry.size, [], "", "", None)
+    row = Row(name, bytes.fromhex(entry.digest[7:]), entry.size, [])
     manifest = write_manifest([row], engine.blobs.put).digest
     new = NewVersion(entity="team", project="demo", name="evil", type="t", digest=f"blake3:{0:064}", manifest=manifest)
     evil = engine.wrap(engine.store.artifacts.commit(new).version)

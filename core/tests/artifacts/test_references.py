@@ -80,7 +80,7 @@ def test_what_was_logged_before_addresses_counted_is_still_proven(
 ) -> None:
     with monkeypatch.context() as before:
         before.setattr("windlass.artifacts.manifest.FORMAT", 1)
-        before.setattr("windlass.artifacts.manifest.facts_of", lambda ref, extra: b"")
+        before.setattr("windlass.artifacts.statcache.facts_of_each", lambda refs, extras: [""] * len(refs))
         old = Artifact("mnist", "dataset")
         old.add_reference(f"file://{mount}")
         engine.log(old)

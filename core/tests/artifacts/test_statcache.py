@@ -7,7 +7,7 @@ import pytest
 
 from windlass.artifacts.digest import artifact_digest
 from windlass.artifacts.files import Source, signature, walk
-from windlass.artifacts.manifest import Entry, row_of
+from windlass.artifacts.manifest import Entry, Row, row_of
 from windlass.artifacts.statcache import StatCache
 
 DIGEST = "blake3:" + "ab" * 32
@@ -138,12 +138,12 @@ def test_rows_of_a_manifest_in_any_order(tmp_path: Path, sources: list[Source]) 
     assert cache.look_up(items) == ([], {"x", "blob2", f"{DIGEST[:-1]}0", "whole-one"})
     value = bytes.fromhex(DIGEST[7:-1] + "4")
     rows = list(cache.rows(items))
-    assert rows[0][:4] == ("at/0/4", value, 4, ["blob2", 0, 4, "blob2", 1, 4, "blob2", 2, 4, "blob2", 3, 4])
+    assert rows[0] == Row("at/0/4", value, 4, ["blob2", 0, 4, "blob2", 1, 4, "blob2", 2, 4, "blob2", 3, 4])
     assert rows[1] == row_of(stored, "blake3")
-    assert rows[2][3] == []
-    assert rows[3][1:4] == (bytes.fromhex(DIGEST[7:]), 2, ["whole-one", 5, 2])
+    assert rows[2].parts == []
+    assert rows[3] == Row(by_size[2].path, bytes.fromhex(DIGEST[7:]), 2, ["whole-one", 5, 2])
     by_path = sorted(items, key=lambda item: item.path)
-    entries = [Entry(row[0], f"blake3:{row[1].hex()}", row[2], extra=row[6]) for row in rows]
+    entries = [Entry(row.path, f"blake3:{row.digest.hex()}", row.size, extra=row.extra) for row in rows]
     assert cache.artifact_digest(by_path) == artifact_digest(sorted(entries, key=lambda entry: entry.path))
     touched = Source(by_size[4].path, by_size[4].root, bytes(40), by_size[4].name)
     new = Source("new", by_size[4].root, bytes(40))

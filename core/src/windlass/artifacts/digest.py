@@ -24,6 +24,7 @@ __all__ = [
     "artifact_digest",
     "digest_of",
     "facts_of",
+    "facts_of_each",
     "hash_file",
     "hash_stream",
     "hasher",
@@ -123,7 +124,7 @@ def hash_open(handle: int, algorithm: str, size: int) -> str:
         return hash_stream(stream, algorithm)[0]
 
 
-_encode_ref = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def facts_of(ref: str, extra: Mapping[str, Any] | None) -> bytes:
@@ -136,15 +137,26 @@ def facts_of(ref: str, extra: Mapping[str, Any] | None) -> bytes:
         ref: URI of a reference, else empty.
         extra: Facts that are recorded with the entry.
     """
-    record = extra.get("object") if extra else None
-    if isinstance(record, dict):
-        import json  # artifacts of files do without
+    return facts_of_each([ref], [extra])[0].encode()
 
-        kept = {name: fact for name, fact in record.items() if name not in _TOLD}
-        facts = {"object": msgspec.to_builtins(kept, str_keys=True), **({"ref": ref} if ref else {})}
-        # numbers must be written the same by every version of everything; a text is by all JSON writers
-        return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return _encode_ref({"ref": ref}) if ref else b""
+
+def facts_of_each(refs: list[str], extras: list[Mapping[str, Any] | None]) -> list[str]:
+    """`facts_of` of many entries, as text."""
+    lines = _encode_lines(refs).decode().split("\n")  # each ends in one, and none is in a text
+    found = [f'{{"ref":{line}}}' if ref else "" for ref, line in zip(refs, lines, strict=False)]
+    for index, extra in enumerate(extras):
+        if extra and "object" in extra and isinstance(extra["object"], dict):
+            found[index] = _facts_of_object(refs[index], extra["object"])
+    return found
+
+
+def _facts_of_object(ref: str, record: dict[Any, Any]) -> str:
+    import json  # artifacts of files do without
+
+    kept = {name: fact for name, fact in record.items() if name not in _TOLD}
+    facts = {"object": msgspec.to_builtins(kept, str_keys=True), **({"ref": ref} if ref else {})}
+    # numbers must be written the same by every version of everything; a text is by all JSON writers
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class ArtifactHasher:
@@ -163,13 +175,13 @@ class ArtifactHasher:
         self._made.update(b"windlass-artifact-v1\n")
         self._last = ""
 
-    def update(self, paths: list[str], digests: list[str], facts: list[bytes] | None = None, mark: str = "") -> None:
+    def update(self, paths: list[str], digests: list[str], facts: list[str] | None = None, mark: str = "") -> None:
         """Add entries.
 
         Args:
             paths: Their paths.
             digests: Their digests.
-            facts: Their `facts_of`. None: they have none.
+            facts: Their `facts_of_each`. None: they have none.
             mark: What is missing at the beginning of each digest.
 
         Raises:
@@ -180,13 +192,14 @@ class ArtifactHasher:
         if paths[0] < self._last or sorted(paths) != paths:
             raise ValueError("the entries are not in the order of their paths")
         self._last = paths[-1]
-        pairs = zip(paths, digests, strict=True)
         if facts is None:
-            self._made.update("".join([f"{path}\0{mark}{digest}\n" for path, digest in pairs]).encode())
-            return
-        starts = [f"{path}\0{mark}{digest}".encode() for path, digest in pairs]
-        lines = [b"%b\0%b\n" % both if both[1] else both[0] + b"\n" for both in zip(starts, facts, strict=True)]
-        self._made.update(b"".join(lines))
+            lines = [f"{path}\0{mark}{digest}\n" for path, digest in zip(paths, digests, strict=True)]
+        else:
+            lines = [
+                f"{path}\0{mark}{digest}\0{fact}\n" if fact else f"{path}\0{mark}{digest}\n"
+                for path, digest, fact in zip(paths, digests, facts, strict=True)
+            ]
+        self._made.update("".join(lines).encode())
 
     def digest(self) -> str:
         """The digest of all that was added."""
@@ -207,7 +220,8 @@ def artifact_digest(entries: Iterable[Entry], algorithm: str = "blake3", *, fact
     made, left = ArtifactHasher(algorithm), iter(entries)
     while block := list(islice(left, _LINES)):
         paths, digests = [entry.path for entry in block], [entry.digest for entry in block]
-        made.update(paths, digests, [entry.facts for entry in block] if facts else None)
+        told = facts_of_each([entry.ref for entry in block], [entry.extra for entry in block]) if facts else None
+        made.update(paths, digests, told)
     return made.digest()
 
 

@@ -72,18 +72,39 @@ def blobs_of(entry: Entry) -> tuple[str, ...]:
     return tuple(part[0] for part in entry.parts) if entry.parts else (entry.digest,)
 
 
-Row = tuple[str, bytes, int, list[Any], str, str, dict[str, Any] | None]
-"""An entry as it is written: path, digest in the manifest's algorithm, size, parts (blob, offset and length of each,
-one behind the other), a digest of another kind, URI of a reference, extra. Used once: the list is written into."""
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """An entry as it is written. Used once: its list of parts is written into.
+
+    Attributes:
+        path: Relative POSIX path.
+        digest: In the manifest's algorithm; empty when `named` holds another kind.
+        size: Bytes, -1 if not known.
+        parts: Blob, offset and length of each, one behind the other.
+        named: A digest of another kind.
+        ref: URI of a reference.
+        extra: As in `Entry`.
+    """
+
+    path: str
+    digest: bytes
+    size: int
+    parts: list[Any]
+    named: str = ""
+    ref: str = ""
+    extra: dict[str, Any] | None = None
+
+
+_NO_PARTS: list[Any] = []  # of all references
 
 
 def row_of(entry: Entry, algorithm: str) -> Row:
     """The row for an entry in a manifest of that algorithm."""
-    if entry.ref and not entry.parts and not entry.digest.startswith(algorithm):
-        return entry.path, b"", entry.size, [], entry.digest, entry.ref, entry.extra
-    value = _value(entry.digest, algorithm)
+    digest = entry.digest
+    if entry.ref and not entry.parts and not digest.startswith(algorithm):
+        return Row(entry.path, b"", entry.size, _NO_PARTS, digest, entry.ref, entry.extra)
+    value = _value(digest, algorithm)
     parts = list(chain.from_iterable(entry.parts))
-    return entry.path, value, entry.size, parts, "" if value else entry.digest, entry.ref, entry.extra
+    return Row(entry.path, value, entry.size, parts, "" if value else digest, entry.ref, entry.extra)
 
 
 class Written(NamedTuple):
@@ -93,9 +114,9 @@ class Written(NamedTuple):
     size: int
 
 
-class _Row(msgspec.Struct, array_like=True):
+class _Row(msgspec.Struct, array_like=True, gc=False):  # a `Row` as it is read
     path: str
-    digest: bytes  # in the manifest's algorithm; empty when `named` holds another kind
+    digest: bytes
     size: int
     parts: list[int] = []  # triples: index in the leaf's blobs, offset, length
     named: str = ""
@@ -150,9 +171,9 @@ def write_manifest(rows: Iterable[Row], put: Callable[[str, bytes], None], algor
             put(leaves[-1].digest, leaf)
         inside, pending = pending[:end], pending[end:]
         count += end
-        size += sum([row[2] for row in inside if row[2] > 0])
+        size += sum([row.size for row in inside if row.size > 0])
         leaf = _encode_leaf(inside)
-        leaves.append(_LeafRef(inside[0][0], digest_of(leaf, algorithm), end))
+        leaves.append(_LeafRef(inside[0].path, digest_of(leaf, algorithm), end))
     if len(leaves) > 1:
         put(leaves[-1].digest, leaf)
         root = _Root(FORMAT, algorithm, count, size, leaves)
@@ -165,17 +186,16 @@ def write_manifest(rows: Iterable[Row], put: Callable[[str, bytes], None], algor
 
 
 def _end_of_leaf(rows: list[Row]) -> int:
-    for index in range(_LEAF_MIN - 1, len(rows)):
-        if zlib.crc32(rows[index][0].encode()) & _LEAF_MASK == 0:
-            return index + 1
+    for end, row in enumerate(islice(rows, _LEAF_MIN - 1, None), _LEAF_MIN):
+        if zlib.crc32(row.path.encode()) & _LEAF_MASK == 0:
+            return end
     return len(rows)
 
 
 def _encode_leaf(rows: list[Row]) -> bytes:
     blobs: dict[str, int] = {}
     index = blobs.setdefault
-    for row in rows:
-        parts = row[3]
+    for parts in [row.parts for row in rows if row.parts]:
         if len(parts) == 3:  # as most have
             parts[0] = index(parts[0], len(blobs))
         else:

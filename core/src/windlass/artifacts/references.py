@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from operator import itemgetter
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 from urllib.parse import unquote
 
@@ -66,30 +66,30 @@ def reference_entries(
         return [_entry(one, check_entry_path(name or _base_name(uri)), storage, checksum, algorithm)]
     prefix = check_entry_path(name.rstrip("/")) + "/" if name else ""
     try:
-        pairs = list(itertools.islice(_found_below(uri, prefix, storage, symlinks), max_objects + 1))
+        infos, paths = _found_below(uri, prefix, storage, symlinks, max_objects + 1)
     except UnsupportedError:
         if not uri.endswith("/"):
             storage.stat(uri)  # where nothing is listed an address is that of an object; it says why there is none
         raise
-    if len(pairs) > max_objects:
+    if len(infos) > max_objects:
         raise UsageError(
             f"there are more than {max_objects} objects",
             where=uri,
             hint=f"Pass max_objects={10 * max_objects} (--max-objects; or what you expect), or a narrower prefix.",
         )
-    if not pairs:
+    if not infos:
         raise ObjectNotFoundError(
             "there is neither an object nor a folder of that name", where=uri, hint="Check the address."
         )
-    pairs.sort(key=itemgetter(1))
-    check_entry_paths([path for _, path in pairs])
-    if not checksum:
-        return [_unchecked(info, path) for info, path in pairs]
-    if storage.local_path(pairs[0][0].uri) is None:
-        return [_recorded(info, path) for info, path in pairs]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        made: Iterator[Entry] = pool.map(lambda pair: _entry(pair[0], pair[1], storage, checksum, algorithm), pairs)
-        return list(made)
+    check_entry_paths(sorted(paths))
+    if checksum and storage.local_path(infos[0].uri) is not None:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            made = list(pool.map(lambda info, path: _entry(info, path, storage, checksum, algorithm), infos, paths))
+    else:
+        make = _recorded if checksum else _unchecked
+        made = [make(info, path) for info, path in zip(infos, paths, strict=True)]
+    made.sort(key=attrgetter("path"))
+    return made
 
 
 def _check_secrets(uri: str) -> None:
@@ -110,21 +110,23 @@ def _check_secrets(uri: str) -> None:
         )
 
 
-def _found_below(uri: str, prefix: str, storage: Storage, symlinks: str) -> Iterator[tuple[ObjectInfo, str]]:
-    """Objects below a folder, each with its path in the artifact."""
+def _found_below(
+    uri: str, prefix: str, storage: Storage, symlinks: str, most: int
+) -> tuple[list[ObjectInfo], list[str]]:
+    """Objects below a folder, at most so many, and the path of each in the artifact."""
     folder = storage.local_path(uri) if uri.startswith("file://") else None
-    if folder is None or not os.path.isdir(folder):
-        head, chained = split_chain(uri)
-        base = folder_of(head)
-        start = len(base)
-        for info in storage.list(uri if chained else uri.rstrip("/")):
-            found = info.uri.removesuffix(chained) if chained else info.uri
-            usual = "%" not in found and found.startswith(base)
-            yield info, prefix + (found[start:] if usual else _below(found, base))
-        return
-    # a storage follows links; whether a folder's owner meant what they lead to is not for it to know
-    for source in walk(os.path.abspath(folder), prefix, symlinks=symlinks):
-        yield storage.stat(file_uri(source.file)), source.path
+    if folder is not None and os.path.isdir(folder):
+        # a storage follows links; whether a folder's owner meant what they lead to is not for it to know
+        sources = list(islice(walk(os.path.abspath(folder), prefix, symlinks=symlinks), most))
+        return [storage.stat(file_uri(source.file)) for source in sources], [source.path for source in sources]
+    head, chained = split_chain(uri)
+    base = folder_of(head)
+    start = len(base)
+    infos = list(islice(storage.list(uri if chained else uri.rstrip("/")), most))
+    found = [info.uri.removesuffix(chained) for info in infos]
+    return infos, [
+        prefix + (uri[start:] if "%" not in uri and uri.startswith(base) else _below(uri, base)) for uri in found
+    ]
 
 
 def _stat(storage: Storage, uri: str) -> ObjectInfo | None:
@@ -148,20 +150,18 @@ def _unchecked(info: ObjectInfo, path: str) -> Entry:
 
 def _recorded(info: ObjectInfo, path: str) -> Entry:
     """A reference to an object of which the store has told enough."""
+    uri, version, etag, checksum = info.uri, info.version, info.etag, info.checksum
     extra: dict[str, Any] = {}
-    digest = f"uri:{info.uri}"
-    if info.version:
-        extra["version"] = info.version
-        digest = f"version:{info.version}"
-    if info.etag:
-        extra["etag"] = info.etag
-        digest = f"etag:{info.etag}"
-    if info.checksum:
-        extra["checksum"] = info.checksum
-        digest = info.checksum
+    if version:
+        extra["version"] = version
+    if etag:
+        extra["etag"] = etag
+    if checksum:
+        extra["checksum"] = checksum
     if info.mtime:
         extra["mtime"] = info.mtime
-    return Entry(path, digest, info.size, (), info.uri, extra or None)
+    digest = checksum or (f"etag:{etag}" if etag else f"version:{version}" if version else f"uri:{uri}")
+    return Entry(path, digest, info.size, (), uri, extra or None)
 
 
 def _hashed(info: ObjectInfo, path: str, storage: Storage, algorithm: str) -> Entry:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from windlass.artifacts.columns import CHUNK, MANY, WHOLE, Columns
-from windlass.artifacts.digest import ArtifactHasher, digest_of, facts_of, hasher
+from windlass.artifacts.digest import ArtifactHasher, digest_of, facts_of_each, hasher
 from windlass.artifacts.files import SIGNATURE, Signature, Source, times_in
 from windlass.artifacts.manifest import Entry, Part, Row, blobs_of, row_of
 
@@ -65,7 +65,7 @@ class StatCache:
         blobs: set[str] = set()
         for files, chunk, at in self._chunks(items):
             if files is None:
-                blobs.update(blob for entry in chunk for blob in blobs_of(entry))
+                blobs.update(blob for entry in chunk if not entry.ref for blob in blobs_of(entry))
                 continue
             if None in at or not files.has(at, _signatures(chunk)):
                 same = [
@@ -100,7 +100,7 @@ class StatCache:
                 strict=True,
             )
             yield from [
-                (
+                Row(
                     source.path,
                     value,
                     size,
@@ -116,12 +116,12 @@ class StatCache:
         """Digest of an artifact of the `rows` of these, which come in the order of their paths."""
         made = ArtifactHasher(self.algorithm)
         for files, chunk, at in self._chunks(items):
-            paths = [item.path for item in chunk]
+            paths, extras = [item.path for item in chunk], [item.extra for item in chunk]
             if files is None:
-                made.update(paths, [entry.digest for entry in chunk], [entry.facts for entry in chunk])
+                refs = [entry.ref for entry in chunk]
+                made.update(paths, [entry.digest for entry in chunk], facts_of_each(refs, extras))
             else:
-                extras = [source.extra for source in chunk]
-                facts = [facts_of("", extra) for extra in extras] if any(extras) else None
+                facts = facts_of_each([""] * len(chunk), extras) if any(extras) else None
                 made.update(paths, files.hexes(at), facts, self._mark)
         return made.digest()
 

@@ -7,6 +7,7 @@ into ranges that are read at the same time. The cuts are guesses: good ones make
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,12 +27,14 @@ class Page(Generic[T]):
     """One answer of the store.
 
     Attributes:
-        items: Keys and what is known of them, in key order.
+        keys: In order.
+        items: What is known of each.
         last: The last key the store looked at, also when it is not among the items.
         token: How to go on, or empty when this is the end.
     """
 
-    items: list[tuple[str, T]]
+    keys: list[str]
+    items: list[T]
     last: str = ""
     token: str = ""
 
@@ -53,8 +56,7 @@ def list_ranges(
         workers: Most requests at once.
     """
     first = page("", "")
-    for _, item in first.items:
-        yield item
+    yield from first.items
     if not first.token:
         return
     cuts = _cuts(names, folder, first)
@@ -63,28 +65,29 @@ def list_ranges(
 
     # Stores differ in whether a listing begins at or behind a key that does not exist. So each range reads on to the
     # first key of the next one, and what comes twice is left out below.
-    def read(after: str, upto: str | None) -> list[tuple[str, T]]:
-        found: list[tuple[str, T]] = []
+    def read(after: str, upto: str | None) -> tuple[list[str], list[T]]:
+        keys: list[str] = []
+        items: list[T] = []
         token = ""
         while not stopped.is_set():
             answer = page(after, token)
-            found += answer.items
+            keys += answer.keys
+            items += answer.items
             token = answer.token
             if not token or (upto is not None and answer.last > upto):
                 break
-        return found
+        return keys, items
 
     ranges = deque(zip([first.last, *cuts], [*cuts, None], strict=True))
-    running: deque[Future[list[tuple[str, T]]]] = deque()
+    running: deque[Future[tuple[list[str], list[T]]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="list") as pool:
         try:
             while ranges or running:
                 while ranges and len(running) < workers:
                     running.append(pool.submit(read, *ranges.popleft()))
-                for key, item in running.popleft().result():
-                    if key > last:
-                        yield item
-                        last = key
+                keys, items = running.popleft().result()
+                yield from items[bisect_right(keys, last) :]
+                last = max([last, *keys[-1:]])
         finally:
             stopped.set()
             for future in running:
@@ -109,9 +112,9 @@ def _cuts(names: Callable[[str, str], list[str]], folder: str, first: Page[T]) -
 
 def _guesses(first: Page[T]) -> Iterator[str]:
     """Keys that may come when the names are numbered or hashed: the next values of their leading characters."""
-    if not first.items:
+    if not first.keys:
         return
-    start, last = first.items[0][0], first.last
+    start, last = first.keys[0], first.last
     parent = last.rfind("/") + 1
     same = next((i for i, (a, b) in enumerate(zip(start, last, strict=False)) if a != b), min(len(start), len(last)))
     for position in range(parent, min(same + 1, len(last))):

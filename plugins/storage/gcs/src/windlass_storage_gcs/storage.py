@@ -113,8 +113,13 @@ class GcsStorage(Storage):
             "fields": f"items({FIELDS}),nextPageToken",
         }
         found = self._listing(where, query)
-        items = [(item.name, _info(where, item)) for item in found.items if not item.name.endswith("/")]
-        return Page(items=items, last=found.items[-1].name if found.items else "", token=found.token)
+        kept = [item for item in found.items if not item.name.endswith("/")]
+        return Page(
+            keys=[item.name for item in kept],
+            items=[_info(where, item) for item in kept],
+            last=found.items[-1].name if found.items else "",
+            token=found.token,
+        )
 
     def _names(self, where: Address, folder: str, after: str) -> builtins.list[str]:
         fields = "items(name),prefixes,nextPageToken"

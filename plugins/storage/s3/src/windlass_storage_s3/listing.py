@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import lru_cache, partial
 from html import unescape
+from itertools import compress
 from urllib.parse import unquote_plus
 
 from windlass.storage import ObjectInfo
@@ -24,9 +25,11 @@ __all__ = ["keeps_versions", "list_objects"]
 _FIELD = re.compile(rb"<(Key|Size|ETag|LastModified|VersionId|IsLatest)>([^<]*)<")
 # Nearly every store writes an entry's fields in this order; the others are read field by field.
 _USUAL = re.compile(
-    r"<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified><ETag>([^<]*)</ETag>.*?<Size>(\d+)</Size>",
+    r"<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified>"
+    r"<ETag>&(?:quot|#34);([^&]*)&(?:quot|#34);</ETag>.*?<Size>(\d+)</Size>",
     re.DOTALL,
 )
+_BARE_QUOTES = re.compile(r'(?<=<ETag>)"|"(?=</ETag>)')
 _PREFIX = re.compile(rb"<CommonPrefixes>\s*<Prefix>([^<]*)<")
 _KEY = re.compile(rb"<Key>([^<]*)<")
 _ENTRY = re.compile(rb"<(Contents|Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
@@ -40,9 +43,7 @@ _TRUNCATED = re.compile(rb"<IsTruncated>\s*true\s*<")
 def list_objects(clients: Clients, where: Address, versions: bool) -> Iterator[ObjectInfo]:
     """All objects of a folder in key order; with version ids when the bucket keeps `versions`."""
     read = _version_page if versions else _page
-    yield from list_ranges(
-        partial(read, clients, where), partial(_names, clients, where, versions), folder=where.folder
-    )
+    return list_ranges(partial(read, clients, where), partial(_names, clients, where, versions), folder=where.folder)
 
 
 def _get(clients: Clients, where: Address, **parameters: str) -> bytes:
@@ -107,38 +108,38 @@ def _time(text: str) -> float:
 def _page(clients: Clients, where: Address, after: str, token: str) -> Page[ObjectInfo]:
     more = {"continuation-token": token} if token else {"start-after": after} if after else {}
     body = _objects(clients, where, where.folder, **more)
-    items = _usual(where, body)
-    if items is None:
-        items, decode = [], _decoder(body)
-        for part in body.split(b"<Contents>")[1:]:
-            facts = dict(_FIELD.findall(part))
-            key = decode(facts[b"Key"])
-            items.append((key, _info(where, key, facts)))
-    last = items[-1][0] if items else ""
+    keys, items = _usual(where, body) or _unusual(where, body)
+    last = keys[-1] if keys else ""
+    if "/\n" in "\n".join([*keys, ""]):  # few pages have folder markers
+        wanted = [not key.endswith("/") for key in keys]
+        keys, items = list(compress(keys, wanted)), list(compress(items, wanted))
     found = _TOKEN.search(body)
-    return Page(
-        items=[item for item in items if not item[0].endswith("/")],
-        last=last,
-        token=_text(found[1]) if found else "",
-    )
+    return Page(keys=keys, items=items, last=last, token=_text(found[1]) if found else "")
 
 
-def _usual(where: Address, body: bytes) -> list[tuple[str, ObjectInfo]] | None:
-    """The entries of a page when all of them are written as nearly every store does; else None."""
+def _usual(where: Address, body: bytes) -> tuple[list[str], list[ObjectInfo]] | None:
+    """The keys and entries of a page when all of them are written as nearly every store does; else None."""
     text = body.decode("utf-8", "surrogateescape")
-    found = _USUAL.findall(text)
+    found = _USUAL.findall(text) or _USUAL.findall(_BARE_QUOTES.sub("&quot;", text))
     if len(found) != text.count("<Contents>"):
         return None
-    escaped = "<EncodingType>url</EncodingType>" in text
-    start, items = where.uri(""), []
-    for key, moment, etag, size in found:
-        if "&" in key:
-            key = unescape(key)
-        if escaped and ("%" in key or "+" in key):
-            key = unquote_plus(key)
-        etag = etag[6:-6] if etag.startswith("&quot;") else etag.strip('"')
-        items.append((key, ObjectInfo(uri=start + key, size=int(size), etag=etag, mtime=_time(moment))))
-    return items
+    keys = [key for key, _, _, _ in found]
+    if "&" in "".join(keys):  # most pages need neither
+        keys = list(map(unescape, keys))
+    if ("%" in (together := "".join(keys)) or "+" in together) and "<EncodingType>url</EncodingType>" in text:
+        keys = list(map(unquote_plus, keys))
+    start = where.uri("")
+    return keys, [
+        ObjectInfo(uri=start + key, size=int(size), etag=etag, mtime=_time(moment))
+        for key, (_, moment, etag, size) in zip(keys, found, strict=True)
+    ]
+
+
+def _unusual(where: Address, body: bytes) -> tuple[list[str], list[ObjectInfo]]:
+    decode = _decoder(body)
+    found = [dict(_FIELD.findall(part)) for part in body.split(b"<Contents>")[1:]]
+    keys = [decode(facts[b"Key"]) for facts in found]
+    return keys, [_info(where, key, facts) for key, facts in zip(keys, found, strict=True)]
 
 
 def _version_page(clients: Clients, where: Address, after: str, token: str) -> Page[ObjectInfo]:
@@ -147,17 +148,18 @@ def _version_page(clients: Clients, where: Address, after: str, token: str) -> P
         key, _, version = token.rpartition("\n")
         marks = {"key-marker": key, **({"version-id-marker": version} if version else {})}
     body = _versions(clients, where, where.folder, **marks)
-    decode, items, last = _decoder(body), [], ""
+    decode, infos, last = _decoder(body), {}, ""
     for entry in _ENTRY.finditer(body):
         facts = dict(_FIELD.findall(entry[2]))
         last = decode(facts[b"Key"])
         if entry[1] == b"Version" and facts.get(b"IsLatest") == b"true" and not last.endswith("/"):
-            items.append((last, _info(where, last, facts)))
+            infos[last] = _info(where, last, facts)
     following = ""
     if _TRUNCATED.search(body):
         mark, mark_id = _MARKS.search(body), _MARK_ID.search(body)
         following = f"{decode(mark[1]) if mark else last}\n{_text(mark_id[1]) if mark_id else ''}"
-    return Page(items=sorted(items, key=lambda item: item[0]), last=last, token=following)
+    keys = sorted(infos)
+    return Page(keys=keys, items=[infos[key] for key in keys], last=last, token=following)
 
 
 def _names(clients: Clients, where: Address, versions: bool, folder: str, after: str) -> list[str]:

@@ -1,0 +1,44 @@
+"""Pages of a listing as stores write them, without a store."""
+
+from __future__ import annotations
+
+import pytest
+
+from windlass.storage import ObjectInfo
+from windlass_storage_s3 import listing
+from windlass_storage_s3.addresses import parse
+
+WHERE = parse("s3://b/d/")
+ENTRY = (
+    "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+    "<ETag>{quote}{tag}{quote}</ETag>{more}<Size>3</Size><StorageClass>STANDARD</StorageClass></Contents>"
+)
+KEYS = {"d/a+b%26c": "d/a b&c", "d/&#37;41": "d/A", "d/folder/": "d/folder/", "d/folder/x": "d/folder/x"}
+
+
+def page(entries: str, monkeypatch: pytest.MonkeyPatch) -> list[ObjectInfo]:
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><EncodingType>url</EncodingType>'
+        f"<IsTruncated>false</IsTruncated>{entries}</ListBucketResult>"
+    )
+    monkeypatch.setattr(listing, "_get", lambda *_, **__: body.encode())
+    return list(listing.list_objects(None, WHERE, False))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("more", ["", "<ChecksumType>FULL_OBJECT</ChecksumType>"])
+@pytest.mark.parametrize("quote", ["&quot;", "&#34;", "&#x22;", '"', ""])
+def test_an_etag_is_without_its_quotes_however_they_are_written(
+    quote: str, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = "".join(ENTRY.format(key=key, quote=quote, tag=f"{n}-1", more=more) for n, key in enumerate(KEYS))
+    found = page(entries, monkeypatch)
+    assert [info.uri for info in found] == [f"s3://b/{key}" for key in KEYS.values() if not key.endswith("/")]
+    assert [info.etag for info in found] == ["0-1", "1-1", "3-1"]
+    assert {(info.size, info.mtime) for info in found} == {(3, 1767225600.0)}
+
+
+def test_entries_of_one_page_may_be_written_in_several_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = ENTRY.format(key="d/a", quote="&quot;", tag="1", more="")
+    other = "<Contents><Size>3</Size><Key>d/b</Key><ETag>2</ETag></Contents>"
+    found = page(usual + other, monkeypatch)
+    assert [(info.uri, info.etag) for info in found] == [("s3://b/d/a", "1"), ("s3://b/d/b", "2")]
