@@ -10,7 +10,7 @@ from windlass.models.run import RunPhase, RunState
 from windlass_metastore_sql.database import RELAXED, Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, SOMETHING_TO_TEND, WAITING
 from windlass_metastore_sql.known import UNCHANGED
-from windlass_metastore_sql.tables import RUNS
+from windlass_metastore_sql.run_table import RUNS
 
 
 def is_plain(queue: Queue) -> bool:

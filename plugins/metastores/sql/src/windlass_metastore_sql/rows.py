@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import cache, cached_property
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -37,9 +38,12 @@ class Mapper(Generic[T]):
         self._dumps = {f.name: _dumper(hints[f.name], f) for f in fields}
         self._get = attrgetter(*self.names)
         self._plan = tuple((i, name, load) for i, name in enumerate(self.names) if (load := self._loads[name]))
-        self._packed = ", ".join(f"'{f.name}', {_packer(hints[f.name], f)}" for f in fields)
-        self.unpack: Callable[[str], T] = msgspec.json.Decoder(kind).decode
+        self._fields = tuple((f, hints[f.name]) for f in fields)
+
+    @cached_property
+    def unpack(self) -> Callable[[str], T]:
         """The model of a row that was selected as `packed`."""
+        return msgspec.json.Decoder(self.kind).decode
 
     def load(self, row: Sequence[Any], **more: Any) -> T:
         """The model of a row selected with `columns` (further columns behind them are ignored)."""
@@ -73,7 +77,8 @@ class Mapper(Generic[T]):
 
         The server and the driver have more work with each column of a result than with a field of an object.
         """
-        return f"json_build_object({self._packed.replace('{table}', table)})::text"
+        packed = ", ".join(f"'{f.name}', {_packer(hint, f)}" for f, hint in self._fields)
+        return f"json_build_object({packed.replace('{table}', table)})::text"
 
     def prefixed(self, table: str) -> str:
         """The columns, each with a table name."""
@@ -110,9 +115,9 @@ def _loader(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any] | No
         return bool
     if plain is not None:
         return {member.value: member for member in plain}.__getitem__
-    decode = msgspec.json.Decoder(hint).decode
+    decoder = cache(lambda: msgspec.json.Decoder(hint))  # made with the first text: most fields of most rows have none
     make = _default(field)
-    return lambda text: decode(text) if text else make()
+    return lambda text: decoder().decode(text) if text else make()
 
 
 def _dumper(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any]:
