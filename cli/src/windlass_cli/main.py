@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import sys
@@ -59,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     if code == _BROKEN_PIPE:
         # Python would complain about the closed pipe once more while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    gc.freeze()  # nothing needs to be told apart any more: Python would search all objects for cycles as it ends
     sys.exit(code)
 
 

@@ -5,23 +5,27 @@ Keys are added, never renamed or removed within a major version. `json_shapes` s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from windlass import wire
-from windlass.launch.templates import TemplateField
 from windlass.models import INTERNAL, RETRY_OF, TRIGGER, noted
-from windlass.models.artifact import ArtifactVersion, LineageEdge
-from windlass.models.launch import LaunchPolicy, Priority
-from windlass.models.queue import Agent, Queue, QueueStatus
-from windlass.models.run import Run
-from windlass.plugins.types import PluginInfo
 from windlass_cli.output import iso
+
+if TYPE_CHECKING:  # a command builds the classes of what it shows, and no others
+    from windlass.launch.templates import TemplateField
+    from windlass.models.artifact import ArtifactVersion, LineageEdge
+    from windlass.models.launch import LaunchPolicy
+    from windlass.models.queue import Agent, Queue, QueueStatus
+    from windlass.models.run import Run
+    from windlass.plugins.types import PluginInfo
 
 __all__ = ["agent", "artifact", "edge", "plugin", "queue", "run", "template_field"]
 
 
 def run(value: Run) -> dict[str, Any]:
     """A run. `duration` is in seconds, from its start to its end or to now if it is not over."""
+    from windlass.models.launch import Priority
+
     return {
         "id": value.id,
         "name": value.name,

@@ -40,9 +40,10 @@ class State:
     @cached_property
     def settings(self) -> Settings:
         """From the environment and what ``windlass login`` has kept."""
-        from windlass.sdk.settings import Settings
+        from windlass.sdk import credentials
+        from windlass.settings import Settings
 
-        found = Settings().resolve()
+        found = credentials.apply(Settings.from_env())
         if found.store_patience is None and not self.patient:
             from attrs import evolve
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["GROUPS", "LazyGroup"]
 
@@ -153,6 +154,8 @@ class LazyGroup(click.Group):
         """Find the command; name the nearest one when there is none."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self._lazy and not ctx.resilient_parsing:
+            import difflib
+
             near = difflib.get_close_matches(name, self._lazy, n=1)
             hint = f"Did you mean '{near[0]}'?" if near else f"Commands: {', '.join(self._lazy)}."
             raise click.UsageError(f"there is no command '{name}'. {hint}", ctx)
@@ -165,6 +168,8 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete command names without importing them."""
+        from click.shell_completion import CompletionItem
+
         return [
             CompletionItem(name, help=text) for name, (_, text) in self._lazy.items() if name.startswith(incomplete)
         ]

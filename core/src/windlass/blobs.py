@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from attrs import frozen
+import msgspec
 
 from windlass.errors import StorageError, UnsupportedError
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["BlobInfo", "BlobStore"]
 
 
-@frozen(kw_only=True)
-class BlobInfo:
+class BlobInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A stored blob.
 
     Attributes:

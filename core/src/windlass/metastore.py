@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+import msgspec
 
 from windlass.errors import UsageError
 
@@ -63,8 +63,7 @@ __all__ = [
 ]
 
 
-@frozen(kw_only=True)
-class MetastoreCapabilities:
+class MetastoreCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a metadata store can do.
 
     Attributes:

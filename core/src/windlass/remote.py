@@ -7,13 +7,13 @@ JSON. Infinity, which JSON cannot write, travels as null.
 from __future__ import annotations
 
 import inspect
-from functools import cache
+from collections.abc import Callable
+from functools import cache, cached_property
 from importlib import import_module
 from math import inf
 from typing import Any, get_type_hints
 
 import msgspec
-from attrs import frozen
 
 from windlass import metastore, wire
 
@@ -30,23 +30,58 @@ PARTS: dict[str, type[Any]] = {
 """Part names and their interfaces."""
 
 
-@frozen(kw_only=True)
-class Call:
-    """One remote method.
+_MODELS: dict[str, tuple[str, ...]] = {
+    "runs": ("run",),
+    "queues": ("queue", "run"),
+    "agents": ("queue",),
+    "artifacts": ("artifact", "artifact_work"),
+    "access": ("access",),
+    "schedule": ("schedule",),
+    "store": ("access",),
+}
+"""Modules of `windlass.models` with the names in the annotations of a part, which `windlass.metastore` does not load.
 
-    Attributes:
+A client that uses one part makes the classes of that one.
+"""
+
+
+class Call:
+    """One remote method. Its types are looked up when it is first called.
+
+    Args:
         part: ``runs``, ``queues``, ``agents``, ``artifacts``, ``access``, ``schedule`` or ``store``.
         name: Method name.
-        signature: Signature of the interface's method, ``self`` included.
-        arguments: A msgspec struct type with the arguments.
-        result: Type of the result.
+        method: The interface's method.
     """
 
-    part: str
-    name: str
-    signature: inspect.Signature
-    arguments: type[msgspec.Struct]
-    result: Any
+    def __init__(self, part: str, name: str, method: Callable[..., Any]) -> None:
+        self.part = part
+        self.name = name
+        self.method = method
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """Signature of the interface's method, ``self`` included."""
+        return inspect.signature(self.method)
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        modules = [import_module(f"windlass.models.{name}") for name in _MODELS[self.part]]
+        return get_type_hints(self.method, localns={k: v for module in modules for k, v in vars(module).items()})
+
+    @cached_property
+    def arguments(self) -> type[msgspec.Struct]:
+        """A msgspec struct type with the arguments."""
+        fields: list[Any] = []
+        for parameter in list(self.signature.parameters.values())[1:]:
+            default = () if parameter.default is parameter.empty else (parameter.default,)
+            fields.append((parameter.name, self._hints[parameter.name], *default))
+        return msgspec.defstruct(f"{self.part}_{self.name}", fields, kw_only=True, forbid_unknown_fields=True)
+
+    @cached_property
+    def result(self) -> Any:
+        """Type of the result."""
+        return self._hints["return"]
 
     @property
     def key(self) -> str:
@@ -74,36 +109,9 @@ class Call:
 def calls() -> dict[str, Call]:
     """All remote methods by ``part.name``."""
     found = [
-        _call(part, name, getattr(interface, name))
+        Call(part, name, getattr(interface, name))
         for part, interface in PARTS.items()
         for name in sorted(interface.__abstractmethods__)
     ]
-    found += [_call("store", name, getattr(metastore.MetadataStore, name)) for name in ("whoami", "now")]
+    found += [Call("store", name, getattr(metastore.MetadataStore, name)) for name in ("whoami", "now")]
     return {call.key: call for call in found}
-
-
-@cache
-def _models() -> dict[str, Any]:
-    """The names in the interfaces' annotations, which `windlass.metastore` does not load itself."""
-    modules = (
-        "models.access",
-        "models.artifact",
-        "models.artifact_work",
-        "models.queue",
-        "models.run",
-        "models.schedule",
-    )
-    return {name: value for module in modules for name, value in vars(import_module(f"windlass.{module}")).items()}
-
-
-def _call(part: str, name: str, method: Any) -> Call:
-    hints = get_type_hints(method, localns=_models())
-    signature = inspect.signature(method)
-    fields: list[Any] = []
-    for parameter in list(signature.parameters.values())[1:]:
-        if parameter.default is parameter.empty:
-            fields.append((parameter.name, hints[parameter.name]))
-        else:
-            fields.append((parameter.name, hints[parameter.name], parameter.default))
-    arguments = msgspec.defstruct(f"{part}_{name}", fields, kw_only=True, forbid_unknown_fields=True)
-    return Call(part=part, name=name, signature=signature, arguments=arguments, result=hints["return"])

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import msgspec
-from attrs import frozen
 
 from windlass.errors import ObjectNotFoundError, UnsupportedError
 
@@ -31,8 +30,7 @@ def write_all(handle: int, view: memoryview) -> None:
         view = view[os.write(handle, view[:_WRITE]) :]
 
 
-@frozen(kw_only=True)
-class StorageCapabilities:
+class StorageCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a storage scheme can do.
 
     Attributes:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import frozen
+import msgspec
 
 from windlass.artifacts.digest import algorithm_of, hash_open
 from windlass.errors import NoSpaceError, UsageError
@@ -36,8 +36,7 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
-@frozen(kw_only=True)
-class CacheInfo:
+class CacheInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is in the cache.
 
     Attributes:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from windlass.errors import UsageError
-from windlass.models.artifact import ArtifactRef
+
+if TYPE_CHECKING:
+    from windlass.models.artifact import ArtifactRef
 
 __all__ = [
     "check_alias",
@@ -36,12 +39,8 @@ CODE_TYPES = ("code", "code-patch")
 """Types of artifacts in which a run keeps its own code, and how that differs from its commit."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_\-.]+")
-_TAG = re.compile(r"[-\w]+( +[-\w]+)*")
-_VERSION = re.compile(r"v[0-9]+")
 _PLAIN = r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*+(?:/[A-Za-z0-9_\-][A-Za-z0-9_.\-]*+)*+"  # what most paths are
 _PLAIN_PATH, _PLAIN_PATHS = re.compile(_PLAIN), re.compile(rf"{_PLAIN}(?:\n{_PLAIN})*+")
-_DRIVE = re.compile(r"[A-Za-z]:")
-_NOT_IN_PROJECT = re.compile(r"[/\\#?%:\r\n]")
 
 
 def check_name(name: str) -> str:
@@ -86,14 +85,14 @@ def check_alias(alias: str) -> str:
     """Return `alias` if it may be written: not empty, no ``/``, ``:``, ``@``; not ``v<N>``. Raises `UsageError`."""
     if not isinstance(alias, str) or not alias.strip() or len(alias) > MAX_LENGTH or _has(alias, "/:@"):
         raise UsageError(f"{_show(alias)} is not a valid alias", hint="Use a word without '/', ':' and '@'.")
-    if _VERSION.fullmatch(alias):
+    if re.fullmatch(r"v[0-9]+", alias):
         raise UsageError(f"the alias '{alias}' is a version number", hint="Versions number themselves; choose a word.")
     return alias
 
 
 def check_tag(tag: str) -> str:
     """Return `tag` if it is one: words of letters, digits, ``_ -`` with single spaces between. Raises `UsageError`."""
-    if not isinstance(tag, str) or not _TAG.fullmatch(tag) or len(tag) > MAX_LENGTH:
+    if not isinstance(tag, str) or not re.fullmatch(r"[-\w]+( +[-\w]+)*", tag) or len(tag) > MAX_LENGTH:
         raise UsageError(f"{_show(tag)} is not a valid tag", hint="Use words of letters, digits, '_' and '-'.")
     return tag
 
@@ -102,7 +101,7 @@ def check_project(project: str, *, what: str = "project") -> str:
     r"""Return `project` if it is valid for a project or entity: none of ``/ \ # ? % :``. Raises `UsageError`."""
     if not isinstance(project, str) or not project.strip() or len(project) > MAX_LENGTH or project in (".", ".."):
         raise UsageError(f"{_show(project)} is not a valid {what} name", hint=f"1 to {MAX_LENGTH} characters.")
-    if _NOT_IN_PROJECT.search(project) or _has(project, "\0"):
+    if _has(project, "/\\#?%:"):
         raise UsageError(
             f"{_show(project)} is not a valid {what} name", hint="It may not hold / \\ # ? % : or line ends."
         )
@@ -146,7 +145,7 @@ def _path_problem(path: str) -> str:
         return "it holds a NUL"
     if path[0] == "/" or path[0] == "\\":
         return "it is absolute"
-    if path[1:2] == ":" and _DRIVE.match(path):
+    if path[1:2] == ":" and path[0].isascii() and path[0].isalpha():
         return "it starts with a drive"
     parts = path.split("/")
     if "" in parts or "." in parts or ".." in parts:
@@ -174,6 +173,8 @@ def parse_ref(text: str, *, entity: str, project: str) -> ArtifactRef:
     Raises:
         UsageError: More than three parts, or an empty one.
     """
+    from windlass.models.artifact import ArtifactRef  # a run that has no artifacts checks names only
+
     head, mark, selector = text, "", ""
     cut = min((index for index in (text.find(":"), text.find("@")) if index >= 0), default=-1)
     if cut >= 0:

@@ -10,17 +10,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
 from windlass.errors import UsageError
-from windlass.launch.inputs import CONFIG_KEY
+from windlass.launch.entry import Entry, entry_of_process
+from windlass.launch.inputs import inputs_of
 from windlass.launch.names import default_job_name
 from windlass.launch.notebook import notebook_command
-from windlass.launch.schema import infer_schema, infer_types
+from windlass.launch.schema import infer_types
 from windlass.launch.uris import UriKind, classify
 from windlass.models import JSON
 from windlass.models.job import JobSource, JobSpec, SourceKind
@@ -44,21 +43,6 @@ _PATCH_LIMIT = 32 << 20
 _DIFF = ("diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative", "-U3", "--src-prefix=a/",
          "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=dirty", "HEAD")  # fmt: skip
 _SKIP = re.compile(r"(?:dagster-)?windlass(?:-.*)?|pip|setuptools|wheel|uv")
-
-
-@frozen(kw_only=True)
-class Entry:
-    """How this process was started.
-
-    Attributes:
-        folder: Working directory.
-        script: Absolute path of the program (a script or a notebook), or empty.
-        module: Name after ``python -m``, or empty.
-    """
-
-    folder: str
-    script: str = ""
-    module: str = ""
 
 
 @frozen(kw_only=True)
@@ -92,27 +76,6 @@ class JobDraft:
     name: str
     spec: JobSpec
     patch: bytes = b""
-
-
-def entry_of_process() -> Entry:
-    """How this process was started. Arguments are left out: people put secrets there."""
-    folder = os.getcwd()
-    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
-        return Entry(folder=folder, script=_notebook(shell))
-    main = sys.modules.get("__main__")
-    found = getattr(main, "__spec__", None)
-    if found is not None and found.name:
-        return Entry(folder=folder, module=found.name.removesuffix(".__main__"))
-    script = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
-    path = os.path.abspath(script) if script else ""
-    return Entry(folder=folder, script=path if path.endswith(".py") and os.path.isfile(path) else "")
-
-
-def _notebook(shell: Any) -> str:
-    """Path of the notebook that a shell of IPython runs; empty when nobody says it."""
-    said = os.environ.get("JPY_SESSION_NAME") or getattr(shell, "user_ns", {}).get("__vsc_ipynb_file__") or ""
-    path = os.path.abspath(str(said)) if said else ""
-    return path if path.endswith(".ipynb") and os.path.isfile(path) else ""
 
 
 def git_state(folder: str, files: Iterable[str] = ()) -> GitState | None:
@@ -187,35 +150,14 @@ def _ask(folder: str, *words: str, **env: str) -> bytes | None:
 
 def frozen_list() -> tuple[str, ...]:
     """What is installed here, pinned, without Windlass and what installs packages."""
+    from importlib import metadata  # 35 ms that only a run with a checkout needs, at its end
+
     found = {}
     for dist in metadata.distributions():
         name = dist.metadata["Name"] or ""
         if name and dist.version and not _SKIP.fullmatch(re.sub(r"[-_.]+", "-", name).lower()):
             found[name.lower()] = f"{name}=={dist.version}"
     return tuple(found[name] for name in sorted(found))
-
-
-def inputs_of(config: Mapping[str, JSON], notes: Mapping[str, JSON]) -> tuple[dict[str, JSON], dict[str, JSON]]:
-    """Schemas and types of a run's inputs: what its code declared, else all of its config.
-
-    A config that nobody declared bounds no keys, and whole numbers may become fractions.
-    """
-    schemas, types = notes.get("input_schemas") or {}, notes.get("input_types") or {}
-    if schemas or types or not config:
-        return dict(schemas), dict(types)
-    return {CONFIG_KEY: _open(infer_schema(config))}, {CONFIG_KEY: infer_types(config)}
-
-
-def _open(schema: Any) -> Any:
-    if not isinstance(schema, Mapping):
-        return schema
-    loose = {key: _open(value) for key, value in schema.items()}
-    if loose.get("type") == "object":
-        loose["additionalProperties"] = True
-        loose["properties"] = {key: _open(value) for key, value in schema.get("properties", {}).items()}
-    elif loose.get("type") == "integer":
-        loose["type"] = "number"
-    return loose
 
 
 def automatic_job(

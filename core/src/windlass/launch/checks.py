@@ -6,13 +6,16 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from windlass.config.secrets import is_reference
 from windlass.errors import Problem
 from windlass.launch.paths import covered, dotted, leaves, parse_path
 from windlass.launch.safe import relative_problem
 from windlass.models import JSON
-from windlass.models.queue import Queue
+
+if TYPE_CHECKING:
+    from windlass.models.queue import Queue
 
 __all__ = [
     "closed_fields",

@@ -1,19 +1,24 @@
-"""Inputs of a job: which values may be set, of which type, and how they reach the code.
-
-The launch puts overrides into the job's environment: the run config as JSON in ``WINDLASS_CONFIG``, files as
-``{path: {key: value}}`` in ``WINDLASS_LAUNCH_FILE_OVERRIDES``. Long texts are cut into ``NAME_0``, ``NAME_1`` …
-"""
+"""Inputs of a job: which values may be set, and of which type. How they reach the code is told in `overrides`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
 from windlass.errors import ConfigError, Problem, UsageError
 from windlass.launch.checks import number_problems
+from windlass.launch.overrides import (
+    CONFIG_VARIABLE,
+    FILES_VARIABLE,
+    joined,
+    read_file_overrides,
+    read_overrides,
+    shards,
+)
 from windlass.launch.paths import dotted, leaves, parse_paths, select
 from windlass.launch.schema import infer_schema, infer_types, restricted, schema_of, validate
 from windlass.models import JSON
@@ -26,6 +31,7 @@ __all__ = [
     "ManagedFile",
     "check_overrides",
     "input_rows",
+    "inputs_of",
     "joined",
     "managed_config",
     "managed_file",
@@ -36,54 +42,7 @@ __all__ = [
 
 CONFIG_KEY = "@windlass.config"
 """Key of the run config in `JobSpec.input_schemas` and `JobSpec.input_types`; files lie below ``files``."""
-CONFIG_VARIABLE = "WINDLASS_CONFIG"
-FILES_VARIABLE = "WINDLASS_LAUNCH_FILE_OVERRIDES"
-_SHARD = 32_000
 _UNKNOWN = object()
-
-
-def shards(name: str, text: str, size: int = _SHARD) -> dict[str, str]:
-    """A text as one variable, or cut into numbered ones of at most `size` characters (systems limit their length)."""
-    if len(text) <= size:
-        return {name: text}
-    return {f"{name}_{i}": text[start : start + size] for i, start in enumerate(range(0, len(text), size))}
-
-
-def joined(env: Mapping[str, str], name: str) -> str:
-    """The text that `shards` put into variables; empty if there is none."""
-    if name in env:
-        return env[name]
-    parts: list[str] = []
-    while (part := env.get(f"{name}_{len(parts)}")) is not None:
-        parts.append(part)
-    return "".join(parts)
-
-
-def read_overrides(env: Mapping[str, str]) -> dict[str, JSON]:
-    """Values for the run config that the launch gave (``launch.load_windlass_config``). Raises `ConfigError`."""
-    return _object(env, CONFIG_VARIABLE)
-
-
-def read_file_overrides(env: Mapping[str, str]) -> dict[str, dict[str, JSON]]:
-    """Values for config files that the launch gave, by path. Raises `ConfigError`."""
-    found: dict[str, dict[str, JSON]] = _object(env, FILES_VARIABLE)
-    wrong = [Problem("expected a mapping", where=f"$.{path}") for path, v in found.items() if not isinstance(v, dict)]
-    if wrong:
-        raise ConfigError("the file overrides do not fit", where=FILES_VARIABLE, problems=wrong)
-    return found
-
-
-def _object(env: Mapping[str, str], name: str) -> dict[str, JSON]:
-    text = joined(env, name)
-    if not text:
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"not well-formed JSON: {error}", where=name, hint="Give a JSON object.") from None
-    if not isinstance(value, dict):
-        raise ConfigError("expected a JSON object", where=name, hint='e.g. {"epochs": 3}')
-    return value
 
 
 @frozen(kw_only=True)
@@ -204,6 +163,29 @@ def check_overrides(
         elif file_schemas:
             problems.append(Problem("the job has no such config file", where=place, hint=", ".join(file_schemas)))
     return problems
+
+
+def inputs_of(config: Mapping[str, JSON], notes: Mapping[str, JSON]) -> tuple[dict[str, JSON], dict[str, JSON]]:
+    """Schemas and types of a run's inputs: what its code declared, else all of its config.
+
+    A config that nobody declared bounds no keys, and whole numbers may become fractions.
+    """
+    schemas, types = notes.get("input_schemas") or {}, notes.get("input_types") or {}
+    if schemas or types or not config:
+        return dict(schemas), dict(types)
+    return {CONFIG_KEY: _open(infer_schema(config))}, {CONFIG_KEY: infer_types(config)}
+
+
+def _open(schema: Any) -> Any:
+    if not isinstance(schema, Mapping):
+        return schema
+    loose = {key: _open(value) for key, value in schema.items()}
+    if loose.get("type") == "object":
+        loose["additionalProperties"] = True
+        loose["properties"] = {key: _open(value) for key, value in schema.get("properties", {}).items()}
+    elif loose.get("type") == "integer":
+        loose["type"] = "number"
+    return loose
 
 
 @frozen(kw_only=True)

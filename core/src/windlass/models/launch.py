@@ -7,7 +7,7 @@ from enum import IntEnum
 from attrs import field, frozen
 
 from windlass.models import JSON
-from windlass.models.job import JobSource
+from windlass.models.source import JobSource
 
 
 class Priority(IntEnum):

@@ -1,15 +1,14 @@
-"""What runs cost, and the month a cost belongs to."""
+"""What runs cost."""
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from windlass.clock import month_of
 from windlass.errors import NotFoundError, Problem, UsageError
 from windlass.launch.needs import SLOTS, SLOTS_KEY, needs_of
 from windlass.models.launch import LaunchSpec
@@ -40,16 +39,6 @@ def _amount(name: str, *sources: Mapping[str, Any]) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
     return 0.0
-
-
-def month_of(time: float) -> str:
-    """The calendar month in UTC: ``2026-01``."""
-    return _month_of_hour(int(time // 3600))
-
-
-@lru_cache(maxsize=16)
-def _month_of_hour(hour: int) -> str:
-    return dt.datetime.fromtimestamp(hour * 3600, dt.UTC).strftime("%Y-%m")
 
 
 def check_prices(queue: Queue) -> list[Problem]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from attrs import evolve, frozen
+import msgspec
+from attrs import evolve
 
 from windlass import wire
 from windlass.settings import Settings
@@ -13,8 +14,7 @@ from windlass.settings import Settings
 __all__ = ["apply", "remove", "write"]
 
 
-@frozen(kw_only=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     api_key: str = ""
 

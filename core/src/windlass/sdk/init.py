@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +121,8 @@ def init(
         if launched:
             record = patiently(lambda: session.store.runs.get(resolved.run_id))
         else:
+            import socket  # a launched run knows its host
+
             _check_names(resolved)
             run_id = _checked_id(resolved.run_id) or new_run_id()
             fresh = RunRecord(
@@ -263,7 +264,7 @@ def _reopen(session: Session, record: RunRecord, chosen: Settings) -> RunRecord:
 
 
 def _launch_config(record: RunRecord) -> dict[str, Any]:
-    from windlass.launch.inputs import read_overrides
+    from windlass.launch.overrides import read_overrides
 
     wanted = dict(record.spec.run_config) if record.spec is not None else {}
     return launch_inputs.accepted(deep_merge(wanted, read_overrides(os.environ)))

@@ -34,7 +34,7 @@ class JobMaker:
     """
 
     def __init__(self, session: Session, *, launched: bool, git: bool) -> None:
-        from windlass.launch.automatic import entry_of_process
+        from windlass.launch.entry import entry_of_process
 
         self._session = session
         self._launched = launched
@@ -46,11 +46,11 @@ class JobMaker:
 
     def capture(self) -> None:
         """Look at the checkout as it is now. Called in the background."""
-        from windlass.launch.automatic import git_state
-        from windlass.sdk.launch import declared_files
-
         try:
             if self._look:
+                from windlass.launch.automatic import git_state
+                from windlass.sdk.launch import declared_files
+
                 own = (self._entry.script,) if self._entry.script else ()
                 self._git = git_state(self._entry.folder, (*own, *declared_files()))
         finally:
@@ -136,13 +136,16 @@ class JobMaker:
 
     def _learn(self, run: Run, notes: dict[str, object]) -> None:
         """Give a launched job the inputs that its code turned out to have, where it does not know them."""
-        from windlass.launch.automatic import inputs_of
+        path = run.job
+        if not path:
+            return
+        from windlass.launch.inputs import inputs_of
+
+        schemas, types = inputs_of(run.config.own_dict(), notes)
+        if not (schemas or types):
+            return
         from windlass.launch.jobs import load_job, save_job
 
-        path = run.job
-        schemas, types = inputs_of(run.config.own_dict(), notes)
-        if not path or not (schemas or types):
-            return
         job = load_job(path, engine=self._session.engine, entity=run.entity, project=run.project)
         declared = bool(notes.get("input_schemas"))
         # the code is the job's: what it did not declare this time, for it failed before, is an input all the same

@@ -110,10 +110,10 @@ def accepted(values: dict[str, Any]) -> dict[str, Any]:
 
 def publish(run: Run) -> None:
     """Record the declared inputs with the run; a job made from it has them. Called when a run begins."""
-    from windlass.launch.inputs import CONFIG_KEY, managed_config
-
     if _config is None and not _files:
         return
+    from windlass.launch.inputs import CONFIG_KEY, managed_config
+
     types: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
     if _config is not None:

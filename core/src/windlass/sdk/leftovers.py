@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from attrs import frozen
+import msgspec
 
 from windlass import wire
 from windlass.errors import ConflictError, NotFoundError, WindlassError
@@ -23,8 +23,7 @@ __all__ = ["keep", "new_spool", "send_all"]
 _log = logging.getLogger("windlass")
 
 
-@frozen(kw_only=True)
-class _Header:
+class _Header(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     run: str
     attempt: int | None = None

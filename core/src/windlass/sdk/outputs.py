@@ -82,7 +82,7 @@ def code_artifact(
     the config files that were declared as inputs.
     """
     from windlass.artifacts.artifact import Artifact
-    from windlass.launch.automatic import entry_of_process
+    from windlass.launch.entry import entry_of_process
     from windlass.launch.ignore import LeftOut, code_files
     from windlass.sdk.launch import declared_files
 

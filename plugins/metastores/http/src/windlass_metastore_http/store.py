@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any
 
 from windlass import wire
 from windlass.errors import ConflictError, WindlassError
 from windlass.metastore import MetadataStore
-from windlass.models.access import Principal
 from windlass.remote import PARTS, Call, calls
 from windlass_metastore_http.blobs import HttpBlobStore
 from windlass_metastore_http.config import HttpConfig
 from windlass_metastore_http.connection import AnswerLost, Connection
+
+if TYPE_CHECKING:
+    from windlass.models.access import Principal
 
 LONGEST_POLL = 25.0
 """Seconds of one request to ``queues.wait``; proxies cut longer ones."""
@@ -121,10 +124,9 @@ def _method(call: Call) -> Callable[..., Any]:
         arguments.pop("self", None)
         return send(self, call, arguments)
 
-    method.__name__ = call.name
+    update_wrapper(method, call.method, updated=())  # not that it is abstract
     method.__qualname__ = f"Http.{call.key}"
     method.__doc__ = f"Call ``{call.key}`` of the server."
-    method.__signature__ = call.signature  # type: ignore[attr-defined]
     return method
 
 

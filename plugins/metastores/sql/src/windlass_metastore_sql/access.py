@@ -13,8 +13,8 @@ from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, U
 from windlass.models.run import RunState
 from windlass_metastore_sql.database import Database, Tx
 from windlass_metastore_sql.rows import Mapper
+from windlass_metastore_sql.run_table import get_run
 from windlass_metastore_sql.runs import check_holder
-from windlass_metastore_sql.tables import get_run
 
 USERS = Mapper(User)
 KEYS = Mapper(ApiKey)

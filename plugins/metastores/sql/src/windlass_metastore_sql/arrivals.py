@@ -15,8 +15,9 @@ from windlass_metastore_sql.claims import find_queue, load_queue
 from windlass_metastore_sql.database import KeyTakenError, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, WAITING, rank
 from windlass_metastore_sql.known import UNCHANGED, KnownQueues
+from windlass_metastore_sql.queue_table import QUEUES
+from windlass_metastore_sql.run_table import RUNS, get_run
 from windlass_metastore_sql.runs import change_run, check_id, dependency_reason, insert_runs
-from windlass_metastore_sql.tables import QUEUES, RUNS, get_run
 
 
 def check_items(items: Sequence[NewItem]) -> None:

@@ -20,7 +20,6 @@ from windlass_metastore_sql.commits import commit
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.occurrences import note_aliases
 from windlass_metastore_sql.rows import Mapper, assignments
-from windlass_metastore_sql.tables import get_run
 
 UPLOAD_SECONDS = 600.0
 """An upload session ends so long after its last renewal."""
@@ -182,6 +181,7 @@ class SqlArtifacts(ArtifactStore):
 
     def use(self, run_id: str, version_id: str, attempt: int | None = None) -> None:
         """See `ArtifactStore.use`."""
+        from windlass_metastore_sql.run_table import get_run
         from windlass_metastore_sql.runs import check_holder
 
         with self._db.write(durable=False) as tx:

@@ -13,11 +13,12 @@ from windlass.errors import NotFoundError
 from windlass.models.queue import Claim, ClaimRequest, Queue, QueueLimits, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.models.schedule import Budget
+from windlass_metastore_sql.budgets import exhausted, without
 from windlass_metastore_sql.database import Row, Tx, marks
 from windlass_metastore_sql.fitting import Room
 from windlass_metastore_sql.items import CLAIMED, DELAYED, EXPIRING, SOMETHING_TO_TEND, WAITING, urgency
-from windlass_metastore_sql.spending import exhausted, without
-from windlass_metastore_sql.tables import QUEUES, RUNS
+from windlass_metastore_sql.queue_table import QUEUES
+from windlass_metastore_sql.run_table import RUNS
 
 _HOST_LEASES = 10
 """Leases after which a run that is bound to a host may be taken by others."""

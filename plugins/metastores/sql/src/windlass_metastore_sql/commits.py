@@ -9,7 +9,6 @@ from windlass.models.artifact import Collection, Committed, EdgeKind, NewVersion
 from windlass_metastore_sql import occurrences, versions
 from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.shelf import COLLECTIONS
-from windlass_metastore_sql.tables import get_run
 
 
 def commit(tx: Tx, new: NewVersion, now: float) -> Committed:
@@ -20,6 +19,7 @@ def commit(tx: Tx, new: NewVersion, now: float) -> Committed:
     """
     _check(new)
     if new.run and new.attempt is not None:
+        from windlass_metastore_sql.run_table import get_run
         from windlass_metastore_sql.runs import check_holder
 
         check_holder(get_run(tx, new.run, lock=True), None, new.attempt)

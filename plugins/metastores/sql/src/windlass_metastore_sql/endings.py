@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from windlass.clock import month_of
 from windlass.models.queue import queue_of
 from windlass.models.run import Run, RunPhase, RunUpdate
-from windlass.schedule.costs import month_of
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import CLAIMED
-from windlass_metastore_sql.tables import RUNS, unpacked
+from windlass_metastore_sql.run_table import RUNS, unpacked
 
 _PLAIN = ("name", "host", "handle", "image", "exit_code", "job", "tags", "notes", "usage")
 

@@ -10,12 +10,13 @@ from windlass.models.run import Run, RunState
 from windlass.schedule.explain import Facts, waiting
 from windlass.schedule.order import Place, by_author, first_of
 from windlass.schedule.room import AgentView
-from windlass_metastore_sql import spending
 from windlass_metastore_sql.agents import live_agents
+from windlass_metastore_sql.budgets import exhausted
 from windlass_metastore_sql.claims import load_queue
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import CLAIMED, WAITING, urgency
-from windlass_metastore_sql.tables import QUEUES, get_run
+from windlass_metastore_sql.queue_table import QUEUES
+from windlass_metastore_sql.run_table import get_run
 
 _HISTORY = 50
 _LOOK_BACK = 2000
@@ -43,7 +44,7 @@ def explain(tx: Tx, run_id: str, now: float) -> Waiting:
         "WHERE item_needs.run_id = ? ORDER BY item_needs.needs",
         run_id,
     )
-    budgets = spending.exhausted(tx, now, run.entity)
+    budgets = exhausted(tx, now, run.entity)
     ahead, later = _ahead(tx, run_id, queue_id, queue, (rank, pos), now) if status == WAITING else (None, 0)
     return waiting(
         Facts(

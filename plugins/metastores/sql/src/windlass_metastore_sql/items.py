@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from windlass.models.queue import QueueRef
+from typing import TYPE_CHECKING
+
 from windlass_metastore_sql.database import Tx
+
+if TYPE_CHECKING:
+    from windlass.models.queue import QueueRef
 
 WAITING, CLAIMED, DELAYED, BLOCKED = 0, 1, 2, 3
 """Status of an item. Delayed: until ``not_before``. Blocked: until the runs it depends on have finished."""
@@ -37,5 +41,7 @@ def urgency(rank: float, now: float, *, prioritized: bool) -> int:
 
 def queue_ref(tx: Tx, queue_id: int) -> QueueRef | None:
     """The name of a queue."""
+    from windlass.models.queue import QueueRef  # most who look at runs need no queue
+
     row = tx.row("SELECT entity, name FROM queues WHERE id = ?", queue_id)
     return QueueRef(entity=row[0], name=row[1]) if row else None

@@ -14,8 +14,8 @@ from windlass_metastore_sql import spending
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, WAITING, queue_ref
+from windlass_metastore_sql.run_table import get_run
 from windlass_metastore_sql.runs import change_run, check_holder, save_run
-from windlass_metastore_sql.tables import get_run
 
 
 def extend(tx: Tx, agent: str, leases: Sequence[Lease], lease_seconds: float, now: float) -> Renewal:

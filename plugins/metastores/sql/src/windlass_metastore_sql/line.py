@@ -11,7 +11,7 @@ from windlass_metastore_sql.claims import UNLIMITED
 from windlass_metastore_sql.database import RELAXED, Tx, marks
 from windlass_metastore_sql.items import CLAIMED, DELAYED, SOMETHING_TO_TEND, WAITING
 from windlass_metastore_sql.known import UNCHANGED
-from windlass_metastore_sql.tables import RUNS, unpacked
+from windlass_metastore_sql.run_table import RUNS, unpacked
 
 
 def is_plain(queue: Queue) -> bool:

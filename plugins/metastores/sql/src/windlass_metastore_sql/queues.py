@@ -23,9 +23,10 @@ from windlass_metastore_sql.explaining import explain
 from windlass_metastore_sql.items import CLAIMED, rank
 from windlass_metastore_sql.known import KnownQueues
 from windlass_metastore_sql.leases import extend, give_back
+from windlass_metastore_sql.queue_table import QUEUES
 from windlass_metastore_sql.rows import assignments
+from windlass_metastore_sql.run_table import get_run
 from windlass_metastore_sql.runs import change_run
-from windlass_metastore_sql.tables import QUEUES, get_run
 from windlass_metastore_sql.tending import tend
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

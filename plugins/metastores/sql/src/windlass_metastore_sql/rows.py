@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -40,11 +40,20 @@ class Mapper(Generic[T]):
         self._dumps = {f.name: _dumper(hints[f.name], f) for f in fields}
         self._get = attrgetter(*self.names)
         self._plan = tuple((i, name, load) for i, name in enumerate(self.names) if (load := self._loads[name]))
-        packed = sorted(fields, key=lambda f: hints[f.name] is str)
-        self._packed = tuple(f.name for f in packed)
-        self._sent = tuple(_sent(hints[f.name], f.name) for f in packed)
-        self._usual = tuple(_usual(hints[f.name], f) for f in packed)
-        self._reads = {f.name: read for f in fields if (read := _reader(hints[f.name], self._loads[f.name]))}
+        self._fields = tuple((f, hints[f.name]) for f in fields)
+
+    @cached_property
+    def _packing(self) -> list[tuple[attrs.Attribute[Any], Any]]:
+        """The fields in the order of `packed`, with their hints."""
+        return sorted(self._fields, key=lambda field: field[1] is str)
+
+    @cached_property
+    def _usual(self) -> tuple[tuple[str, str], ...]:
+        return tuple((f.name, _usual(hint, f)) for f, hint in self._packing)
+
+    @cached_property
+    def _reads(self) -> dict[str, Callable[[str], Any]]:
+        return {f.name: read for f, hint in self._fields if (read := _reader(hint, self._loads[f.name]))}
 
     def load(self, row: Sequence[Any], **more: Any) -> T:
         """The model of a row selected with `columns` (further columns behind them are ignored)."""
@@ -79,22 +88,23 @@ class Mapper(Generic[T]):
         The server and the driver have more work with each column of a result than with a part of a text, and the
         server has several times as much with a field of a JSON object. What a user may write comes last.
         """
-        return f"concat_ws('{_MARK}', {', '.join(column.replace('{table}', table) for column in self._sent)})"
+        sent = ", ".join(_sent(hint, f.name).replace("{table}", table) for f, hint in self._packing)
+        return f"concat_ws('{_MARK}', {sent})"
 
     def unpack(self, text: str) -> T | None:
         """The model of a row that was selected as `packed`; None when a text in it holds the mark between columns."""
         parts = text.split(_MARK)
-        if len(parts) != len(self._packed):
+        if len(parts) != len(self._usual):
             return None
-        columns = zip(self._packed, parts, self._usual, strict=True)
-        values: dict[str, Any] = {name: part for name, part, usual in columns if part != usual}
+        columns = zip(self._usual, parts, strict=True)
+        values: dict[str, Any] = {name: part for (name, usual), part in columns if part != usual}
         for name in values.keys() & self._reads.keys():
             values[name] = self._reads[name](values[name])
         return self.kind(**values)
 
     def peek(self, text: str, name: str) -> Any:
         """One column of a row that was selected as `packed`: any but texts, or the first text."""
-        part = text.split(_MARK)[self._packed.index(name)]
+        part = text.split(_MARK)[[f.name for f, _ in self._packing].index(name)]
         return self._reads[name](part) if name in self._reads else part
 
     def prefixed(self, table: str) -> str:
@@ -149,11 +159,15 @@ def _loader(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any] | No
         return bool
     if plain is not None:
         return {member.value: member for member in plain}.__getitem__
-    decode: Callable[[Any], Any] = msgspec.json.Decoder(hint).decode
-    if any(attrs.has(arg) for arg in (hint, *get_args(hint))):  # what nobody can change, many rows may share
-        decode = lru_cache(maxsize=256)(decode)
+
+    @cache  # made with the first text: most fields of most rows have none
+    def decoder() -> Callable[[Any], Any]:
+        decode: Callable[[Any], Any] = msgspec.json.Decoder(hint).decode
+        frozen = any(attrs.has(arg) for arg in (hint, *get_args(hint)))  # what nobody can change, many rows may share
+        return lru_cache(maxsize=256)(decode) if frozen else decode
+
     make = _default(field)
-    return lambda text: decode(text) if text else make()
+    return lambda text: decoder()(text) if text else make()
 
 
 def _dumper(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any]:

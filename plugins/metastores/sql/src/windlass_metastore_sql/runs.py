@@ -13,12 +13,12 @@ from windlass.errors import ConflictError, FencedError, UsageError
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
 from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate, is_unheard
-from windlass_metastore_sql import endings, logs, spending
+from windlass_metastore_sql import logs, spending
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.items import BLOCKED, CLAIMED, DELAYED, WAITING, queue_ref
 from windlass_metastore_sql.rows import assignments
-from windlass_metastore_sql.tables import RUNS, get_run
+from windlass_metastore_sql.run_table import RUNS, get_run
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SET = ("name", "phase", "reason", "host", "handle", "image", "exit_code", "job", "tags", "notes", "usage")
@@ -89,10 +89,13 @@ class SqlRuns(RunStore):
     ) -> Run:
         """See `RunStore.update`."""
         ends = changes.state is not None and changes.state.is_terminal
-        if not self._db.one_writer and ends and fence is not None and attempt is None and endings.is_simple(changes):
-            with self._db.single() as tx:
-                if run := endings.end(tx, run_id, changes, fence, agent, self._db.now()):
-                    return run
+        if not self._db.one_writer and ends and fence is not None and attempt is None:
+            from windlass_metastore_sql import endings  # only agents with PostgreSQL come here
+
+            if endings.is_simple(changes):
+                with self._db.single() as tx:
+                    if run := endings.end(tx, run_id, changes, fence, agent, self._db.now()):
+                        return run
         with self._db.write(durable=ends or changes.phase is RunPhase.STARTING) as tx:
             run = get_run(tx, run_id, lock=True)
             check_holder(run, fence, attempt, agent)

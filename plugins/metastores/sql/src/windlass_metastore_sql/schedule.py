@@ -9,7 +9,7 @@ from windlass.metastore import ScheduleStore
 from windlass.models.schedule import Budget, Trigger
 from windlass.schedule.costs import check_budget
 from windlass.schedule.triggers import check_trigger, next_due
-from windlass_metastore_sql import spending
+from windlass_metastore_sql import budgets
 from windlass_metastore_sql.bells import ALL
 from windlass_metastore_sql.claims import find_queue
 from windlass_metastore_sql.database import Database, Tx, marks
@@ -100,13 +100,13 @@ class SqlSchedule(ScheduleStore):
                     budget.limit,
                 )
             tx.topics.add(ALL)
-            found = spending.budgets(tx, self._db.now(), budget.entity)
+            found = budgets.budgets(tx, self._db.now(), budget.entity)
         return next((b for b in found if (b.entity, b.user, b.unit.value) == key), budget)
 
     def budgets(self, entity: str = "") -> tuple[Budget, ...]:
         """See `ScheduleStore.budgets`."""
         with self._db.read() as tx:
-            return tuple(spending.budgets(tx, self._db.now(), entity))
+            return tuple(budgets.budgets(tx, self._db.now(), entity))
 
 
 def _find(tx: Tx, entity: str, name: str, *, lock: bool = False) -> Trigger:

@@ -1,58 +1,9 @@
-"""Budgets: what was used this month, who may start nothing more, and the bill of an attempt that is over."""
+"""What was spent: the bill of an attempt that is over."""
 
 from __future__ import annotations
 
-from windlass.models.schedule import Budget, BudgetUnit
-from windlass.schedule.costs import month_of
+from windlass.clock import month_of
 from windlass_metastore_sql.database import Row, Tx
-
-HELD = "(items.owner = ? AND (? = '' OR items.author = ?))"
-"""Whether an item belongs to a budget; takes its entity and twice its user."""
-
-
-def budgets(tx: Tx, now: float, entity: str = "") -> list[Budget]:
-    """Budgets with what was used this month, runs at work included."""
-    where, values = (" WHERE entity = ?", (entity,)) if entity else ("", ())
-    rows = tx.rows(f'SELECT entity, "user", unit, "limit" FROM budgets{where} ORDER BY entity, "user", unit', *values)
-    return [
-        Budget(entity=owner, user=user, unit=BudgetUnit(unit), limit=limit, used=_used(tx, owner, user, unit, now))
-        for owner, user, unit, limit in rows
-    ]
-
-
-def exhausted(tx: Tx, now: float, entity: str = "") -> list[Budget]:
-    """Budgets of which nothing is left."""
-    if not tx.row("SELECT 1 FROM budgets LIMIT 1"):
-        return []
-    return [budget for budget in budgets(tx, now, entity) if budget.used >= budget.limit]
-
-
-def _used(tx: Tx, entity: str, user: str, unit: str, now: float) -> float:
-    spent = tx.row(
-        "SELECT sum(hours), sum(money) FROM spending WHERE entity = ? AND month = ? AND (? = '' OR \"user\" = ?)",
-        entity,
-        month_of(now),
-        user,
-        user,
-    )
-    at_work = tx.row(
-        "SELECT sum(? - began_at) / 3600, sum((? - began_at) * rate) / 3600 FROM items "
-        f"WHERE status = 1 AND began_at > 0 AND {HELD}",
-        now,
-        now,
-        entity,
-        user,
-        user,
-    )
-    column = 0 if unit == BudgetUnit.HOURS.value else 1
-    return sum(float(row[column] or 0.0) for row in (spent, at_work) if row)
-
-
-def without(held: list[Budget]) -> tuple[str, list[object]]:
-    """A condition that leaves out the items of these budgets, with its values."""
-    values: list[object] = [value for b in held for value in (b.entity, b.user, b.user)]
-    return "".join(f" AND NOT {HELD}" for _ in held), values
-
 
 ACCOUNT = "owner, author, rate, began_at"
 """Columns of an item that `charge` takes."""

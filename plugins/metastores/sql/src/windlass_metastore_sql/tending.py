@@ -13,8 +13,8 @@ from windlass_metastore_sql.arrivals import enqueue
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import EXPIRING
 from windlass_metastore_sql.rows import Mapper, assignments
+from windlass_metastore_sql.run_table import get_run
 from windlass_metastore_sql.runs import change_run
-from windlass_metastore_sql.tables import get_run
 
 TRIGGERS = Mapper(Trigger)
 OCCURRENCES = Mapper(Occurrence)

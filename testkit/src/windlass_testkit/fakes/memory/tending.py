@@ -6,6 +6,7 @@ from collections import Counter
 
 from attrs import evolve
 
+from windlass.clock import month_of
 from windlass.errors import WindlassError
 from windlass.launch.needs import needs_of
 from windlass.launch.policy import effective_policy
@@ -14,7 +15,7 @@ from windlass.models.queue import Agent, Queue, QueueRef, Waiting
 from windlass.models.reason import Reason
 from windlass.models.run import Run, RunState, RunUpdate
 from windlass.models.schedule import Budget, BudgetUnit, Occurrence, Trigger
-from windlass.schedule.costs import hourly_rate, month_of
+from windlass.schedule.costs import hourly_rate
 from windlass.schedule.explain import Facts, waiting
 from windlass.schedule.order import Place, by_author, first_of
 from windlass.schedule.room import AgentView

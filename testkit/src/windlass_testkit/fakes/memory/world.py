@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 from attrs import define, field
 
+from windlass.clock import month_of
 from windlass.errors import FencedError, RunNotFoundError
 from windlass.models.access import ApiKey, Member, User
 from windlass.models.artifact import ArtifactVersion, Collection, DistributedPart, LineageEdge
 from windlass.models.queue import Agent, NewItem, Queue, QueueRef
 from windlass.models.run import LogLine, MetricRow, Run
 from windlass.models.schedule import Budget, BudgetUnit, Trigger
-from windlass.schedule.costs import month_of
 
 __all__ = ["Item", "Token", "Upload", "World"]
 

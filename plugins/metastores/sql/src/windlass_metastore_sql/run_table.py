@@ -1,16 +1,15 @@
-"""The tables that the ways of a run share."""
+"""The table of runs."""
 
 from __future__ import annotations
 
 from attrs import evolve
 
 from windlass.errors import RunNotFoundError
-from windlass.models.queue import Queue
 from windlass.models.run import Run
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.rows import Mapper
 
-RUNS, QUEUES = Mapper(Run), Mapper(Queue)
+RUNS = Mapper(Run)
 
 
 def get_run(tx: Tx, run_id: str, *, lock: bool = False) -> Run:
