@@ -34,7 +34,7 @@ _MODELS: dict[str, tuple[str, ...]] = {
     "runs": ("run",),
     "queues": ("queue", "run"),
     "agents": ("queue",),
-    "artifacts": ("artifact", "artifact_work"),
+    "artifacts": ("artifact", "artifact_work", "commit"),
     "access": ("access",),
     "schedule": ("schedule",),
     "store": ("access",),

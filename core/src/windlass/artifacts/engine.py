@@ -18,11 +18,12 @@ from windlass.artifacts.session import UploadSession
 from windlass.artifacts.statcache import StatCache
 from windlass.errors import ArtifactNotFoundError, ConflictError, FencedError, IntegrityError, UsageError
 from windlass.models import artifact as models
-from windlass.models.artifact import ArtifactRef, ArtifactVersion, NewVersion
+from windlass.models.artifact import ArtifactRef, ArtifactVersion
 
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
     from windlass.artifacts.draft import Draft
+    from windlass.models.artifact import NewVersion
 
 __all__ = ["ArtifactEngine"]
 
@@ -83,7 +84,7 @@ class ArtifactEngine(ArtifactReading):
         draft = own = artifact.content()
         ref = ArtifactRef(entity=entity, project=project, name=artifact.name)
         cache = self._stat_cache()
-        new = NewVersion(
+        new = models.NewVersion(
             entity=entity,
             project=project,
             name=artifact.name,

@@ -6,13 +6,12 @@ import os
 import sys
 from typing import Any
 
-from attrs import frozen
+import msgspec
 
 __all__ = ["Entry", "entry_of_process"]
 
 
-@frozen(kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """How this process was started.
 
     Attributes:

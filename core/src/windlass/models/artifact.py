@@ -1,7 +1,8 @@
 """Artifact versions as the metadata store knows them.
 
-What a put needs is here; changes, filters, lineage and collection are loaded from `windlass.models.artifact_work` when
-they are first used, since making a class takes longer than looking up a version.
+What a get needs is here. What is committed is loaded from `windlass.models.commit`, and changes, filters, lineage and
+contributions from `windlass.models.artifact_work`, when they are first used: making a class takes longer than looking
+up a version.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         ManifestRoot,
         VersionUpdate,
     )
+    from windlass.models.commit import Committed, NewVersion
 
 __all__ = [
     "ArtifactFilter",
@@ -39,13 +41,22 @@ __all__ = [
     "VersionUpdate",
 ]
 
-_ELSEWHERE = ("VersionUpdate", "CollectionUpdate", "ArtifactFilter", "LineageEdge", "DistributedPart", "ManifestRoot")
+_ELSEWHERE = {
+    "ArtifactFilter": "artifact_work",
+    "CollectionUpdate": "artifact_work",
+    "Committed": "commit",
+    "DistributedPart": "artifact_work",
+    "LineageEdge": "artifact_work",
+    "ManifestRoot": "artifact_work",
+    "NewVersion": "commit",
+    "VersionUpdate": "artifact_work",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _ELSEWHERE:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module("windlass.models.artifact_work"), name)
+    return getattr(import_module(f"windlass.models.{_ELSEWHERE[name]}"), name)
 
 
 @frozen(kw_only=True)
@@ -111,75 +122,6 @@ class ArtifactVersion:
     def path(self) -> str:
         """``entity/project/name:v<N>``."""
         return f"{self.entity}/{self.project}/{self.name}:v{self.version}"
-
-
-@frozen(kw_only=True)
-class NewVersion:
-    """A version to be committed. Its blobs and its manifest are stored and verified already.
-
-    Attributes:
-        upload: Id of the upload session that protects the blobs from garbage collection.
-        attempt: Attempt of the run that logs it; a superseded attempt is refused. None: not a launched run.
-        ttl_seconds: Life time from now on. One that has the content already lives at least so long.
-        origins: See `ArtifactVersion`.
-        base: Id of the version that ``latest`` must still name, empty for none. None: any.
-    """
-
-    entity: str
-    project: str
-    name: str
-    type: str
-    digest: str
-    manifest: str
-    size: int = 0
-    entries: int = 0
-    aliases: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    description: str = ""
-    metadata: dict[str, JSON] = field(factory=dict)
-    ttl_seconds: float | None = None
-    run: str = ""
-    attempt: int | None = None
-    upload: str = ""
-    signatures: tuple[JSON, ...] = ()
-    origins: tuple[str, ...] = ()
-    base: str | None = None
-
-    def numbered(self, version_id: str, number: int, now: float) -> ArtifactVersion:
-        """The version that this becomes. Aliases are set afterwards."""
-        return ArtifactVersion(
-            id=version_id,
-            entity=self.entity,
-            project=self.project,
-            name=self.name,
-            type=self.type,
-            version=number,
-            digest=self.digest,
-            manifest=self.manifest,
-            size=self.size,
-            entries=self.entries,
-            tags=tuple(dict.fromkeys(self.tags)),
-            description=self.description,
-            metadata=self.metadata,
-            ttl_seconds=self.ttl_seconds,
-            run=self.run,
-            signatures=self.signatures,
-            origins=tuple(sorted(set(self.origins) - {self.entity})),
-            created_at=now,
-            updated_at=now,
-        )
-
-
-@frozen(kw_only=True)
-class Committed:
-    """Answer to a commit.
-
-    Attributes:
-        created: False when the collection already had a version with this digest, which is returned instead.
-    """
-
-    version: ArtifactVersion
-    created: bool
 
 
 @frozen(kw_only=True)

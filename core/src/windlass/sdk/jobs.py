@@ -40,6 +40,9 @@ class JobMaker:
         self._launched = launched
         self._look = git and not launched
         self._entry = entry_of_process()
+        if self._look:
+            # Not in the thread that uses it: a process that is forked meanwhile could never import it.
+            import windlass.launch.automatic  # noqa: F401
         self._git: GitState | None = None
         self._seen = threading.Event()
         self._done = False

@@ -62,7 +62,8 @@ def manage_config_file(
         UsageError: The path is not relative, or the file has another kind.
         ConfigError: No such file, or the launch's values do not fit.
     """
-    from windlass.launch.inputs import managed_file, read_file_overrides
+    from windlass.launch.inputs import managed_file
+    from windlass.launch.overrides import read_file_overrides
 
     found = managed_file(path, include, exclude, schema, root=Path.cwd(), overrides=read_file_overrides(os.environ))
     _files[found.path] = {"types": found.types, "schema": found.schema}
@@ -79,7 +80,7 @@ def declared_files() -> tuple[str, ...]:
 def warn_of_unused_files() -> None:
     """Say which values of the launch reached no file, as the code did not declare it. Called when a run ends."""
     from windlass.errors import ConfigError
-    from windlass.launch.inputs import read_file_overrides
+    from windlass.launch.overrides import read_file_overrides
 
     try:
         unused = [path for path in read_file_overrides(os.environ) if path not in _files]
@@ -94,7 +95,7 @@ def warn_of_unused_files() -> None:
 
 def load_windlass_config() -> dict[str, Any]:
     """The values that the launch has set for the run config; empty outside of a launch."""
-    from windlass.launch.inputs import read_overrides
+    from windlass.launch.overrides import read_overrides
 
     return accepted(read_overrides(os.environ))
 

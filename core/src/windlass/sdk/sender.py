@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -174,8 +175,6 @@ class Sender:
             self._wake.notify_all()
 
     def _pause(self, delay: float, error: Exception) -> float:
-        import random
-
         _log.debug("run %s: the store does not answer, trying again in %.1f s: %s", self._run_id, delay, error)
         with self._wake:
             limit = min(delay * random.uniform(0.7, 1.3), max(0.0, self._give_up - time.monotonic()))  # noqa: S311

@@ -14,9 +14,8 @@ from windlass.artifacts.names import check_alias, check_tag
 from windlass.errors import ConflictError, StoreUnavailableError, UsageError
 from windlass.metastore import ArtifactStore
 from windlass.models import artifact as models
-from windlass.models.artifact import ArtifactRef, ArtifactVersion, Collection, Committed, EdgeKind, NewVersion
+from windlass.models.artifact import ArtifactRef, ArtifactVersion, Collection, EdgeKind
 from windlass_metastore_sql import shelf, versions
-from windlass_metastore_sql.commits import commit
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.occurrences import note_aliases
 from windlass_metastore_sql.rows import Mapper, assignments
@@ -31,8 +30,10 @@ class SqlArtifacts(ArtifactStore):
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def commit(self, new: NewVersion) -> Committed:
+    def commit(self, new: models.NewVersion) -> models.Committed:
         """See `ArtifactStore.commit`. Raises `ConflictError` when the upload session has ended meanwhile."""
+        from windlass_metastore_sql.commits import commit  # who only gets makes no class of what is committed
+
         with self._db.write() as tx:
             if new.upload and not _live_upload(tx, new.upload, self._db.now()):
                 raise ConflictError(
