@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,3 +108,19 @@ def test_whoever_waits_can_be_stopped_and_has_limits(world: Any, switch: Switch,
     world.store.runs.request_stop(stopped)
     run = world.wait(stopped)
     assert (run.state, run.reason.code) == (RunState.KILLED, "stopped-by-user")
+
+
+def test_builds_wait_for_their_registry(world: Any) -> None:
+    world.queue("dq", "docker")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and listens not
+        uri = f"127.0.0.1:{nobody.getsockname()[1]}/team/jobs"
+        world.agent(
+            queues=("dq",), builder={"type": "docker", "destination": uri}, registry={"type": "oci", "uri": uri}
+        )
+        artifact = world.code("built", {"Dockerfile": f"FROM {PYTHON_IMAGE}\n", "main.py": ""})
+        code = JobSource(kind=SourceKind.CODE, artifact=artifact, dockerfile="Dockerfile", entry_point=("sh",))
+        run_id = world.launch("echo never", queue="dq", source=code)
+        eventually(lambda: waiting(world, run_id), 20)
+        world.store.runs.request_stop(run_id)
+        assert world.wait(run_id).state is RunState.KILLED

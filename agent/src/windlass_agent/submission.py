@@ -153,11 +153,14 @@ class Submission:
                 self._record.held.lost.wait(0.05)
 
     def _check(self) -> None:
-        """Ask runner and builder whether they work, as far as this run needs them."""
+        """Ask runner, builder and registry whether they work, as far as this run needs them."""
         self.runner.check()
-        spec = self._record.run.spec
+        spec, backends = self._record.run.spec, self._services.backends
         if self.capabilities.needs_image and spec is not None and spec.source.kind is not SourceKind.IMAGE:
-            self._services.backends.builder().check()
+            backends.builder().check()
+            registry = backends.registry(backends.destination) if backends.destination else None
+            if registry is not None:
+                registry.check()
 
     def _waited_enough(self, waited: float) -> bool:
         policy = self.plan.policy
