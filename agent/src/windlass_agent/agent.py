@@ -119,6 +119,7 @@ class Agent:
                 host=self._config.host or socket.gethostname(),
                 now=store_clock(self._store),
                 faults=self._faults,
+                patient=not self._run,
             )
             self._register()
             with suppress(AtOnce), signals(self.stop, lambda: self._stops == 2):

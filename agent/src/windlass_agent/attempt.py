@@ -169,15 +169,16 @@ class Attempt:
             return
         try:
             spec = self._submission.prepare()
+            if self._end_early(None):
+                return
+            handle = self._submission.submit(spec)
         except (FencedError, StoreUnavailableError):
             raise
         except WindlassError:
-            if not self._end_early(None):  # a stop interrupts the build
+            if not self._end_early(None):  # a stop interrupts the build, and waiting for a backend
                 raise
             return
-        if self._end_early(None):
-            return
-        self._watch(self._submission.submit(spec), fresh=run.fence == 1)
+        self._watch(handle, fresh=run.fence == 1)
 
     def _adopt(self, submission: Submission) -> bool:
         """Take up what a predecessor submitted. False when nothing was, and the attempt must be started."""

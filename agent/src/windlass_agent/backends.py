@@ -39,6 +39,7 @@ class Backends:
         self._runners: dict[str, Runner] = {}
         self._environment: Environment | None = None
         self._builder: tuple[str, Builder] | None = None
+        self._settled = True
         self._registries: dict[str, Registry] = {}
 
     def verify(self) -> None:
@@ -121,9 +122,9 @@ class Backends:
             return self._environment
 
     def builder(self) -> Builder:
-        """The builder: the configured one, else docker if an engine answers, else noop."""
+        """The builder: the configured one, else docker if an engine answers, else noop for now."""
         with self._lock:
-            if self._builder is None:
+            if self._builder is None or not self._settled:
                 self._builder = self._make_builder()
             return self._builder[1]
 
@@ -141,8 +142,11 @@ class Backends:
             builder = self._app.create_builder("docker", environment=self.environment())
             builder.check()
         except WindlassError as error:
-            _log.info("no Docker engine to build with (%s), so nothing is built", error.message)
-            return "noop", self._app.create_builder("noop")
+            if self._builder is None:
+                _log.info("no Docker engine to build with (%s), so nothing is built", error.message)
+            self._settled = False  # an engine that is started later is found by the next who asks
+            return self._builder or ("noop", self._app.create_builder("noop"))
+        self._settled = True
         return "docker", builder
 
     @property

@@ -7,7 +7,7 @@ from windlass.models.reason import Reason
 from windlass.models.run import ResourceUsage, Run
 from windlass.runners import RunnerState, RunStatus
 
-__all__ = ["IdleWatch", "before_start", "while_running"]
+__all__ = ["IdleWatch", "before_start", "passed_deadline", "while_running"]
 
 
 def before_start(policy: LaunchPolicy, run: Run, now: float) -> Reason | None:
@@ -22,7 +22,7 @@ def before_start(policy: LaunchPolicy, run: Run, now: float) -> Reason | None:
     # Only the first claim ends the time in the queue: a successor looks at a run that was taken in time.
     if run.fence <= 1 and policy.queue_timeout is not None and now - queued > policy.queue_timeout:
         return _passed("queue-timeout", f"it waited in the queue for more than {policy.queue_timeout:g} s")
-    return _deadline(policy, run, now)
+    return passed_deadline(policy, run, now)
 
 
 def while_running(policy: LaunchPolicy, run: Run, status: RunStatus, submitted_at: float, now: float) -> Reason | None:
@@ -41,10 +41,11 @@ def while_running(policy: LaunchPolicy, run: Run, status: RunStatus, submitted_a
             return _passed("start-timeout", f"it did not start within {policy.start_timeout:g} s{what}")
     elif policy.attempt_timeout is not None and now - (status.started_at or submitted_at) > policy.attempt_timeout:
         return _passed("attempt-timeout", f"it ran longer than {policy.attempt_timeout:g} s")
-    return _deadline(policy, run, now)
+    return passed_deadline(policy, run, now)
 
 
-def _deadline(policy: LaunchPolicy, run: Run, now: float) -> Reason | None:
+def passed_deadline(policy: LaunchPolicy, run: Run, now: float) -> Reason | None:
+    """The deadline, if it has passed."""
     began = run.created_at or run.queued_at
     if policy.deadline is not None and began and now - began > policy.deadline:
         return _passed("deadline", f"it was not over within {policy.deadline:g} s of its submission")

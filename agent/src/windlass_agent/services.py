@@ -37,6 +37,8 @@ class Services:
 
     Attributes:
         now: The store's clock, as seen from here.
+        patient: Runs wait for a backend that is away. Nobody sits in front of a queue; in front of a run here and now
+            somebody does, who wants to be told at once.
         aborted: The agent ends at once; nothing may be waited for.
     """
 
@@ -51,6 +53,7 @@ class Services:
     host: str
     now: Callable[[], float]
     faults: Faults
+    patient: bool = True
     gpus: GpuMeter = field(factory=GpuMeter)
     aborted: threading.Event = field(factory=threading.Event)
 

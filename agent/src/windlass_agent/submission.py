@@ -15,10 +15,12 @@ from windlass.launch.plan import RunPlan, plan_run
 from windlass.launch.provenance import KEY, record
 from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models import INTERNAL
+from windlass.models.job import SourceKind
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
-from windlass_agent import checkpoints
+from windlass_agent import checkpoints, limits
 from windlass_agent.faults import Point
+from windlass_agent.patience import Patience
 from windlass_agent.prepare import Preparation, Prepared, attempt_folder
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Submission:
         self.submitted_at = record.run.started_at or record.run.claimed_at
         self._preparation: Preparation | None = None
         self._interrupted = False
+        self._patience = Patience(services, record, self._check, self._waited_enough)
 
     @property
     def runner(self) -> Runner:
@@ -103,7 +106,7 @@ class Submission:
 
     def _prepare(self) -> RunSpec:
         run, services = self._record.run, self._services
-        ready = self._record.insist(self._fetch_and_build)
+        ready = self._patience.attempt(lambda: self._record.insist(self._fetch_and_build))
         self.plan = plan_run(run, self._queue, image=ready.image)
         spec = self._spec(ready)
         services.slots.note(run.id, attempt_folder(services, run, self.plan.resource))
@@ -122,6 +125,7 @@ class Submission:
     def interrupt(self) -> None:
         """End what `prepare` does soon: it raises. Called by any thread."""
         self._interrupted = True
+        self._patience.end()
         try:
             if self._preparation is not None:
                 self._preparation.interrupt()
@@ -130,21 +134,38 @@ class Submission:
 
     def submit(self, spec: RunSpec) -> RunHandle:
         """Start it. The claim is made sure of right before, so that a stale agent starts nothing."""
-        services, run = self._services, self._record.run
         began = time.monotonic()
+        handle = self._patience.attempt(lambda: self._start(spec))
+        self._services.faults.hit(Point.SUBMITTED, self._record.id)
+        self._record.update(self._submitted(handle, began))
+        return handle
+
+    def _start(self, spec: RunSpec) -> RunHandle:
+        services = self._services
         while True:
             not_after = self._record.insist(lambda: services.claims.ensure(self._record.held))
-            services.faults.hit(Point.SUBMITTING, run.id)
+            services.faults.hit(Point.SUBMITTING, self._record.id)
             self.submitted_at = services.now()
             try:
-                handle = self.runner.submit(evolve(spec, not_after=not_after))
-                break
+                return self.runner.submit(evolve(spec, not_after=not_after))
             except FencedError as error:
                 _log.warning("%s; asking whether it is still ours", error.message)
                 self._record.held.lost.wait(0.05)
-        services.faults.hit(Point.SUBMITTED, run.id)
-        self._record.update(self._submitted(handle, began))
-        return handle
+
+    def _check(self) -> None:
+        """Ask runner, builder and registry whether they work, as far as this run needs them."""
+        self.runner.check()
+        spec, backends = self._record.run.spec, self._services.backends
+        if self.capabilities.needs_image and spec is not None and spec.source.kind is not SourceKind.IMAGE:
+            backends.builder().check()
+            registry = backends.registry(backends.destination) if backends.destination else None
+            if registry is not None:
+                registry.check()
+
+    def _waited_enough(self, waited: float) -> bool:
+        policy = self.plan.policy
+        late = limits.passed_deadline(policy, self._record.claimed, self._services.now())
+        return late is not None or (policy.start_timeout is not None and waited > policy.start_timeout)
 
     def queued(self) -> dict[str, float]:
         """How long the run waited in its queue, as a timing."""

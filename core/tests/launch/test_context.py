@@ -324,6 +324,11 @@ def test_tags_depend_on_everything(tmp_path):
         ("E: Unable to locate package libfoo", "libfoo"),
         ("The command '/bin/sh -c false' returned a non-zero code: 1", "/bin/sh -c false"),
         (" > [2/2] RUN false:\n------\nexecutor failed", "RUN false"),
+        (' > [2/2] RUN sh -c "exit 3":\n------', 'RUN sh -c "exit 3"'),
+        (
+            " > [internal] load metadata for docker.io/team/base:1:\n------\nfailed to solve: pull access denied",
+            "the base image team/base:1 cannot be had: pull access",
+        ),
         ("COPY failed: no source files", "no source files"),
         ("", "the build failed"),
     ],
@@ -354,6 +359,15 @@ def test_a_pin_that_conflicts_with_windlass_is_named_with_what_that_needs(log):
     assert error.context == {"package": "typing-extensions==4.0.0", "needs": "typing-extensions>=4.14.0"}
     alone = "Because b==1 depends on a>=2 and a==1, we can conclude that your requirements are unsatisfiable."
     assert "Windlass" not in build_error(alone).message
+
+
+def test_a_mistake_in_a_dockerfile_has_its_line():
+    start = "failed to solve with frontend dockerfile.v0: failed to create LLB definition: "
+    for log in (f"{start}dockerfile parse error line 7: unknown instruction: RUNN",
+                "dockerfile parse error on line 7: unknown instruction: RUNN (did you mean RUN?)"):  # fmt: skip
+        error = build_error(log)
+        assert error.message.startswith("unknown instruction: RUNN")
+        assert error.where == "line 7 of the Dockerfile"
 
 
 def test_network_faults_are_retryable():

@@ -50,6 +50,14 @@ _STEPS = tuple(
         r"dockerfile parse error.*?: (.+)$",
     )
 )
+# BuildKit names the step that looks for the base image; what was wrong stands in the line that ends the build.
+_BASE = re.compile(r"^ > \[internal\] load metadata for (\S+?):?$", re.MULTILINE)
+_BASE_WHY = (
+    re.compile(r"failed to solve with frontend [^\n]*?: failed to create LLB definition: (.+)$", re.MULTILINE),
+    re.compile(r"failed to solve: (.+)$", re.MULTILINE),
+    re.compile(r"^ > \[internal\] load metadata for [^\n]+\n(?:ERROR: )?(.+)$", re.MULTILINE),
+)
+_PARSE = re.compile(r"dockerfile parse error(?: on)? line (?P<line>\d+): (?P<what>.+)$", re.MULTILINE)
 _NETWORK = re.compile(
     r"TLS handshake timeout|i/o timeout|[Cc]onnection (?:refused|reset)|Temporary failure (?:in name|resolving)"
     r"|Cannot connect to the Docker daemon|NewConnectionError|Read timed out|toomanyrequests|503 Service Unavailable",
@@ -96,8 +104,18 @@ def build_error(tail: str, detail: str = "") -> BuildError:
             return _conflict(found[-1]["pin"], found[-1]["needs"], text)
     package = _first(_PACKAGES, text)
     step = " ".join(_first(_STEPS, text).split())[:300]
+    base, wrong = _BASE.search(text), _PARSE.search(text)
+    where = f"line {wrong['line']} of the Dockerfile" if wrong and not package else ""
     if package:
         message = f"the package {package} cannot be installed"
+    elif base:
+        why = _first(_BASE_WHY, text)
+        message = (
+            f"the base image {base[1].removeprefix('docker.io/library/').removeprefix('docker.io/')} cannot be had"
+        )
+        message += f": {why[:300]}" if why else ""
+    elif wrong:
+        message = wrong["what"].strip()[:300]
     elif step:
         message = f"the build step failed: {step}"
     else:
@@ -105,6 +123,7 @@ def build_error(tail: str, detail: str = "") -> BuildError:
     context = {key: value for key, value in (("package", package), ("step", step)) if value}
     return BuildError(
         message,
+        where=where,
         hint=_end(text),
         context=context,
         retryable=bool(_NETWORK.search(text)),
@@ -130,5 +149,6 @@ def _end(text: str) -> str:
 def _first(patterns: tuple[re.Pattern[str], ...], text: str) -> str:
     for pattern in patterns:
         if match := pattern.search(text):
-            return str(match.group(1)).strip().strip("'\"")
+            text = str(match.group(1)).strip()
+            return text[1:-1] if text[:1] in ("'", '"') and text[:1] == text[-1:] else text.lstrip("'\"")
     return ""

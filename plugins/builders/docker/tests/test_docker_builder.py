@@ -17,7 +17,7 @@ from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
 from windlass.models.run import Run
 from windlass.plugins.app import App
-from windlass_builder_docker.cli import build_command, environment, find_client
+from windlass_builder_docker.cli import build_command, engine_left, environment, find_client
 from windlass_builder_docker.trace import TraceReader
 from windlass_testkit.builders import RecordedLog
 from windlass_testkit.services import PYTHON_IMAGE
@@ -129,6 +129,21 @@ def test_close_ends_a_running_build(make, tmp_path):
     thread.join(20)
     assert not thread.is_alive()
     assert "cancelled" in caught[0].message
+
+
+@pytest.mark.parametrize(
+    ("last", "left"),
+    [
+        ("unexpected EOF", True),
+        ("Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?", True),
+        ("ERROR: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF", True),
+        ("SyntaxError: unexpected EOF while parsing", False),
+        ("executor failed running [/bin/sh -c x]: exit code: 1", False),
+    ],
+)
+def test_an_engine_that_left(last, left):
+    assert engine_left(f"#5 0.2 started\n{last}\n") is left
+    assert not engine_left(f"{last}\nexecutor failed running [x]: exit code: 1\n")
 
 
 @pytest.mark.parametrize(

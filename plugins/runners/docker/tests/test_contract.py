@@ -19,7 +19,7 @@ from windlass_testkit.services import PYTHON_IMAGE
 def engine() -> Iterator[Any]:
     import docker
 
-    client = docker.DockerClient(base_url="unix:///var/run/docker.sock")
+    client = docker.from_env()
     yield client
     client.close()
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from windlass.errors import ConfigError, SubmitError
+from windlass.errors import ConfigError, RunnerError, SubmitError
 from windlass.ids import new_run_id
 from windlass.plugins.app import App
 from windlass.runners import RunHandle, RunnerState, RunSpec, RunStatus
 from windlass.settings import Settings
 from windlass_runner_docker.options import container_options, read_args
 from windlass_runner_docker.output import entries, parse_cursor, read
-from windlass_testkit.services import PYTHON_IMAGE
+from windlass_testkit.services import PYTHON_IMAGE, docker_socket
+from windlass_testkit.simulators.switch import Switch
 
 needs_engine = pytest.mark.service("docker", "python-image")
 
@@ -218,6 +219,49 @@ def test_out_of_memory(app: App, run: Any) -> None:
     assert status.reason is not None
     assert status.reason.code == "out-of-memory"
     runner.close()
+
+
+@needs_engine
+def test_a_child_that_ran_out_of_memory(app: App, run: Any) -> None:
+    """Code that gets over it has not failed."""
+    runner = app.create_runner("docker")
+    eat = "python3 -c 'x = bytearray(200_000_000); x[::4096] = b\"1\" * len(x[::4096])'"
+    small = {"memory": "32m", "memory-swap": "32m"}
+    assert end(runner, run(f"{eat}; echo over it", resource_args=small)).state is RunnerState.FINISHED
+    status = end(runner, run(f"{eat} || exit 3", resource_args=small))
+    assert (status.state, status.exit_code) == (RunnerState.FAILED, 3)
+    assert status.reason is not None
+    assert (status.reason.code, "one of its processes" in status.reason.message) == ("out-of-memory", True)
+    runner.close()
+
+
+@needs_engine
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the SDK's, when it cannot connect
+@pytest.mark.parametrize("keep", [False, True], ids=["gone", "on its way"])
+def test_an_engine_that_is_stopped_ends_its_containers(tmp_path: Path, app: App, run: Any, keep: bool) -> None:
+    """That is not the code's failure, whether the engine ceased to answer before or after their end was seen."""
+    with Switch(str(tmp_path / "s"), docker_socket()) as switch:
+        runner = app.create_runner("docker", {"docker-host": f"unix://{tmp_path}/s"})
+        handle, survivor = run("exec sleep 60"), run("exec sleep 60")
+        assert runner.poll([handle, survivor])[handle].state is RunnerState.RUNNING
+        switch.off(keep=keep)
+        direct: Any = app.create_runner("docker")
+        direct.wrapped._kill(handle.id, "SIGTERM")
+        end(direct, handle)
+        with pytest.raises(RunnerError):
+            runner.poll([handle, survivor])
+        switch.on()
+        statuses = runner.poll([handle, survivor])
+        assert statuses[survivor].state is RunnerState.RUNNING
+        assert (statuses[handle].state, statuses[handle].exit_code) == (RunnerState.FAILED, 143)
+        assert statuses[handle].reason is not None
+        assert statuses[handle].reason.code == "infrastructure"
+        direct.wrapped._kill(survivor.id, "SIGTERM")
+        status = end(runner, survivor)
+        assert status.reason is not None
+        assert status.reason.code == "signal", "the engine was there all the time"
+        direct.close()
+        runner.close()
 
 
 @needs_engine

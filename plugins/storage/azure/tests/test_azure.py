@@ -205,8 +205,9 @@ def test_errors_say_what_and_where(azure, root, app, monkeypatch):
     with pytest.raises(ObjectNotFoundError):
         azure.open(ObjectRef(uri=root + "/none"))
     for work in (lambda: list(azure.list("az://no-container/x")), lambda: azure.put("az://no-container/x", b"x")):
-        with pytest.raises(ObjectNotFoundError, match="no such container"):
+        with pytest.raises(ObjectNotFoundError, match="no such container") as caught:
             work()
+        assert "create the container" in caught.value.hint
     azure.check()
     monkeypatch.setenv("AZURE_STORAGE_KEY", "d3Jvbmc=")
     wrong = app.create("storage", "azure", {})

@@ -232,8 +232,9 @@ def test_errors_say_what_and_where(gcs, gcs_server):
         with pytest.raises(ObjectNotFoundError, match="gs://bucket"):
             work()
     for work in (lambda: list(gcs.list("gs://no-bucket/x")), lambda: gcs.put("gs://no-bucket/x", b"x")):
-        with pytest.raises(ObjectNotFoundError, match="no such bucket"):
+        with pytest.raises(ObjectNotFoundError, match="no such bucket") as caught:
             work()
+        assert "create the bucket" in caught.value.hint
     with pytest.raises(UsageError):
         gcs.stat("gs:///x")
     gcs_server.fail = [403]

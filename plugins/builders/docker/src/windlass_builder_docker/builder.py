@@ -10,13 +10,13 @@ import threading
 from pathlib import Path
 
 from windlass.builders import Builder, BuildLog, BuildSpec, BuiltImage
-from windlass.errors import BuildError, ConfigError
+from windlass.errors import BuildError, ConfigError, RegistryError
 from windlass.launch.buildlog import TailLog, build_error
 from windlass.launch.images import parse_image
 from windlass.launch.imagetag import base_images, content_tag
 from windlass.launch.safe import inside
 from windlass.registries import Credentials
-from windlass_builder_docker.cli import build_command, environment, find_client
+from windlass_builder_docker.cli import build_command, engine_left, environment, find_client
 from windlass_builder_docker.config import DockerBuilderConfig
 from windlass_builder_docker.engine import Engine
 
@@ -106,7 +106,12 @@ class DockerBuilder(Builder):
         digest = self._engine.push(destination, tag, credentials, tail)
         if not digest and spec.registry is not None:
             digest = spec.registry.resolve(ref) or ""
-        return BuiltImage(uri=ref, digest=digest or image, platform=platform)
+        if not digest:  # the engine's answer breaks off without an error when the engine ends
+            raise RegistryError(
+                "the push ended before the registry had the image", where=ref, hint="Is the engine still running?",
+                retryable=True,
+            )  # fmt: skip
+        return BuiltImage(uri=ref, digest=digest, platform=platform)
 
     def _build(self, spec: BuildSpec, context: Path, ref: str, platform: str, log: TailLog) -> None:
         way = self._config.buildkit
@@ -164,6 +169,11 @@ class DockerBuilder(Builder):
         if code:
             if self._closed or code < 0:
                 raise BuildError("the build was cancelled", where=ref, retryable=True)
+            if engine_left(log.tail):
+                raise BuildError(
+                    "the Docker engine went away in the middle of the build", where=self._engine.where,
+                    hint="Is it still running? Launch again when it is.", retryable=True,
+                )  # fmt: skip
             raise build_error(log.tail)
 
 

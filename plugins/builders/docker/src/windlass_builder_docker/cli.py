@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-__all__ = ["build_command", "environment", "find_client"]
+__all__ = ["build_command", "engine_left", "environment", "find_client"]
 
 _PLACES = ("/usr/bin/docker", "/usr/local/bin/docker", "/opt/homebrew/bin/docker")
 _KEPT = ("PATH", "HOME", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "SSH_AUTH_SOCK", "TMPDIR",
          "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
+
+# Only as the last line: "unexpected EOF" and the like are what a step may print, too.
+_LAST_WORDS = re.compile(
+    r"^(?:ERROR: )?(?:unexpected EOF$|error during connect|Cannot connect to the Docker daemon"
+    r"|.*code = Unavailable|.*closing transport|.*error reading from server|.*connection reset by peer$)"
+)
 
 
 def environment(docker_host: str) -> dict[str, str]:
@@ -59,6 +66,11 @@ def _built_in(path: str) -> bool:
     text = _ask(path, "--version") or ""  # Docker version 20.10.24+dfsg1, build 297e128
     version = text.partition("version ")[2].partition(".")[0]
     return version.isdigit() and 18 < int(version) < 23
+
+
+def engine_left(output: str) -> bool:
+    """Whether the program lost its engine, rather than the build its way: told by the last words of its output."""
+    return bool(_LAST_WORDS.search(output.rstrip().rpartition("\n")[2]))
 
 
 def build_command(

@@ -26,6 +26,7 @@ from windlass_builder_docker.trace import TraceReader
 __all__ = ["Engine"]
 
 _TIMEOUT = 3600  # a build step may be silent for long
+_QUICK = 60  # what an engine that works answers at once
 
 
 class Engine:
@@ -33,29 +34,33 @@ class Engine:
 
     Args:
         host: Its address; ``DOCKER_HOST`` or the default socket when empty.
+
+    Attributes:
+        where: The address in use.
     """
 
     def __init__(self, host: str = "") -> None:
         self._host = host
+        self.where = host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         self._client: docker.DockerClient | None = None
 
     @property
     def client(self) -> docker.DockerClient:
         """The SDK's client, made when it is first needed."""
         if self._client is None:
-            where = self._host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
             try:
-                if where.startswith("unix://"):
-                    os.stat(where.removeprefix("unix://"))  # the SDK leaks a socket when there is nothing
-                self._client = (
-                    docker.DockerClient(base_url=self._host, timeout=_TIMEOUT)
+                self._find_socket()
+                client = (
+                    docker.DockerClient(base_url=self._host, timeout=_QUICK)
                     if self._host
-                    else docker.from_env(timeout=_TIMEOUT)
+                    else docker.from_env(timeout=_QUICK)
                 )
-            except (DockerException, OSError) as error:
+                client.api.timeout = _TIMEOUT
+                self._client = client
+            except (DockerException, requests.RequestException, OSError) as error:
                 raise BuildError(
                     f"the Docker engine cannot be reached: {error}",
-                    where=where,
+                    where=self.where,
                     hint="Start it, check the socket's permissions, or set builder.docker-host.",
                     retryable=True,
                 ) from None
@@ -74,7 +79,9 @@ class Engine:
     def ping(self) -> dict[str, Any]:
         """The engine's version. Raises `BuildError` when it does not answer."""
         with self._errors():
-            found: dict[str, Any] = self.client.version()
+            api = self._api
+            answer = api._get(api._url("/version", versioned_api=False), timeout=_QUICK)
+            found: dict[str, Any] = api._result(answer, json=True)
             return found
 
     def platform(self) -> str:
@@ -179,15 +186,22 @@ class Engine:
                     said = text
         return digest
 
+    def _find_socket(self) -> None:
+        if self.where.startswith("unix://"):
+            os.stat(self.where.removeprefix("unix://"))  # the SDK leaks a socket when there is nothing
+
     @contextlib.contextmanager
     def _errors(self, kind: type[BuildError | RegistryError] = BuildError) -> Iterator[None]:
         try:
+            self._find_socket()
             yield
         except APIError as error:
             detail = error.explanation or str(error)
             raise kind(f"the Docker engine refused: {detail}", retryable=bool(error.is_server_error())) from None
         except (DockerException, requests.RequestException, OSError) as error:
-            raise kind(f"the Docker engine failed: {error}", hint="Is it still running?", retryable=True) from None
+            raise kind(
+                f"the Docker engine failed: {error}", where=self.where, hint="Is it still running?", retryable=True
+            ) from None
 
 
 def _push_error(ref: str, text: str) -> RegistryError:

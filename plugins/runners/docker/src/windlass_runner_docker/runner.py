@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from windlass_runner_docker.config import DockerArgs, DockerConfig
 from windlass_runner_docker.options import container_options, read_args
 from windlass_runner_docker.output import entries, parse_cursor, read
 from windlass_runner_docker.pull import pull
-from windlass_runner_docker.states import ended
+from windlass_runner_docker.states import by_signal, ended
 from windlass_runner_docker.usage import Usage
 
 __all__ = ["DockerRunner"]
@@ -47,10 +47,12 @@ class DockerRunner(Runner):
         self._notes = Path(context.settings.home) / "docker"
         self._where = config.docker_host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         with self._errors():
-            if self._where.startswith("unix://"):
-                os.stat(self._where.removeprefix("unix://"))  # the SDK leaks a socket when there is nothing
             self._client = docker.DockerClient(base_url=self._where, timeout=math.ceil(config.timeout))
+        api: Any = self._client.api  # the version it has agreed on is private to it
+        self._version = str(api._version)
         self._usage = Usage(self._client.api)
+        self._running: set[str] = set()
+        self._shaken: set[str] = set()  # ran when the engine ceased to answer: when it is stopped it ends them
 
     def submit(self, spec: RunSpec) -> RunHandle:
         """Create and start the container. See `Runner.submit`."""
@@ -92,13 +94,17 @@ class DockerRunner(Runner):
         """
         if not handles:
             return {}
-        with self._errors():
-            listed = {
-                item.get("Labels", {}).get(_LABEL): item
-                for item in self._client.api.containers(all=True, filters={"label": _LABEL})
-            }
-            self._usage.begin()
-            return {handle: self._status(handle.id, listed.get(handle.id)) for handle in handles}
+        try:
+            with self._errors():
+                listed = {
+                    item.get("Labels", {}).get(_LABEL): item
+                    for item in self._client.api.containers(all=True, filters={"label": _LABEL})
+                }
+                self._usage.begin()
+                return {handle: self._status(handle.id, listed.get(handle.id)) for handle in handles}
+        except RunnerError:
+            self._shaken |= self._running
+            raise
 
     def logs(self, handle: RunHandle, since: str = "") -> Iterator[LogLine]:
         """Output behind a cursor. See `Runner.logs`."""
@@ -148,6 +154,8 @@ class DockerRunner(Runner):
             while self._inspect(handle.id) is not None and time.monotonic() < limit:
                 time.sleep(0.02)
         self._usage.forget(_name(handle.id))
+        self._running.discard(handle.id)
+        self._shaken.discard(handle.id)
         for kind in ("stop", "lock"):
             self._note(handle.id, kind).unlink(missing_ok=True)
 
@@ -225,13 +233,31 @@ class DockerRunner(Runner):
                 return RunStatus(
                     state=RunnerState.STARTING, reason=Reason(code="starting", message="the container is being started")
                 )
+            self._running.add(attempt_id)
+            self._shaken.discard(attempt_id)
             usage = self._usage.of_running(_name(attempt_id))
             return RunStatus(state=RunnerState.RUNNING, started_at=float(item.get("Created", 0.0)), usage=usage)
         found = self._inspect(attempt_id)
         if found is None or found["State"]["Status"] == "removing":
             return _LOST
-        usage = self._usage.of_ended(_name(attempt_id))
-        return ended(found["State"], stopped=self._note(attempt_id, "stop").exists(), usage=usage)
+        stopped = self._note(attempt_id, "stop").exists()
+        if not stopped and attempt_id in self._running - self._shaken and by_signal(found["State"]):
+            self._still_listens()
+        return ended(
+            found["State"],
+            stopped=stopped,
+            shaken=attempt_id in self._shaken,
+            usage=self._usage.of_ended(_name(attempt_id)),
+        )
+
+    def _still_listens(self) -> None:
+        """Raise when the engine takes no new connections: it ends, and that is what its containers were killed for.
+
+        On those that are open it answers for a while.
+        """
+        fresh = docker.APIClient(base_url=self._where, timeout=math.ceil(self._config.timeout), version=self._version)
+        with closing(fresh), self._errors():
+            fresh.ping()
 
     def _kill(self, attempt_id: str, name: str) -> None:
         try:
@@ -268,6 +294,8 @@ class DockerRunner(Runner):
     def _errors(self, kind: type[RunnerError] = RunnerError) -> Iterator[None]:
         """Say what the engine refused in Windlass' words."""
         try:
+            if self._where.startswith("unix://"):
+                os.stat(self._where.removeprefix("unix://"))  # the SDK leaks a socket when there is nothing
             yield
         except (WindlassError, NotFound):
             raise

@@ -10,25 +10,34 @@ from typing import Any
 from windlass.models.reason import Reason
 from windlass.runners import ResourceUsage, RunnerState, RunStatus
 
-__all__ = ["ended"]
+__all__ = ["by_signal", "ended"]
+
+_SIGKILL, _SIGTERM = 137, 143
 
 
-def ended(state: Mapping[str, Any], *, stopped: bool, usage: ResourceUsage | None) -> RunStatus:
+def by_signal(state: Mapping[str, Any]) -> bool:
+    """Whether an ended container was killed as an engine that ends kills its containers."""
+    return not state.get("OOMKilled") and int(state["ExitCode"]) in (_SIGKILL, _SIGTERM)
+
+
+def ended(state: Mapping[str, Any], *, stopped: bool, shaken: bool, usage: ResourceUsage | None) -> RunStatus:
     """The status of an ended container.
 
     Args:
         state: ``State`` of the engine's answer.
         stopped: The runner was asked to stop it.
+        shaken: It ran when the engine ceased to answer, and had ended when it answered again.
         usage: The last that was seen.
     """
     code = int(state["ExitCode"])
     kind, reason = RunnerState.FAILED, None
     if stopped:
         kind, reason = RunnerState.STOPPED, Reason(code="stopped", message="it was asked to stop")
-    elif state.get("OOMKilled"):
+    elif state.get("OOMKilled") and code:  # also set when only a child was killed, which the code may have got over
+        whom = "it" if code == _SIGKILL else "one of its processes"
         reason = Reason(
             code="out-of-memory",
-            message="the kernel killed it because its memory ran out",
+            message=f"the kernel killed {whom} because its memory ran out",
             hint="Raise the queue's memory option.",
             context={"exit_code": code},
         )
@@ -36,6 +45,13 @@ def ended(state: Mapping[str, Any], *, stopped: bool, usage: ResourceUsage | Non
         kind = RunnerState.FINISHED
     elif state.get("Error"):
         reason = Reason(code="not-started", message=str(state["Error"]), context={"exit_code": code})
+    elif shaken and by_signal(state):
+        reason = Reason(
+            code="infrastructure",
+            message="the Docker engine was stopped while it ran, which ended it",
+            hint="Launch it again, or give the queue's policy retries for infrastructure.",
+            context={"exit_code": code},
+        )
     else:
         reason = Reason.of_exit(code)
     return RunStatus(

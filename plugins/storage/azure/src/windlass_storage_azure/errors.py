@@ -52,8 +52,10 @@ def _from_status(status: int, code: str, message: str, uri: str) -> WindlassErro
     facts = {"status": status, "code": code}
     text = f"the store answered {facts['code'] or status}: {message}"
     if status == 404:
-        what = "there is no such container" if facts["code"] == "ContainerNotFound" else "there is no such blob"
-        return ObjectNotFoundError(what, where=uri, context=facts)
+        if facts["code"] == "ContainerNotFound":
+            hint = "Correct the address, or create the container."
+            return ObjectNotFoundError("there is no such container", where=uri, hint=hint, context=facts)
+        return ObjectNotFoundError("there is no such blob", where=uri, context=facts)
     if status in (409, 412) and facts["code"] in ("BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet", ""):
         return ObjectChangedError("the blob is not the one that was recorded", where=uri, context=facts)
     if status in (401, 403):

@@ -183,8 +183,8 @@ def failure(status: int, body: bytes, where: str) -> WindlassError:
     facts = {"status": status}
     if status == 404:
         gone = "bucket" in message.lower() and "object" not in message.lower()
-        what = "there is no such bucket" if gone else "there is no such object"
-        return ObjectNotFoundError(what, where=where, context={**facts, "code": "bucket" if gone else "object"})
+        what, hint = ("bucket", "Correct the address, or create the bucket.") if gone else ("object", "")
+        return ObjectNotFoundError(f"there is no such {what}", where=where, hint=hint, context={**facts, "code": what})
     if status == 412:
         return ObjectChangedError("the object is not the one that was recorded", where=where, context=facts)
     if status in (401, 403):

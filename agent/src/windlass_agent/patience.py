@@ -1,0 +1,98 @@
+"""Waiting for a backend that does not answer: that it is away says nothing about a run, so none fails by it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import evolve
+
+from windlass.errors import FencedError, StoreUnavailableError, WindlassError
+from windlass.launch.policy import retries_used
+from windlass.models.reason import Reason
+from windlass.models.run import RunUpdate
+
+if TYPE_CHECKING:
+    from windlass_agent.record import Record
+    from windlass_agent.services import Services
+
+__all__ = ["Patience"]
+
+_log = logging.getLogger(__name__)
+_LONGEST = 2.0
+T = TypeVar("T")
+
+
+class Patience:
+    """Repeats a step of one attempt that failed while a backend was away, once it is back.
+
+    Without it an engine that is restarted would fail all that stands in the queue within seconds.
+
+    Args:
+        services: The agent's.
+        record: The run; it says meanwhile what is waited for.
+        check: Asks the backends that the attempt needs whether they work.
+        enough: Whether the run may wait no longer, given the seconds that it has waited.
+    """
+
+    def __init__(
+        self, services: Services, record: Record, check: Callable[[], None], enough: Callable[[float], bool]
+    ) -> None:
+        self._services = services
+        self._record = record
+        self._check = check
+        self._enough = enough
+        self._waited = 0.0
+        self._ended = False
+
+    def end(self) -> None:
+        """Wait no longer: the run is to stop."""
+        self._ended = True
+
+    def attempt(self, step: Callable[[], T]) -> T:
+        """Do a step that may be repeated.
+
+        Raises:
+            WindlassError: It failed while all backends answered, or it was waited for long enough.
+        """
+        while True:
+            try:
+                return step()
+            except (FencedError, StoreUnavailableError):
+                raise
+            except WindlassError as error:
+                if not self._services.patient or not self._away():
+                    raise
+                self._wait(error)
+
+    def _away(self) -> WindlassError | None:
+        """What a backend says that will pass; None when all answer, or fail for good."""
+        try:
+            self._check()
+        except WindlassError as error:
+            return error if error.retryable else None
+        return None
+
+    def _wait(self, failed: WindlassError) -> None:
+        name, pause = self._record.id, 0.1
+        said = False
+        while away := self._away():
+            if self._ended or self._enough(self._waited):
+                raise failed
+            if not said:
+                said = True
+                _log.warning("%s waits for a backend: %s", name, away)
+                used = retries_used(self._record.run)
+                reason = Reason.from_error(away)
+                context = {**reason.context, **({"retries": used} if used else {})}
+                self._record.update(RunUpdate(reason=evolve(reason, context=context)))
+            began = time.monotonic()
+            self._record.held.lost.wait(pause)
+            self._record.held.check()
+            if self._services.aborted.is_set():
+                raise StoreUnavailableError("the agent ends")
+            self._waited += time.monotonic() - began
+            pause = min(pause * 2, _LONGEST)
+        _log.info("%s: the backend answers again", name)

@@ -1,0 +1,126 @@
+"""An engine that is away: what stands in the queue waits for it, and nothing fails by it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass.models.job import JobSource, SourceKind
+from windlass.models.launch import LaunchPolicy
+from windlass.models.run import RunState
+from windlass_testkit.services import PYTHON_IMAGE, docker_socket
+from windlass_testkit.simulators.switch import Switch
+from windlass_testkit.waiting import eventually
+
+pytestmark = [
+    pytest.mark.service("docker", "python-image"),
+    pytest.mark.timeout(180),
+    # The SDK leaves a socket open when it cannot connect, as between a look at the engine's socket and its end.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+IMAGE = JobSource(kind=SourceKind.IMAGE, image=PYTHON_IMAGE)
+
+
+@pytest.fixture
+def switch(tmp_path: Path) -> Iterator[Switch]:
+    with Switch(str(tmp_path / "s"), docker_socket()) as switch:
+        yield switch
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> dict[str, Any]:
+    """The agent's settings, with the switch in front of the engine."""
+    host = {"docker-host": f"unix://{tmp_path}/s"}
+    return {"queues": ("dq",), "builder": {"type": "docker", **host}, "runners": {"docker": host}}
+
+
+def ready(world: Any, agent: Any) -> None:
+    eventually(lambda: any(row.id == agent.id and row.state == "polling" for row in world.store.agents.list("me")), 20)
+
+
+def waiting(world: Any, run_id: str) -> bool:
+    run = world.store.runs.get(run_id)
+    return run.state is RunState.PENDING and run.reason is not None and "does not answer" in run.reason.message
+
+
+def test_runs_wait_until_it_is_back(world: Any, switch: Switch, engine: dict[str, Any]) -> None:
+    world.queue("dq", "docker")
+    ready(world, world.agent(**engine))
+    switch.off()
+    run_ids = [world.launch(f"echo {n}", queue="dq", source=IMAGE) for n in range(3)]
+    artifact = world.code("built", {"Dockerfile": f"FROM {PYTHON_IMAGE}\n", "main.py": ""})
+    code = JobSource(kind=SourceKind.CODE, artifact=artifact, dockerfile="Dockerfile", entry_point=("sh",))
+    run_ids.append(world.launch("echo built", queue="dq", source=code))
+    eventually(lambda: all(waiting(world, run_id) for run_id in run_ids), 20)
+    switch.on()
+    for run_id, wanted in zip(run_ids, (b"0\n", b"1\n", b"2\n", b"built\n"), strict=True):
+        run = world.wait(run_id)
+        assert (run.state, run.attempt) == (RunState.FINISHED, 1), run.reason
+        assert world.output(run_id).endswith(wanted)
+
+
+def test_an_engine_that_is_started_later_builds(world: Any, switch: Switch, engine: dict[str, Any]) -> None:
+    """Without a builder in its settings, an agent does not settle for none because there was no engine once."""
+    from windlass_agent.backends import Backends
+    from windlass_agent.config import AgentConfig
+
+    switch.off()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", engine["runners"]["docker"]["docker-host"])
+        backends = Backends(AgentConfig(), world.app)
+        assert not backends.builder_capabilities().builds
+        switch.on()
+        assert backends.builder_capabilities().builds
+        backends.close()
+
+
+def test_a_build_begins_again(world: Any, switch: Switch, engine: dict[str, Any]) -> None:
+    world.queue("dq", "docker")
+    world.agent(**engine)
+    name = f"t{time.time_ns():x}"
+    text = f"FROM {PYTHON_IMAGE}\nRUN echo {name}; sleep 4; echo slept\n"
+    artifact = world.code(name, {"Dockerfile": text, "main.py": ""})
+    code = JobSource(kind=SourceKind.CODE, artifact=artifact, dockerfile="Dockerfile", entry_point=("sh",))
+    run_id = world.launch("echo built", queue="dq", source=code)
+    world.wait(run_id, lambda run: f"echo {name}".encode() in world.output(run_id, "build"), 60)
+    switch.off()
+    eventually(lambda: waiting(world, run_id), 20)
+    switch.on()
+    run = world.wait(run_id, seconds=60)
+    assert (run.state, run.attempt) == (RunState.FINISHED, 1), run.reason
+
+
+def test_whoever_waits_can_be_stopped_and_has_limits(world: Any, switch: Switch, engine: dict[str, Any]) -> None:
+    world.queue("dq", "docker")
+    world.queue("short", "docker", policy=LaunchPolicy(start_timeout=0.5))
+    ready(world, world.agent(**{**engine, "queues": ("dq", "short")}))
+    switch.off()
+    stopped = world.launch("echo never", queue="dq", source=IMAGE)
+    late = world.launch("echo never", queue="short", source=IMAGE)
+    run = world.wait(late)
+    assert (run.state, run.reason.code) == (RunState.FAILED, "submit"), run.reason
+    eventually(lambda: waiting(world, stopped), 20)
+    world.store.runs.request_stop(stopped)
+    run = world.wait(stopped)
+    assert (run.state, run.reason.code) == (RunState.KILLED, "stopped-by-user")
+
+
+def test_builds_wait_for_their_registry(world: Any) -> None:
+    world.queue("dq", "docker")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and listens not
+        uri = f"127.0.0.1:{nobody.getsockname()[1]}/team/jobs"
+        world.agent(
+            queues=("dq",), builder={"type": "docker", "destination": uri}, registry={"type": "oci", "uri": uri}
+        )
+        artifact = world.code("built", {"Dockerfile": f"FROM {PYTHON_IMAGE}\n", "main.py": ""})
+        code = JobSource(kind=SourceKind.CODE, artifact=artifact, dockerfile="Dockerfile", entry_point=("sh",))
+        run_id = world.launch("echo never", queue="dq", source=code)
+        eventually(lambda: waiting(world, run_id), 20)
+        world.store.runs.request_stop(run_id)
+        assert world.wait(run_id).state is RunState.KILLED
