@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from windlass.runners import RunnerState, RunStatus
 from windlass_agent import limits, outcome
 from windlass_agent.claims import Claims
 from windlass_agent.logs import BuildOutput, Pump
-from windlass_agent.prepare import Preparation
+from windlass_agent.prepare import Preparation, attempt_folder
 
 
 class Store:
@@ -226,3 +227,13 @@ def test_repositories_of_its_machine_are_not_for_everybody(
     else:
         with pytest.raises(AccessError, match="does not fetch repositories of its machine for others"):
             preparation._check_remote(remote)
+
+
+def test_two_that_hold_a_run_note_the_attempt_at_once(tmp_path: Path) -> None:
+    services: Any = SimpleNamespace(work=tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(20):
+            both = [Run(id=f"r{number}", fence=fence) for fence in (1, 2)]
+            one, other = pool.map(lambda run: attempt_folder(services, run, "process"), both)
+            assert one == other
+            assert [file.name for file in one.iterdir()] == ["run.json"]

@@ -65,7 +65,7 @@ def attempt_folder(services: Services, run: Run, resource: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     note = folder / "run.json"
     if not note.exists():
-        draft = folder / "run.json.new"
+        draft = folder / f"run.json.{run.fence}"  # one that has lost the claim and does not know it writes one, too
         draft.write_text(json.dumps({"run_id": run.id, "attempt": run.attempt, "resource": resource}))
         draft.rename(note)
     return folder
