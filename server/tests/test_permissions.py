@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from windlass.errors import AccessError, FencedError, WindlassError
 from windlass.metastore import MetadataStore
@@ -293,7 +293,7 @@ def test_nobody_else_says_what_a_run_has_logged_or_used(
     with pytest.raises(AccessError, match="'eve' is nobody in 'team'"):
         eve.artifacts.commit(new)
     with pytest.raises(AccessError, match="run 'mine' is of 'submitter'"):
-        bob.artifacts.commit(evolve(new, entity=TEAM))
+        bob.artifacts.commit(replace(new, entity=TEAM))
     with pytest.raises(AccessError, match="run 'mine' is of 'submitter'"):
         bob.artifacts.use("mine", world["version"])
     assert not store.artifacts.edges(run_id="mine")

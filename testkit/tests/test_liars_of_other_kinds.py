@@ -10,6 +10,7 @@ pytest_plugins = ["pytester"]
 
 PLUGIN = """
 from attrs import evolve
+from msgspec.structs import replace
 from pathlib import Path
 import importlib.util
 from windlass.errors import *
@@ -29,7 +30,7 @@ spec.loader.exec_module(honest)
 
 @hookimpl
 def windlass_{hook}():
-    yield evolve(honest.{descriptor}, create=lambda c, context: {create}{changes})
+    yield replace(honest.{descriptor}, create=lambda c, context: {create}{changes})
 """
 
 KINDS = {

@@ -30,7 +30,7 @@ PUT = ["artifact", "put", "data", "--name", "a"]
 DATA = {*UNUSED, *MODELS, "json", "socket", "windlass.launch", "windlass.models.run", "windlass.sdk.settings"}
 
 LEFT_OUT: dict[str, tuple[list[list[str]], set[str]]] = {
-    "artifact put again": ([PUT, PUT], DATA | {"concurrent.futures", "shutil", "subprocess", "tempfile"}),
+    "artifact put again": ([PUT, PUT], DATA | {"attr", "concurrent.futures", "shutil", "subprocess", "tempfile"}),
     "artifact get": ([PUT, ["artifact", "get", "a", "--root", "got", "--link", "hard"]], DATA),
     "run list": ([["run", "list"]], UNUSED | MODELS | {"json", "socket", "windlass.artifacts", "windlass.launch"}),
 }

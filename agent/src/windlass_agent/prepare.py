@@ -177,7 +177,7 @@ class Preparation:
 
         services, run = self._services, self._run
         token = services.store.access.issue_run_token(run.id, run.attempt, run.fence)
-        session = Session(evolve(services.app.settings, api_key=token))
+        session = Session(services.app.settings.replace(api_key=token))
         try:
             return self._fetch_with(session.engine, folder)
         finally:

@@ -45,9 +45,7 @@ class State:
 
         found = credentials.apply(Settings.from_env())
         if found.store_patience is None and not self.patient:
-            from attrs import evolve
-
-            found = evolve(found, store_patience=_PATIENCE)
+            found = found.replace(store_patience=_PATIENCE)
         return found
 
     @cached_property

@@ -6,8 +6,10 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from attrs import evolve, field, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from windlass.errors import UsageError
 from windlass.models import LONGEST
@@ -23,8 +25,7 @@ def _home(env: Mapping[str, str]) -> Path:
     return Path(env.get("WINDLASS_HOME") or Path.home() / ".windlass").expanduser().absolute()
 
 
-@frozen(kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What a process needs to know before it opens anything.
 
     Attributes:
@@ -50,7 +51,7 @@ class Settings:
 
     home: Path
     base_url: str = ""
-    api_key: str = field(default="", repr=False)
+    api_key: str = ""
     entity: str = ""
     project: str = "uncategorized"
     run_id: str = ""
@@ -107,7 +108,15 @@ class Settings:
                 f"{found.mode!r} is no mode", where="WINDLASS_MODE", hint=f"Set it to one of: {', '.join(MODES)}."
             )
         wanted = {name: value for name, value in changes.items() if value is not None}
-        return evolve(found, **wanted) if wanted else found  # type: ignore[arg-type]
+        return found.replace(**wanted) if wanted else found
+
+    def replace(self, **changes: Any) -> Settings:
+        """The same settings but for some."""
+        return replace(self, **changes)
+
+    def __repr__(self) -> str:
+        told = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "api_key")
+        return f"Settings({', '.join(told)})"
 
     @property
     def store_url(self) -> str:

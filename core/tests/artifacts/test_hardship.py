@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from attrs import evolve
 
 from windlass.artifacts import download
 from windlass.artifacts.artifact import Artifact
@@ -119,7 +118,7 @@ def test_read_only_folders(engine: ArtifactEngine, mount: Mount, tmp_path: Path)
 def test_a_read_only_cache_costs_time_only(engine: ArtifactEngine, mount: Mount, tmp_path: Path) -> None:
     disk = mount()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    other = ArtifactEngine(engine.app, engine.store, evolve(engine.settings, cache_dir=disk / "cache"))
+    other = ArtifactEngine(engine.app, engine.store, engine.settings.replace(cache_dir=disk / "cache"))
     made = add("data", noise_file(tmp_path / "data", 200_000))  # large enough to be linked from the cache
     made.add({1, 2}, "objects", serializer="pickle")
     logged = other.log(made)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
@@ -167,7 +167,7 @@ def test_what_was_taken_over_from_others_is_trusted_as_theirs(
         check_may_load(ours, pickle, policy=TrustConfig(), own_entity="team")
     trusting = TrustConfig(trusted_entities=("strangers",))
     assert check_may_load(ours, pickle, policy=trusting, own_entity="team").reason == "trusted-entity"
-    assert check_may_load(evolve(ours, origins=()), pickle, policy=trusting, own_entity="team").reason == "own-entity"
+    assert check_may_load(replace(ours, origins=()), pickle, policy=trusting, own_entity="team").reason == "own-entity"
 
 
 def test_a_folder_that_does_not_fit_adds_nothing(engine: ArtifactEngine, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
@@ -65,7 +65,7 @@ def test_arrays_are_mapped(engine: ArtifactEngine) -> None:
 
 def test_code_of_others_is_not_run(engine: ArtifactEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     there_and_back(engine, [1], serializer="pickle")
-    other = ArtifactEngine(engine.app, engine.store, evolve(engine.settings, entity="stranger"))
+    other = ArtifactEngine(engine.app, engine.store, replace(engine.settings, entity="stranger"))
     found = other.get("team/demo/objects")
     with pytest.raises(AccessError, match="runs code"):
         found.get("thing")
@@ -83,7 +83,7 @@ def test_another_manifest_under_the_digest(engine: ArtifactEngine) -> None:
     there_and_back(engine, ["evil"], serializer="pickle")
     evil = engine.get("objects").info
     with pytest.raises(IntegrityError, match="not that of the artifact"):
-        engine.wrap(evolve(good, manifest=evil.manifest)).get("thing")
+        engine.wrap(replace(good, manifest=evil.manifest)).get("thing")
 
 
 def test_the_same_bytes_as_an_object_are_a_new_version(engine: ArtifactEngine) -> None:
@@ -121,12 +121,12 @@ def test_another_record_of_signed_bytes(engine: ArtifactEngine, tmp_path: Path) 
     record = {"kind": "python", "name": "notes", "serializer": "pickle"}
     entries = [msgspec.structs.replace(entry, extra={"object": record}) for entry in engine.wrap(good).entries()]
     rows = [row_of(entry, engine.algorithm) for entry in entries]
-    forged = evolve(good, manifest=write_manifest(rows, engine.blobs.put).digest)
+    forged = replace(good, manifest=write_manifest(rows, engine.blobs.put).digest)
     signature = sign(Subject.of(good), key)
     with pytest.raises(IntegrityError, match="manifest is"):
-        engine.wrap(evolve(forged, signatures=(signature,))).get("notes")
+        engine.wrap(replace(forged, signatures=(signature,))).get("notes")
     with pytest.raises(UsageError, match="is a file"):
-        engine.wrap(evolve(good, signatures=(signature,))).get("notes.pkl")
+        engine.wrap(replace(good, signatures=(signature,))).get("notes.pkl")
 
 
 def test_other_versions_warn(engine: ArtifactEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,10 +52,10 @@ def test_triggers_that_led_to_a_run_have_led_to_what_follows_from_it(world, laun
     again, _ = launch_again(world.store, "old")
     assert again.config["_windlass"] == {"retry_of": "old", "trigger_chain": ["team/b", "team/a"]}
     app = world.given["app"]
-    inside = App(evolve(app.settings, run_id="old"))
+    inside = App(app.settings.replace(run_id="old"))
     made = submit(LaunchRequest(uri=str(code), queue="k"), **{**world.given, "app": inside})
     assert made.config == {"_windlass": {"trigger_chain": ["team/b", "team/a"]}}
-    elsewhere = App(evolve(app.settings, run_id="another-stores"))
+    elsewhere = App(app.settings.replace(run_id="another-stores"))
     assert submit(LaunchRequest(uri=str(code), queue="k"), **{**world.given, "app": elsewhere}).config == {}
 
 

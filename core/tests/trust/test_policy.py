@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from msgspec.structs import replace
 
 from windlass.errors import AccessError, ConfigError, IntegrityError, UnsupportedError
 from windlass.models.artifact import ArtifactVersion
@@ -60,7 +61,7 @@ def policy(tmp_path: Path, key: SigningKey) -> TrustConfig:
 
 
 def signed(key: SigningKey, version: ArtifactVersion = VERSION) -> ArtifactVersion:
-    return evolve(version, signatures=(*version.signatures, sign(Subject.of(version), key)))
+    return replace(version, signatures=(*version.signatures, sign(Subject.of(version), key)))
 
 
 def test_data_may_always_be_read(policy: TrustConfig) -> None:
@@ -79,7 +80,7 @@ def test_by_entity_or_by_hand() -> None:
     with pytest.raises(AccessError):
         check(own_entity="team", policy=TrustConfig(trust_own_entity=False))
     with pytest.raises(AccessError):
-        check(evolve(VERSION, entity=""), own_entity="")
+        check(replace(VERSION, entity=""), own_entity="")
 
 
 def test_a_required_signature_cannot_be_waived(policy: TrustConfig, key: SigningKey) -> None:
@@ -99,26 +100,26 @@ def test_a_signature_makes_a_stranger_trusted(policy: TrustConfig, key: SigningK
 
 def test_keys_sign_for_their_entities_only(policy: TrustConfig, key: SigningKey) -> None:
     with pytest.raises(AccessError, match="requires a signature"):
-        check(signed(key, evolve(VERSION, entity="other")), policy=policy)
+        check(signed(key, replace(VERSION, entity="other")), policy=policy)
 
 
 def test_a_broken_signature_is_refused_whatever_else_holds(policy: TrustConfig, key: SigningKey) -> None:
     relaxed = evolve(policy, require_signature=False)
-    moved = evolve(signed(key), digest="blake3:cc")
-    good_and_bad = evolve(signed(key, evolve(VERSION, digest="blake3:cc")), digest="blake3:aa")
+    moved = replace(signed(key), digest="blake3:cc")
+    good_and_bad = replace(signed(key, replace(VERSION, digest="blake3:cc")), digest="blake3:aa")
     for version in (moved, signed(key, good_and_bad)):
         with pytest.raises(IntegrityError, match="another artifact"):
             check(version, policy=relaxed, own_entity="team", allow=True)
     for document in ("text", None, {"kind": "windlass.signature"}):
         with pytest.raises(IntegrityError, match="not well formed"):
-            check(evolve(VERSION, signatures=(document,)), policy=relaxed, own_entity="team")
+            check(replace(VERSION, signatures=(document,)), policy=relaxed, own_entity="team")
 
 
 def test_unknown_signatures_prove_nothing(policy: TrustConfig, key: SigningKey, tmp_path: Path) -> None:
     stranger = generate_key(tmp_path / "stranger.pem")
     other_tool = {"kind": "sigstore.bundle", "content": "…"}
     newer = {**sign(Subject.of(VERSION), key), "version": 2}
-    version = evolve(signed(stranger), signatures=(*signed(stranger).signatures, other_tool, newer))
+    version = replace(signed(stranger), signatures=(*signed(stranger).signatures, other_tool, newer))
     with pytest.raises(AccessError, match="requires a signature"):
         check(version, policy=policy)
     assert check(signed(key, version), policy=policy) == "signed"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
+from msgspec.structs import replace
 
 from windlass.errors import AccessError, ArtifactNotFoundError
 from windlass.ids import attempt_id
@@ -118,7 +119,7 @@ def commit(store: MetadataStore, principal: Principal, arguments: Arguments) -> 
     _same_project(principal, new.entity, new.project)
     if new.run not in ("", principal.run):
         raise AccessError(f"this token is good for run '{principal.run}' only", hint=_KEY)
-    arguments["new"] = evolve(new, run=principal.run, attempt=principal.attempt)
+    arguments["new"] = replace(new, run=principal.run, attempt=principal.attempt)
     _unprotected(store, arguments)
 
 

@@ -39,9 +39,7 @@ def login(state: State, host: str, key_file: str, anonymous: bool, no_verify: bo
         raise UsageError("the address of a server is needed", where="HOST", hint="windlass login https://host:port")
     key = "" if anonymous else _read_key(key_file)
     if not no_verify:
-        from attrs import evolve
-
-        store = _open(evolve(state.settings, base_url=host, api_key=key))
+        store = _open(state.settings.replace(base_url=host, api_key=key))
         try:
             principal = store.whoami()
         finally:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry, Manifest, Row, blobs_of, write_manifest
@@ -113,7 +113,7 @@ class ArtifactEngine(ArtifactReading):
                     manifest, size = write_manifest(rows, self.blobs.put, self.algorithm)
                 try:
                     committed = self.store.artifacts.commit(
-                        evolve(
+                        replace(
                             new,
                             digest=digest,
                             manifest=manifest,
@@ -284,12 +284,12 @@ class ArtifactEngine(ArtifactReading):
             latest = self.store.artifacts.get(ref)
         except ArtifactNotFoundError:
             own.fill_up(())  # nothing is there to be removed
-            return own, evolve(new, base="")
+            return own, replace(new, base="")
         draft = own.copy()
         if again:  # whoever was faster may have removed the same
             draft.removed = dict.fromkeys(draft.removed, False)
         draft.fill_up(self.manifest(latest))
-        return draft, evolve(new, base=latest.id, origins=(*new.origins, *latest.origins))
+        return draft, replace(new, base=latest.id, origins=(*new.origins, *latest.origins))
 
     def _stat_cache(self) -> StatCache:
         return StatCache(Path(self.settings.cache_dir) / "stat", self.settings.store_url, self.algorithm)

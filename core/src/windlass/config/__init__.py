@@ -1,5 +1,5 @@
 """Configuration: declared once as attrs classes, used for validation, JSON Schema, docs and help."""
 
-from windlass.config.options import option
+from windlass.config.options import option, options
 
-__all__ = ["option"]
+__all__ = ["option", "options"]

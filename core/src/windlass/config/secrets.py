@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
-from attrs import field, frozen
-
+from windlass.config.options import is_config
 from windlass.errors import PluginError, SecretError
 
 __all__ = ["Secret", "SecretResolver", "is_reference", "names_secret", "references_in"]
 
 
-@frozen
 class Secret:
-    """A resolved secret. `repr`, `str` and formatting never show the value; `reveal` does."""
+    """A resolved secret. `repr`, `str` and formatting never show the value; `reveal` does. No encoder takes it."""
 
-    _value: str = field(repr=False)
-    reference: str = ""
+    __slots__ = ("_value", "reference")
+
+    def __init__(self, value: str, reference: str = "") -> None:
+        self._value = value
+        self.reference = reference
 
     def reveal(self) -> str:
         """The value, for handing it to a runner, registry or builder."""
@@ -36,6 +36,12 @@ class Secret:
     def __repr__(self) -> str:
         return f"Secret({self.reference})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and (self._value, self.reference) == (other._value, other.reference)
+
+    def __hash__(self) -> int:
+        return hash((self._value, self.reference))
+
 
 def is_reference(value: Any) -> bool:
     """True for ``{secret: env/NAME}``, the way a secret is written in a config."""
@@ -49,7 +55,9 @@ def references_in(value: Any, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from references_in(item, f"{where}.{key}")
-    elif attrs.has(type(value)):
+    elif is_config(type(value)):
+        import attrs
+
         for a in attrs.fields(type(value)):
             item, place = getattr(value, a.name), f"{where}.{a.metadata.get('key') or a.name}"
             if a.metadata.get("secret") and isinstance(item, str):

@@ -11,7 +11,7 @@ from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+import msgspec
 
 from windlass.models import JSON
 
@@ -59,8 +59,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"windlass.models.{_ELSEWHERE[name]}"), name)
 
 
-@frozen(kw_only=True)
-class ArtifactRef:
+class ArtifactRef(msgspec.Struct, frozen=True, kw_only=True):
     """Names an artifact: ``[[entity/]project/]name[:alias|:v3|@digest]``, with all parts filled in.
 
     Attributes:
@@ -77,8 +76,7 @@ class ArtifactRef:
         return f"{self.entity}/{self.project}/{self.name}{mark}{self.selector}"
 
 
-@frozen(kw_only=True)
-class ArtifactVersion:
+class ArtifactVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable version with its mutable labels.
 
     Attributes:
@@ -109,7 +107,7 @@ class ArtifactVersion:
     aliases: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     description: str = ""
-    metadata: dict[str, JSON] = field(factory=dict)
+    metadata: dict[str, JSON] = {}
     ttl_seconds: float | None = None
     run: str = ""
     signatures: tuple[JSON, ...] = ()
@@ -124,8 +122,7 @@ class ArtifactVersion:
         return f"{self.entity}/{self.project}/{self.name}:v{self.version}"
 
 
-@frozen(kw_only=True)
-class Collection:
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
     """All versions of one name.
 
     Attributes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+import msgspec
 
 from windlass.models import JSON
 from windlass.models.artifact import ArtifactVersion
 
 
-@frozen(kw_only=True)
-class NewVersion:
+class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
     """A version to be committed. Its blobs and its manifest are stored and verified already.
 
     Attributes:
@@ -31,7 +30,7 @@ class NewVersion:
     aliases: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     description: str = ""
-    metadata: dict[str, JSON] = field(factory=dict)
+    metadata: dict[str, JSON] = {}
     ttl_seconds: float | None = None
     run: str = ""
     attempt: int | None = None
@@ -65,8 +64,7 @@ class NewVersion:
         )
 
 
-@frozen(kw_only=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """Answer to a commit.
 
     Attributes:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-import attrs
-
 from windlass.errors import PluginInvalidError, PluginNotFoundError, WindlassError
 from windlass.plugins.catalog import Catalog, HookCatalog
 from windlass.plugins.loading import load_file
@@ -205,7 +203,15 @@ class App:
         document: Document | None = None,
     ) -> Any:
         """The config object for a backend. Arguments and errors as of `create`."""
-        return _settings(self.catalog(kind).get(name).config, config or {}, where, document)
+        from windlass.config.options import default_settings
+
+        known, given = self.catalog(kind).get(name).config, config or {}
+        settings = default_settings(known, given)
+        if settings is not None:
+            return settings
+        from windlass.config.converter import structure
+
+        return structure(given, known, where=where, document=document)
 
     def create_runner(self, name: str, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Runner:
         """Make a runner. See `create`."""
@@ -266,20 +272,6 @@ class App:
     def close(self) -> None:
         """Close the storages that were opened. May be repeated."""
         self._storages.close()
-
-
-def _settings(kind: type[Any], config: Mapping[str, Any], where: str, document: Document | None) -> Any:
-    """The config object. One without any key, or with a URL only, needs no converter, which takes 30 ms to load."""
-    fields = {field.name: field for field in attrs.fields(kind)} if attrs.has(kind) else {}
-    simple = fields and all(
-        field.default is not attrs.NOTHING or (name == "url" and isinstance(config.get(name), str))
-        for name, field in fields.items()
-    )
-    if simple and set(config) <= {"url"} & set(fields):
-        return kind(**config)
-    from windlass.config.converter import structure
-
-    return structure(config, kind, where=where, document=document)
 
 
 def _report(error: WindlassError) -> None:

@@ -9,9 +9,9 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-import attrs
 import pluggy
 
+from windlass.config.options import is_config
 from windlass.errors import (
     PluginConflictError,
     PluginError,
@@ -268,17 +268,17 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 def _wrong_field(descriptor: Any) -> str:
     """What is wrong with a descriptor of the right class, which would be met much later, far from its distribution."""
-    for field in attrs.fields(type(descriptor)):
-        value = getattr(descriptor, field.name)
-        if field.name == "config" or (field.name == "resource_args" and value is not None):
-            if not (isinstance(value, type) and attrs.has(value)):
-                return f"its {field.name} is no attrs class but {value!r}"
-        elif field.name == "create" and not callable(value):
+    for name in descriptor.__struct_fields__:
+        value = getattr(descriptor, name)
+        if name == "config" or (name == "resource_args" and value is not None):
+            if not is_config(value):
+                return f"its {name} is no attrs class but {value!r}"
+        elif name == "create" and not callable(value):
             return f"its create cannot be called: {value!r}"
-        elif field.name == "summary" and not isinstance(value, str):
+        elif name == "summary" and not isinstance(value, str):
             return f"its summary is no text: {value!r}"
-        elif field.name in _TEXTS and not (isinstance(value, tuple) and all(isinstance(v, str) for v in value)):
-            return f"its {field.name} are no tuple of texts: {value!r}"
+        elif name in _TEXTS and not (isinstance(value, tuple) and all(isinstance(v, str) for v in value)):
+            return f"its {name} are no tuple of texts: {value!r}"
     return ""
 
 

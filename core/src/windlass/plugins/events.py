@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+import msgspec
 
 if TYPE_CHECKING:
     from windlass.models.artifact import ArtifactVersion
@@ -14,30 +14,26 @@ if TYPE_CHECKING:
 __all__ = ["ArtifactCommitted", "ImageBuilt", "RunChanged", "RunFinished", "RunSubmitted", "fire"]
 
 
-@frozen(kw_only=True)
-class RunSubmitted:
+class RunSubmitted(msgspec.Struct, frozen=True, kw_only=True):
     """A launch request was put on a queue, or a run was started here and now."""
 
     run: Run
 
 
-@frozen(kw_only=True)
-class RunChanged:
+class RunChanged(msgspec.Struct, frozen=True, kw_only=True):
     """A run has another state or phase; `before` is how it was."""
 
     run: Run
     before: Run
 
 
-@frozen(kw_only=True)
-class RunFinished:
+class RunFinished(msgspec.Struct, frozen=True, kw_only=True):
     """A run is over."""
 
     run: Run
 
 
-@frozen(kw_only=True)
-class ImageBuilt:
+class ImageBuilt(msgspec.Struct, frozen=True, kw_only=True):
     """An image for a run is ready; `reused` tells that it was there already."""
 
     run: Run
@@ -47,8 +43,7 @@ class ImageBuilt:
     seconds: float
 
 
-@frozen(kw_only=True)
-class ArtifactCommitted:
+class ArtifactCommitted(msgspec.Struct, frozen=True, kw_only=True):
     """A new artifact version is visible."""
 
     version: ArtifactVersion

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import frozen
+import msgspec
 
 from windlass.plugins.types import Context, nothing_special
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
-@frozen(kw_only=True)
-class RunnerPlugin(Generic[C]):
+class RunnerPlugin(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """Describes a runner.
 
     Attributes:
@@ -44,8 +43,7 @@ class RunnerPlugin(Generic[C]):
     resource_args: type[Any] | None = None
 
 
-@frozen(kw_only=True)
-class BuilderPlugin(Generic[C]):
+class BuilderPlugin(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """Describes a builder. `config` is the ``builder:`` mapping without ``type``."""
 
     name: str
@@ -55,8 +53,7 @@ class BuilderPlugin(Generic[C]):
     capabilities: BuilderCapabilities = nothing_special("builders", "BuilderCapabilities")
 
 
-@frozen(kw_only=True)
-class RegistryPlugin(Generic[C]):
+class RegistryPlugin(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """Describes a container registry. `config` is the ``registry:`` mapping without ``type``.
 
     Attributes:
@@ -71,8 +68,7 @@ class RegistryPlugin(Generic[C]):
     capabilities: RegistryCapabilities = nothing_special("registries", "RegistryCapabilities")
 
 
-@frozen(kw_only=True)
-class EnvironmentPlugin(Generic[C]):
+class EnvironmentPlugin(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """Describes a source of cloud credentials. `config` is the ``environment:`` mapping without ``type``."""
 
     name: str
@@ -82,8 +78,7 @@ class EnvironmentPlugin(Generic[C]):
     capabilities: EnvironmentCapabilities = nothing_special("environments", "EnvironmentCapabilities")
 
 
-@frozen(kw_only=True)
-class SerializerPlugin(Generic[C]):
+class SerializerPlugin(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """Describes a serializer. `config` holds the parameters of a dump or load (``{"compress": 3}``).
 
     Attributes:

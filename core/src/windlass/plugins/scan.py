@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-from attrs import astuple
 
 from windlass.plugins.types import PluginInfo
 
@@ -34,8 +33,17 @@ GROUPS = {
 """Entry-point groups and the kind of plugin in each."""
 
 
-_FORMAT = 1
+_FORMAT = 2
 _SETTLED_NS = 2_000_000_000  # a folder that changed so shortly before may change again without another time stamp
+
+
+class _Known(msgspec.Struct):
+    """What is remembered, and for which folders, last changed when."""
+
+    format: int
+    folders: list[str]
+    changed: list[int]
+    plugins: tuple[PluginInfo, ...] = ()
 
 
 def remembered_plugins(cache: Path) -> tuple[PluginInfo, ...]:
@@ -46,19 +54,15 @@ def remembered_plugins(cache: Path) -> tuple[PluginInfo, ...]:
     """
     folders = [os.path.abspath(folder) for folder in sys.path]
     changed = [_changed_at(folder) for folder in folders]
-    with contextlib.suppress(OSError, msgspec.DecodeError, ValueError, TypeError, KeyError):
-        known = msgspec.json.decode(cache.read_bytes())
-        if known["format"] == _FORMAT and known["folders"] == folders and known["changed"] == changed:
-            return tuple(
-                PluginInfo(kind=kind, name=name, target=target, summary=summary, distribution=project, version=version)
-                for kind, name, target, summary, project, version in known["plugins"]
-            )
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        known = msgspec.json.decode(cache.read_bytes(), type=_Known)
+        if known.format == _FORMAT and known.folders == folders and known.changed == changed:
+            return known.plugins
     began = time.time_ns()
     found = installed_plugins()
     if all(time_ns < began - _SETTLED_NS for time_ns in changed):
         temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
-        plugins = [astuple(info) for info in found]
-        text = msgspec.json.encode({"format": _FORMAT, "folders": folders, "changed": changed, "plugins": plugins})
+        text = msgspec.json.encode(_Known(_FORMAT, folders, changed, found))
         with contextlib.suppress(OSError, UnicodeEncodeError):
             cache.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(text)

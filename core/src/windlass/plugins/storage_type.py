@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic
 
-from attrs import frozen
+import msgspec
 
 from windlass.plugins.types import C, nothing_special
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["StoragePlugin"]
 
 
-@frozen(kw_only=True)
-class StoragePlugin(Generic[C]):
+class StoragePlugin(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """Describes a storage scheme.
 
     Attributes:

@@ -11,7 +11,7 @@ from importlib import import_module
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import field, frozen
+import msgspec
 
 from windlass.settings import Settings
 
@@ -53,7 +53,7 @@ def nothing_special(interface: str, name: str) -> Any:
     def make() -> Any:
         return getattr(import_module(f"windlass.{interface}"), name)()
 
-    return field(factory=make)
+    return msgspec.field(default_factory=make)
 
 
 _ELSEWHERE = {
@@ -72,8 +72,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"windlass.plugins.{_ELSEWHERE[name]}"), name)
 
 
-@frozen(kw_only=True)
-class PluginInfo:
+class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Where a plugin comes from; known without importing it.
 
     Attributes:
@@ -96,8 +95,7 @@ class PluginInfo:
         return f"{self.kind} '{self.name}' of {self.distribution} {self.version}".rstrip()
 
 
-@frozen(kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a plugin's constructor gets beside its config. New facts are new fields.
 
     Attributes:
@@ -110,11 +108,14 @@ class Context:
     """
 
     settings: Settings
-    app: App = field(eq=False, repr=False)
-    secrets: SecretResolver = field(eq=False, repr=False)
-    environment: Environment | None = field(default=None, eq=False)
-    clock: Callable[[], float] = field(default=time, eq=False, repr=False)
-    logger_name: str = field(default="windlass.plugin", eq=False)
+    app: App
+    secrets: SecretResolver
+    environment: Environment | None = None
+    clock: Callable[[], float] = time
+    logger_name: str = "windlass.plugin"
+
+    def __repr__(self) -> str:
+        return f"Context({self.logger_name})"
 
     @property
     def logger(self) -> logging.Logger:
@@ -124,8 +125,7 @@ class Context:
         return logging.getLogger(self.logger_name)
 
 
-@frozen(kw_only=True)
-class MetastorePlugin(Generic[C]):
+class MetastorePlugin(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """Describes a metadata store.
 
     Attributes:
@@ -138,4 +138,4 @@ class MetastorePlugin(Generic[C]):
     schemes: tuple[str, ...]
     config: type[C]
     create: Callable[[C, Context], MetadataStore]
-    capabilities: Mapping[str, MetastoreCapabilities] = field(factory=dict)
+    capabilities: Mapping[str, MetastoreCapabilities] = {}

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import msgspec
-from attrs import evolve
 
 from windlass import wire
 from windlass.settings import Settings
@@ -58,4 +57,4 @@ def apply(settings: Settings) -> Settings:
         return settings
     if settings.base_url and settings.base_url.rstrip("/") != kept.base_url:
         return settings
-    return evolve(settings, base_url=kept.base_url, api_key=kept.api_key)
+    return settings.replace(base_url=kept.base_url, api_key=kept.api_key)

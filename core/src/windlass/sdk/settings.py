@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from windlass import settings as process
 from windlass.errors import UsageError
@@ -75,5 +75,5 @@ class Settings:
                 f"the mode {found.mode!r} does not exist", where="mode", hint=f"Use one of: {', '.join(MODES)}."
             )
         if home is not None and found.cache_dir == process.Settings.from_env().home / "cache":
-            found = evolve(found, cache_dir=home / "cache")
+            found = found.replace(cache_dir=home / "cache")
         return credentials.apply(found)

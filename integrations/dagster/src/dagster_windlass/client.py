@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
-
 from dagster_windlass.errors import WindlassLaunchError
 from windlass.sdk.session import Session
 from windlass.sdk.settings import Settings as Overrides
@@ -58,7 +56,7 @@ class WindlassClient:
     def scoped(self, entity: str = "", project: str = "", cache_dir: Path | None = None) -> WindlassClient:
         """A client of the same store for another entity, project or cache."""
         changes: dict[str, Any] = {"entity": entity, "project": project, "cache_dir": cache_dir}
-        return WindlassClient(evolve(self.settings, **{k: v for k, v in changes.items() if v}))
+        return WindlassClient(self.settings.replace(**{k: v for k, v in changes.items() if v}))
 
     @property
     def entity(self) -> str:

@@ -211,10 +211,10 @@ def test_secrets_are_not_in_the_database(open_: Callable[..., SqlStore], setting
 
 
 def test_a_clock_that_jumps_back_reorders_nothing(settings: Settings) -> None:
-    from attrs import evolve
+    from msgspec.structs import replace
 
     clock = [1000.0]
-    context = evolve(App(settings).context(), clock=lambda: clock[0])
+    context = replace(App(settings).context(), clock=lambda: clock[0])
     store = open_store(SqlConfig(url=settings.store_url), context)
     ref = make_queue(store)
     store.queues.enqueue(items(ref, "first"))
@@ -225,10 +225,10 @@ def test_a_clock_that_jumps_back_reorders_nothing(settings: Settings) -> None:
 
 
 def test_waiting_raises_a_priority(settings: Settings) -> None:
-    from attrs import evolve
+    from msgspec.structs import replace
 
     clock = [1000.0]
-    context = evolve(App(settings).context(), clock=lambda: clock[0])
+    context = replace(App(settings).context(), clock=lambda: clock[0])
     store = open_store(SqlConfig(url=settings.store_url), context)
     store.queues.create(Queue(entity="kit", name="q", resource="process", prioritized=True))
     ref = QueueRef(entity="kit", name="q")

@@ -7,7 +7,7 @@ from functools import cache
 from math import inf
 from typing import Any
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from windlass import ids
 from windlass.artifacts.names import check_alias, check_tag
@@ -96,7 +96,7 @@ class SqlArtifacts(ArtifactStore):
                 for field in ("description", "tags", "protected_aliases")
                 if (value := getattr(changes, field)) is not None
             }
-            new = evolve(old, updated_at=self._db.now(), **values)
+            new = replace(old, updated_at=self._db.now(), **values)
             changed = shelf.COLLECTIONS.changed(old, new)
             tx.run(f"UPDATE collections SET {assignments(list(changed))} WHERE id = ?", *changed.values(), number)
             return new
@@ -127,7 +127,7 @@ class SqlArtifacts(ArtifactStore):
                     values[field] = value
             if changes.ttl_seconds is not None:
                 values["ttl_seconds"] = changes.ttl_seconds if changes.ttl_seconds >= 0 else None
-            versions.save(tx, old, evolve(old, **values))
+            versions.save(tx, old, replace(old, **values))
             for alias in changes.remove_aliases:
                 tx.run("DELETE FROM aliases WHERE version_id = ? AND alias = ?", version_id, alias)
             moved = versions.point(tx, number, version_id, changes.add_aliases)

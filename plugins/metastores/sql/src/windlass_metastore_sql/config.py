@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
-from windlass.config.options import option
+from windlass.config.options import option, options
 
 
-@frozen(kw_only=True)
+@options
 class SqlConfig:
     """Where the database is, and how patient to be with it."""
 

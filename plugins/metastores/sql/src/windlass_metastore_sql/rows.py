@@ -1,4 +1,4 @@
-"""Rows from attrs models and back, derived from the type hints: no column is written down twice."""
+"""Rows from models and back, derived from the type hints: no column is written down twice."""
 
 from __future__ import annotations
 
@@ -7,16 +7,33 @@ from enum import Enum
 from functools import cache, cached_property, lru_cache
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import attrs
 import msgspec
 
 from windlass import wire
 
-T = TypeVar("T", bound=attrs.AttrsInstance)
+T = TypeVar("T")
 _MARK = "\x1f"
 """Between columns that are sent as one text. JSON has it escaped."""
+
+
+class _Field(NamedTuple):
+    """A field of a model; without default and factory it must be given."""
+
+    name: str
+    hint: Any
+    default: Any
+    factory: Callable[[], Any] | None
+
+    @property
+    def required(self) -> bool:
+        return self.default is msgspec.NODEFAULT and self.factory is None
+
+    @property
+    def make(self) -> Callable[[], Any]:
+        """Makes the default; None for what must be given."""
+        return self.factory or (lambda: None if self.required else self.default)
 
 
 class Mapper(Generic[T]):
@@ -26,34 +43,33 @@ class Mapper(Generic[T]):
     that the usual row costs no parsing.
 
     Args:
-        kind: The model.
+        kind: The model: an attrs class, or a msgspec struct.
         skip: Fields that are kept elsewhere.
     """
 
     def __init__(self, kind: type[T], *, skip: Sequence[str] = ()) -> None:
-        hints = get_type_hints(kind)
-        fields = [f for f in attrs.fields(kind) if f.name not in skip]
+        fields = [field for field in _fields(kind) if field.name not in skip]
         self.kind = kind
         self.names = tuple(f.name for f in fields)
         self.columns = ", ".join(f'"{name}"' for name in self.names)
-        self._loads = {f.name: _loader(hints[f.name], f) for f in fields}
-        self._dumps = {f.name: _dumper(hints[f.name], f) for f in fields}
+        self._loads = {f.name: _loader(f) for f in fields}
+        self._dumps = {f.name: _dumper(f) for f in fields}
         self._get = attrgetter(*self.names)
         self._plan = tuple((i, name, load) for i, name in enumerate(self.names) if (load := self._loads[name]))
-        self._fields = tuple((f, hints[f.name]) for f in fields)
+        self._fields = fields
 
     @cached_property
-    def _packing(self) -> list[tuple[attrs.Attribute[Any], Any]]:
-        """The fields in the order of `packed`, with their hints."""
-        return sorted(self._fields, key=lambda field: field[1] is str)
+    def _packing(self) -> list[_Field]:
+        """The fields in the order of `packed`."""
+        return sorted(self._fields, key=lambda field: field.hint is str)
 
     @cached_property
     def _usual(self) -> tuple[tuple[str, str], ...]:
-        return tuple((f.name, _usual(hint, f)) for f, hint in self._packing)
+        return tuple((f.name, _usual(f)) for f in self._packing)
 
     @cached_property
     def _reads(self) -> dict[str, Callable[[str], Any]]:
-        return {f.name: read for f, hint in self._fields if (read := _reader(hint, self._loads[f.name]))}
+        return {f.name: read for f in self._fields if (read := _reader(f.hint, self._loads[f.name]))}
 
     def load(self, row: Sequence[Any], **more: Any) -> T:
         """The model of a row selected with `columns` (further columns behind them are ignored)."""
@@ -88,7 +104,7 @@ class Mapper(Generic[T]):
         The server and the driver have more work with each column of a result than with a part of a text, and the
         server has several times as much with a field of a JSON object. What a user may write comes last.
         """
-        sent = ", ".join(_sent(hint, f.name).replace("{table}", table) for f, hint in self._packing)
+        sent = ", ".join(_sent(f).replace("{table}", table) for f in self._packing)
         return f"concat_ws('{_MARK}', {sent})"
 
     def unpack(self, text: str) -> T | None:
@@ -104,7 +120,7 @@ class Mapper(Generic[T]):
 
     def peek(self, text: str, name: str) -> Any:
         """One column of a row that was selected as `packed`: any but texts, or the first text."""
-        part = text.split(_MARK)[[f.name for f, _ in self._packing].index(name)]
+        part = text.split(_MARK)[[f.name for f in self._packing].index(name)]
         return self._reads[name](part) if name in self._reads else part
 
     def prefixed(self, table: str) -> str:
@@ -117,6 +133,23 @@ def assignments(columns: Sequence[str]) -> str:
     return ", ".join(f'"{name}" = ?' for name in columns)
 
 
+def _fields(kind: type[Any]) -> list[_Field]:
+    if issubclass(kind, msgspec.Struct):
+        return [_Field(f.name, f.type, f.default, _given(f.default_factory)) for f in msgspec.structs.fields(kind)]
+    import attrs  # commands that only look at artifacts do without
+
+    hints, made = get_type_hints(kind), []
+    for field in attrs.fields(kind):
+        default = msgspec.NODEFAULT if field.default is attrs.NOTHING else field.default
+        factory = getattr(default, "factory", None)
+        made.append(_Field(field.name, hints[field.name], msgspec.NODEFAULT if factory else default, factory))
+    return made
+
+
+def _given(factory: Any) -> Callable[[], Any] | None:
+    return None if factory is msgspec.NODEFAULT else factory
+
+
 def _plain(hint: Any) -> type[Any] | None:
     if get_origin(hint) in (Union, UnionType):
         rest = [arg for arg in get_args(hint) if arg is not NoneType]
@@ -124,18 +157,18 @@ def _plain(hint: Any) -> type[Any] | None:
     return hint if isinstance(hint, type) and (hint in (str, int, float, bool) or issubclass(hint, Enum)) else None
 
 
-def _sent(hint: Any, name: str) -> str:
+def _sent(field: _Field) -> str:
     """A column among those that are put together, which leaves out what is NULL."""
-    column = f'{{table}}."{name}"'
-    return column if _plain(hint) in (None, hint) else f"coalesce({column}::text, '')"
+    column = f'{{table}}."{field.name}"'
+    return column if _plain(field.hint) in (None, field.hint) else f"coalesce({column}::text, '')"
 
 
-def _usual(hint: Any, field: attrs.Attribute[Any]) -> str:
+def _usual(field: _Field) -> str:
     """The text of the default; what no text can be when there is none."""
-    default: Any = field.default
-    if default is attrs.NOTHING:
+    if field.required:
         return _MARK
-    if _plain(hint) is None or default is None:
+    default = field.default
+    if _plain(field.hint) is None or default is None:
         return ""
     return str(default.value) if isinstance(default, Enum) else default if isinstance(default, str) else f"{default:g}"
 
@@ -151,7 +184,8 @@ def _reader(hint: Any, load: Callable[[Any], Any] | None) -> Callable[[str], Any
     return plain if plain in (int, float) else load
 
 
-def _loader(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any] | None:
+def _loader(field: _Field) -> Callable[[Any], Any] | None:
+    hint = field.hint
     plain = _plain(hint)
     if plain in (str, int, float):
         return None
@@ -163,29 +197,20 @@ def _loader(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any] | No
     @cache  # made with the first text: most fields of most rows have none
     def decoder() -> Callable[[Any], Any]:
         decode: Callable[[Any], Any] = msgspec.json.Decoder(hint).decode
-        frozen = any(attrs.has(arg) for arg in (hint, *get_args(hint)))  # what nobody can change, many rows may share
-        return lru_cache(maxsize=256)(decode) if frozen else decode
+        models = [arg for arg in (hint, *get_args(hint)) if hasattr(arg, "__attrs_attrs__")]
+        return lru_cache(maxsize=256)(decode) if models else decode  # what nobody can change, many rows may share
 
-    make = _default(field)
+    make = field.make
     return lambda text: decoder()(text) if text else make()
 
 
-def _dumper(hint: Any, field: attrs.Attribute[Any]) -> Callable[[Any], Any]:
-    plain = _plain(hint)
+def _dumper(field: _Field) -> Callable[[Any], Any]:
+    plain = _plain(field.hint)
     if plain in (str, int, float):
         return lambda value: value
     if plain is bool:
         return int
     if plain is not None:
         return lambda value: value.value
-    default = _default(field)()
+    default = field.make()
     return lambda value: "" if value is None or value == default else wire.encode(value).decode()
-
-
-def _default(field: attrs.Attribute[Any]) -> Callable[[], Any]:
-    default: Any = field.default
-    factory = getattr(default, "factory", None)
-    if factory is not None:
-        made: Callable[[], Any] = factory
-        return made
-    return lambda: None if default is attrs.NOTHING else default

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
-from windlass.config import option
+from windlass.config import option, options
 
 
-@frozen(kw_only=True)
+@options
 class FileStorageConfig:
     """Settings of ``file://``."""
 

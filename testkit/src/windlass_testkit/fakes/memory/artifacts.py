@@ -6,7 +6,7 @@ import builtins
 import math
 from collections.abc import Iterable
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from windlass.artifacts.names import check_alias, check_name, check_tag, check_type
 from windlass.errors import ArtifactNotFoundError, ConflictError, NotFoundError, UsageError
@@ -119,7 +119,7 @@ class MemoryArtifacts(ArtifactStore):
             collection = self._collection(entity, project, name)
             values = {f: getattr(changes, f) for f in ("description", "tags", "protected_aliases")}
             given = {f: value for f, value in values.items() if value is not None}
-            collection = evolve(collection, updated_at=now, **given)
+            collection = replace(collection, updated_at=now, **given)
             self._world.collections[(entity, project, name)] = collection
             return self._shown(collection)
 
@@ -146,7 +146,7 @@ class MemoryArtifacts(ArtifactStore):
             if named and not force:
                 raise ConflictError(f"{version.path} has the alias '{named[0]}'", hint="Remove it, or force.")
             was_latest = "latest" in version.aliases
-            self._world.versions[version_id] = evolve(version, aliases=(), deleted_at=now, updated_at=now)
+            self._world.versions[version_id] = replace(version, aliases=(), deleted_at=now, updated_at=now)
             live = self._live((version.entity, version.project, version.name))
             if was_latest and live:
                 self._label(max(live, key=lambda v: v.version), VersionUpdate(add_aliases=("latest",)), now)
@@ -154,7 +154,7 @@ class MemoryArtifacts(ArtifactStore):
 
     def restore(self, version_id: str) -> ArtifactVersion:
         with self._world.changing() as now:
-            version = evolve(self._version(version_id), deleted_at=0.0, updated_at=now)
+            version = replace(self._version(version_id), deleted_at=0.0, updated_at=now)
             self._world.versions[version_id] = version
             live = self._live((version.entity, version.project, version.name))
             if not any("latest" in v.aliases and v.version > version.version for v in live):
@@ -258,7 +258,7 @@ class MemoryArtifacts(ArtifactStore):
     def _shown(self, collection: Collection) -> Collection:
         live = self._live((collection.entity, collection.project, collection.name))
         latest = [v.version for v in live if "latest" in v.aliases]
-        return evolve(collection, versions=len(live), latest=latest[0] if latest else -1)
+        return replace(collection, versions=len(live), latest=latest[0] if latest else -1)
 
     def _add(self, new: NewVersion, now: float) -> ArtifactVersion:
         key = (new.entity, new.project, new.name)
@@ -272,17 +272,17 @@ class MemoryArtifacts(ArtifactStore):
         wanted = None if new.ttl_seconds is None else now - version.created_at + new.ttl_seconds
         if version.ttl_seconds is None or (wanted is not None and wanted <= version.ttl_seconds):
             return version
-        return evolve(version, ttl_seconds=wanted)
+        return replace(version, ttl_seconds=wanted)
 
     def _label(self, version: ArtifactVersion, changes: VersionUpdate, now: float) -> ArtifactVersion:
         for other in self._live((version.entity, version.project, version.name)):
             kept = tuple(a for a in other.aliases if a not in changes.add_aliases)
             if other.id != version.id and kept != other.aliases:
-                self._world.versions[other.id] = evolve(other, aliases=kept, updated_at=now)
+                self._world.versions[other.id] = replace(other, aliases=kept, updated_at=now)
         aliases = dict.fromkeys([*version.aliases, *changes.add_aliases])
         tags = dict.fromkeys([*version.tags, *changes.add_tags])
         ttl = version.ttl_seconds if changes.ttl_seconds is None else changes.ttl_seconds
-        version = evolve(
+        version = replace(
             version,
             aliases=tuple(sorted(a for a in aliases if a not in changes.remove_aliases)),
             tags=tuple(t for t in tags if t not in changes.remove_tags),
