@@ -241,7 +241,8 @@ def manifest(rows: dict[str, list[float]], entries: int) -> None:
     code = f"""
 import time, tempfile, resource, json
 from windlass.artifacts.blobstore import StorageBlobStore
-from windlass.artifacts.manifest import Manifest, write_manifest
+from windlass.artifacts.manifest import Manifest
+from windlass.artifacts.manifest_writing import write_manifest
 from windlass_storage_file.storage import FileStorage
 with tempfile.TemporaryDirectory() as folder:
     blobs = StorageBlobStore(FileStorage(), f"file://{{folder}}")

@@ -17,7 +17,8 @@ import pytest
 from windlass.artifacts import download
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
-from windlass.artifacts.manifest import Row, write_manifest
+from windlass.artifacts.manifest import Row
+from windlass.artifacts.manifest_writing import write_manifest
 from windlass.errors import (
     ArtifactNotFoundError,
     ConflictError,

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from windlass.artifacts.digest import digest_of
-from windlass.artifacts.manifest import Entry, Manifest, row_of, write_manifest
+from windlass.artifacts.manifest import Entry, Manifest, row_of
+from windlass.artifacts.manifest_writing import write_manifest
 from windlass.blobs import BlobInfo, BlobStore
 from windlass.errors import ArtifactNotFoundError, IntegrityError
 

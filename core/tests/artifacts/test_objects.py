@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
-from windlass.artifacts.manifest import row_of, write_manifest
+from windlass.artifacts.manifest import row_of
+from windlass.artifacts.manifest_writing import write_manifest
 from windlass.artifacts.media import Audio, Graph, Html, Image, Object3D, Plotly, Video
 from windlass.artifacts.table import Table
 from windlass.errors import (

@@ -79,7 +79,7 @@ def test_what_was_logged_before_addresses_counted_is_still_proven(
     engine: ArtifactEngine, mount: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr("windlass.artifacts.manifest.FORMAT", 1)
+        before.setattr("windlass.artifacts.manifest_writing.FORMAT", 1)
         before.setattr("windlass.artifacts.statcache.facts_of_each", lambda refs, extras: [""] * len(refs))
         old = Artifact("mnist", "dataset")
         old.add_reference(f"file://{mount}")

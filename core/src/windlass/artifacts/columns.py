@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from struct import Struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -20,7 +20,7 @@ from windlass.artifacts.digest import digest_of
 from windlass.artifacts.files import SIGNATURE, Signature, size_in
 from windlass.artifacts.manifest import Part
 
-__all__ = ["CHUNK", "MANY", "WHOLE", "Columns"]
+__all__ = ["CHUNK", "MANY", "WHOLE", "Columns", "framed", "unframed"]
 
 _FORMAT = 3
 CHUNK = 4096
@@ -107,11 +107,22 @@ class Columns:
 
     def values(self, rows: list[int]) -> Iterator[tuple[bytes]]:
         """Digests of files."""
-        return _values(_taken(self.digests, _DIGEST, rows))
+        return _values(self.raw(rows))
+
+    def raw(self, rows: list[int]) -> bytes:
+        """Digests of files, one behind the other."""
+        return _taken(self.digests, _DIGEST, rows)
+
+    def places(self, rows: list[int]) -> tuple[Any, ...]:
+        """Where the bytes of files lie, as something that is equal for equal places only."""
+        blobs = _picked(self.blob, rows)
+        names = {index: self.blobs[index] for index in set(blobs) if index >= 0}
+        many = [self.many[row] for row in rows if row in self.many] if self.many else []
+        return names, blobs.tobytes(), _picked(self.offset, rows).tobytes(), many
 
     def hexes(self, rows: list[int]) -> list[str]:
         """Digests of files as hexadecimal text."""
-        return _taken(self.digests, _DIGEST, rows).hex("\n", _DIGEST).split("\n")
+        return self.raw(rows).hex("\n", _DIGEST).split("\n")
 
     def set(self, name: str, signature: Signature, digest: bytes, parts: tuple[Part, ...], size: int) -> None:
         """Remember a file, instead of what was remembered of it."""
@@ -188,7 +199,7 @@ class Columns:
             self.blob = array("i", map(moved.__getitem__, self.blob))
             self.blobs = [self.blobs[old] for old in kept]
             self._indexes = {}
-        yield _framed(_encode(_Head(_FORMAT, root, self._swept or 0, self.blobs)))
+        yield framed(_encode(_Head(_FORMAT, root, self._swept or 0, self.blobs)))
         names = iter(self.rows)
         for first in range(0, len(self.blob), CHUNK):
             last = first + CHUNK
@@ -200,7 +211,7 @@ class Columns:
                 self.offset[first:last].tobytes(),
                 {row - first: parts for row, parts in self.many.items() if first <= row < last},
             )
-            yield _framed(_encode(frame))
+            yield framed(_encode(frame))
 
     @classmethod
     def read(cls, file: BinaryIO, root: str) -> Columns:
@@ -209,11 +220,11 @@ class Columns:
         Raises:
             OSError, ValueError, msgspec.DecodeError: It cannot be read, or is damaged.
         """
-        head = _decode_head(_frame(file))
+        head = _decode_head(unframed(file))
         if head.format != _FORMAT or head.root != root:
             return cls()
         made = cls(head)
-        while data := _frame(file):
+        while data := unframed(file):
             made._add(_decode_frame(data))
         return made
 
@@ -232,6 +243,13 @@ _decode_frame = msgspec.msgpack.Decoder(_Frame).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
+def _picked(column: array[int], rows: list[int]) -> array[int]:
+    """As `_taken`, of numbers."""
+    if rows == list(range(rows[0], rows[0] + len(rows))):
+        return column[rows[0] : rows[-1] + 1]
+    return array(column.typecode, map(column.__getitem__, rows))
+
+
 def _taken(column: bytearray, width: int, rows: list[int]) -> bytes:
     """These rows of a column. They mostly lie one behind the other, which is ten times faster."""
     if rows == list(range(rows[0], rows[0] + len(rows))):
@@ -239,11 +257,12 @@ def _taken(column: bytearray, width: int, rows: list[int]) -> bytes:
     return b"".join([column[row * width : (row + 1) * width] for row in rows])
 
 
-def _framed(data: bytes) -> bytes:
+def framed(data: bytes) -> bytes:
+    """Data with its length and a proof."""
     return len(data).to_bytes(4, "little") + _proof(data) + data
 
 
-def _frame(file: BinaryIO) -> bytes:
+def unframed(file: BinaryIO) -> bytes:
     """The next frame, empty at the end. Raises `msgspec.DecodeError` for a damaged one."""
     length, proof = int.from_bytes(file.read(4), "little"), file.read(_PROOF)
     data = file.read(length)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from windlass.artifacts.files import Source
-from windlass.artifacts.manifest import Entry, Manifest, Row, blobs_of, write_manifest
+from windlass.artifacts.manifest import Entry, Manifest, Row, blobs_of
 from windlass.artifacts.names import check_alias, check_project, check_tag, parse_ref
 from windlass.artifacts.reading import ArtifactReading
 from windlass.artifacts.session import UploadSession
@@ -23,6 +23,7 @@ from windlass.models.artifact import ArtifactRef, ArtifactVersion
 if TYPE_CHECKING:
     from windlass.artifacts.artifact import Artifact
     from windlass.artifacts.draft import Draft
+    from windlass.artifacts.manifest_writing import Written
     from windlass.models.artifact import NewVersion
 
 __all__ = ["ArtifactEngine"]
@@ -110,7 +111,7 @@ class ArtifactEngine(ArtifactReading):
                 if same is not None:
                     manifest, size = same.manifest, same.size
                 else:
-                    manifest, size = write_manifest(rows, self.blobs.put, self.algorithm)
+                    manifest, size = self._write(rows)
                 try:
                     committed = self.store.artifacts.commit(
                         replace(
@@ -186,7 +187,7 @@ class ArtifactEngine(ArtifactReading):
                 group=group,
                 part=part,
                 origins=artifact.origins,
-                manifest=same.manifest if same else write_manifest(rows, self.blobs.put, self.algorithm).digest,
+                manifest=same.manifest if same else self._write(rows).digest,
             )
             self.store.artifacts.add_part(made)
         cache.save()
@@ -321,7 +322,12 @@ class ArtifactEngine(ArtifactReading):
                 cache.remember_listing(items, digest)
                 return [], digest, same
         session.begin()
-        unread += self._lost(cache, ordered, blobs)
+        from windlass.artifacts.manifest_writing import KnownRows
+
+        rows = KnownRows(cache, ordered)
+        missing = self.blobs.missing(blobs | rows.blobs)
+        rows.forget(missing)
+        unread += self._lost(cache, ordered, missing)
         if unread:
             from windlass.artifacts.locator import Locator
             from windlass.artifacts.upload import Uploader
@@ -330,7 +336,12 @@ class ArtifactEngine(ArtifactReading):
             Uploader(self.blobs, self.algorithm, cache, Locator(self, ref)).store(unread, done)
             digest = cache.artifact_digest(ordered)
         cache.remember_listing(items, digest)
-        return cache.rows(ordered), digest, None if again else self._version_with(ref, digest)
+        return rows, digest, None if again else self._version_with(ref, digest)
+
+    def _write(self, rows: Iterable[Row]) -> Written:
+        from windlass.artifacts.manifest_writing import write_manifest  # what is unchanged writes none
+
+        return write_manifest(rows, self.blobs.put, self.algorithm)
 
     def _version_with(self, ref: ArtifactRef, digest: str) -> ArtifactVersion | None:
         wanted = ArtifactRef(entity=ref.entity, project=ref.project, name=ref.name, selector=digest)
@@ -339,9 +350,8 @@ class ArtifactEngine(ArtifactReading):
         except ArtifactNotFoundError:
             return None
 
-    def _lost(self, cache: StatCache, items: list[Source | Entry], blobs: set[str]) -> list[Source]:
-        """Sources whose bytes were stored once and are not any more; asked under the upload session."""
-        missing = self.blobs.missing(blobs)
+    def _lost(self, cache: StatCache, items: list[Source | Entry], missing: set[str]) -> list[Source]:
+        """Sources whose bytes lie in blobs that were stored once and are not any more."""
         if not missing:
             return []
         lost = []

@@ -7,11 +7,10 @@ that differ little share most leaves. The format is described in ``docs/referenc
 
 from __future__ import annotations
 
-import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -21,12 +20,11 @@ from windlass.errors import ArtifactNotFoundError, IntegrityError, ObjectNotFoun
 if TYPE_CHECKING:
     from windlass.blobs import BlobStore
 
-__all__ = ["Entry", "Manifest", "Part", "Row", "blobs_of", "row_of", "write_manifest"]
+__all__ = ["Entry", "LeafRef", "Manifest", "Part", "Root", "Row", "blobs_of", "row_of"]
 
 FORMAT = 2
 _FORMATS = (1, FORMAT)  # that are read
 _REPAIR = "'windlass artifact repair' writes it again from all files of the version."
-_LEAF_MIN, _LEAF_MAX, _LEAF_MASK = 1024, 16384, 0xFFF
 
 Part = tuple[str, int, int]
 """A piece of an entry's content: blob digest, offset in the blob, length."""
@@ -107,13 +105,6 @@ def row_of(entry: Entry, algorithm: str) -> Row:
     return Row(entry.path, value, entry.size, parts, "" if value else digest, entry.ref, entry.extra)
 
 
-class Written(NamedTuple):
-    """A manifest that was stored: its digest, and the sum of its entries' sizes in bytes."""
-
-    digest: str
-    size: int
-
-
 class _Row(msgspec.Struct, array_like=True, gc=False):  # a `Row` as it is read
     path: str
     digest: bytes
@@ -129,79 +120,28 @@ class _Leaf(msgspec.Struct, array_like=True):
     rows: list[_Row]
 
 
-class _LeafRef(msgspec.Struct, array_like=True):
+class LeafRef(msgspec.Struct, array_like=True):
+    """A leaf as the root names it: first path, digest, and number of entries."""
+
     first: str
     digest: str
     entries: int
 
 
-class _Root(msgspec.Struct):
+class Root(msgspec.Struct):
+    """The blob that the metadata store names."""
+
     format: int
     algorithm: str
     entries: int
     size: int
-    leaves: list[_LeafRef] = []
+    leaves: list[LeafRef] = []
     inline: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_root = msgspec.msgpack.Decoder(_Root).decode
+_decode_root = msgspec.msgpack.Decoder(Root).decode
 _decode_leaf = msgspec.msgpack.Decoder(_Leaf).decode
-
-
-def write_manifest(rows: Iterable[Row], put: Callable[[str, bytes], None], algorithm: str = "blake3") -> Written:
-    """Store a manifest.
-
-    Args:
-        rows: In the order of their paths.
-        put: Stores a blob; called for each leaf, last for the root.
-        algorithm: Digest algorithm of the blobs.
-    """
-    leaves: list[_LeafRef] = []
-    count = size = 0
-    leaf = b""
-    left = iter(rows)
-    pending: list[Row] = []
-    while True:
-        pending += islice(left, _LEAF_MAX - len(pending))
-        if not pending:
-            break
-        end = _end_of_leaf(pending)
-        if leaves:  # the first leaf waits: alone it goes into the root
-            put(leaves[-1].digest, leaf)
-        inside, pending = pending[:end], pending[end:]
-        count += end
-        size += sum([row.size for row in inside if row.size > 0])
-        leaf = _encode_leaf(inside)
-        leaves.append(_LeafRef(inside[0].path, digest_of(leaf, algorithm), end))
-    if len(leaves) > 1:
-        put(leaves[-1].digest, leaf)
-        root = _Root(FORMAT, algorithm, count, size, leaves)
-    else:
-        root = _Root(FORMAT, algorithm, count, size, [], leaf)
-    data = _encode(root)
-    digest = digest_of(data, algorithm)
-    put(digest, data)
-    return Written(digest, size)
-
-
-def _end_of_leaf(rows: list[Row]) -> int:
-    for end, row in enumerate(islice(rows, _LEAF_MIN - 1, None), _LEAF_MIN):
-        if zlib.crc32(row.path.encode()) & _LEAF_MASK == 0:
-            return end
-    return len(rows)
-
-
-def _encode_leaf(rows: list[Row]) -> bytes:
-    blobs: dict[str, int] = {}
-    index = blobs.setdefault
-    for parts in [row.parts for row in rows if row.parts]:
-        if len(parts) == 3:  # as most have
-            parts[0] = index(parts[0], len(blobs))
-        else:
-            for at in range(0, len(parts), 3):
-                parts[at] = index(parts[at], len(blobs))
-    return _encode((list(blobs), rows))
 
 
 def _value(digest: str, algorithm: str) -> bytes:

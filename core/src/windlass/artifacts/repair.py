@@ -19,7 +19,8 @@ from attrs import field, frozen
 from windlass.artifacts.digest import algorithm_of, digest_of, hash_file
 from windlass.artifacts.draft import Draft
 from windlass.artifacts.files import below
-from windlass.artifacts.manifest import Entry, Manifest, blobs_of, write_manifest
+from windlass.artifacts.manifest import Entry, Manifest, blobs_of
+from windlass.artifacts.manifest_writing import write_manifest
 from windlass.errors import AccessError, IntegrityError, StorageError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from windlass.artifacts.columns import CHUNK, MANY, WHOLE, Columns
+from windlass.artifacts.columns import CHUNK, MANY, WHOLE, Columns, framed, unframed
 from windlass.artifacts.digest import ArtifactHasher, digest_of, facts_of_each, hasher
 from windlass.artifacts.files import SIGNATURE, Signature, Source, times_in
 from windlass.artifacts.manifest import Entry, Part, Row, blobs_of, row_of
@@ -125,6 +125,18 @@ class StatCache:
                 made.update(paths, files.hexes(at), facts, self._mark)
         return made.digest()
 
+    def content(self, items: Iterable[Source | Entry]) -> bytes:
+        """Tells the `rows` of these from all others."""
+        made = hasher("blake3")
+        for files, chunk, at in self._chunks(items):
+            if files is None:
+                made.update(_encode(chunk))
+                continue
+            sizes = array("q", _signatures(chunk))[2 :: SIGNATURE // 8].tobytes()
+            told = [(source.path, source.extra) if source.extra else source.path for source in chunk]
+            made.update(_encode((told, sizes, files.raw(at), files.places(at))))
+        return bytes.fromhex(made.hexdigest())
+
     def known(self, source: Source) -> tuple[str, int, tuple[Part, ...]]:
         """Digest, size and place of a file that this process has looked up and found, or remembered."""
         files, size = self._of(source.root), source.size
@@ -197,6 +209,25 @@ class StatCache:
         path, summary = self._summary(items)
         if path is not None:
             _replace(path, [_encode((summary, digest))])
+
+    def remembered_leaves(self, items: Iterable[Source | Entry]) -> bytes:
+        """What was remembered of the manifest of files below the same folders; empty where nothing was."""
+        if self._folder is None:
+            return b""
+        try:
+            with self._leaves(items).open("rb") as file:
+                return unframed(file)
+        except (OSError, msgspec.DecodeError):
+            return b""
+
+    def remember_leaves(self, items: Iterable[Source | Entry], data: bytes) -> None:
+        """Remember something of the manifest of these files."""
+        if self._folder is not None:
+            _replace(self._leaves(items), [framed(data)])
+
+    def _leaves(self, items: Iterable[Source | Entry]) -> Path:
+        roots = {root or "" for root in set(map(attrgetter("root"), items))}
+        return self._path("\0".join(("leaves", *sorted(roots))))
 
     def _summary(self, items: Collection[Source | Entry]) -> tuple[Path | None, bytes]:
         """Where the listing is remembered, and what it looks like; no place when it holds more than files."""

@@ -10,9 +10,9 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
 from windlass.artifacts.chunking import cutter
 from windlass.artifacts.digest import digest_of, hasher, short_form
@@ -22,6 +22,9 @@ from windlass.artifacts.memory import Pieces, PiecesReader, fresh_memory
 from windlass.artifacts.statcache import StatCache, now_ns
 from windlass.blobs import BlobStore
 from windlass.errors import ConflictError, StorageError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["SMALL", "WHOLE", "Uploader"]
 
@@ -33,6 +36,7 @@ _PACK_MIN = 4 << 20
 _PACK_CUT = "000"  # a pack ends behind a file whose digest ends so: one of 4096 once it has its least size,
 _PACK_FILES = 4096  # or once it has so many files,
 _PACK_MOST = 16384  # and with so many in any case: what is noted of each takes memory until the pack ends
+_LITTLE = 1 << 20  # this is written to a disk in less time than it takes to load and start threads
 _BUFFERS = 3
 _REMOTE_BUFFERS = 8  # an object store answers late: this many packs, or rows of chunks, are under way at once
 
@@ -66,7 +70,6 @@ class Uploader:
         self._cache = cache
         self._locate = locate
         self._buffers = _REMOTE_BUFFERS if blobs.remote else _BUFFERS
-        self._pool = ThreadPoolExecutor(self._buffers - 1, thread_name_prefix="windlass-put")
         self._free: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
         self._made = 0
         self._futures: list[Future[None]] = []
@@ -109,7 +112,12 @@ class Uploader:
                 future.cancel()
             raise
         finally:
-            self._pool.shutdown(wait=True)
+            if "_pool" in vars(self):
+                self._pool.shutdown(wait=True)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return _threads(self._buffers - 1, "windlass-put")
 
     # -- the three sizes
 
@@ -180,7 +188,7 @@ class Uploader:
         parts: list[Part] = []
         left = source.size
         carry: memoryview | None = None
-        with _open(source) as file, ThreadPoolExecutor(1, thread_name_prefix="windlass-hash") as hashing:
+        with _open(source) as file, _threads(1, "windlass-hash") as hashing:
             while left or carry:
                 buffer = self._take()
                 have = 0
@@ -254,6 +262,11 @@ class Uploader:
         if not wanted:
             self._give_back(buffer)
             return
+        if "_pool" not in vars(self) and sum([length for _, _, length in wanted]) <= _LITTLE:
+            for digest, offset, length in wanted:
+                self._blobs.put_buffer(digest, buffer.view[offset : offset + length])
+            self._give_back(buffer)
+            return
         buffer.left = len(wanted)
         for digest, offset, length in wanted:
             future = self._pool.submit(self._blobs.put_buffer, digest, buffer.view[offset : offset + length])
@@ -288,6 +301,12 @@ class Uploader:
             else:
                 open_puts.append(future)
         self._futures = open_puts
+
+
+def _threads(number: int, name: str) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(number, thread_name_prefix=name)
 
 
 def _read(source: Source, view: memoryview) -> None:
