@@ -136,3 +136,16 @@ def test_a_leaf_that_was_lost_is_stored_again(engine: ArtifactEngine, tmp_path: 
         engine.blobs.delete(leaves[:-1])
     (data / "002").write_text("newer")
     assert [entry.path for entry in log().manifest] == sorted(path.name for path in data.iterdir())
+
+
+def test_the_last_leaf_alone_goes_into_the_root(tmp_path: Path) -> None:
+    files = Files(tmp_path, 3)
+    for _ in range(400):
+        files.change()
+    files.write()
+    items = files.ordered()
+    first = max(index for index in range(len(items)) if KnownRows(files.cache, items).known(index))
+    files.items = {item.path: item for item in items[first:]}
+    stored: dict[str, bytes] = {}
+    written = write_manifest(KnownRows(files.cache, files.ordered()), stored.__setitem__)
+    assert list(stored) == [written.digest]
