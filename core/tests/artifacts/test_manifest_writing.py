@@ -146,6 +146,4 @@ def test_the_last_leaf_alone_goes_into_the_root(tmp_path: Path) -> None:
     items = files.ordered()
     first = max(index for index in range(len(items)) if KnownRows(files.cache, items).known(index))
     files.items = {item.path: item for item in items[first:]}
-    stored: dict[str, bytes] = {}
-    written = write_manifest(KnownRows(files.cache, files.ordered()), stored.__setitem__)
-    assert list(stored) == [written.digest]
+    assert files.write() == 0
