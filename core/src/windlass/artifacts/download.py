@@ -15,7 +15,7 @@ from itertools import chain
 from windlass.artifacts.cache import Cache
 from windlass.artifacts.crew import Crew
 from windlass.artifacts.digest import ALGORITHMS, hash_file
-from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in
+from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in, temporary_names
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.names import check_entry_path
 from windlass.artifacts.naming import naming, translated
@@ -36,6 +36,7 @@ LINKS = ("auto", "hard", "copy")
 LINK_MIN = 128 << 10
 """Smaller files are copied: sharing them saves nothing."""
 
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 _BLOCK = 1 << 20
 _BATCH = 64
 _REMOTE_BATCH = 256
@@ -204,9 +205,9 @@ class Downloader:
     def _batch(self, places: list[tuple[Entry, str]], allow_missing: bool) -> list[Entry]:
         missing = []
         held = self._fetch([entry for entry, _ in places])
-        for entry, place in places:
+        for (entry, place), name in zip(places, temporary_names(), strict=False):
             try:
-                self.one(entry, place, held.get(entry.digest))
+                self.one(entry, place, held.get(entry.digest), name)
             except ObjectNotFoundError:
                 if not (allow_missing and entry.ref):
                     raise
@@ -230,8 +231,15 @@ class Downloader:
                     held[entry.digest] = data[offset : offset + entry.size]
         return held
 
-    def one(self, entry: Entry, place: str, data: memoryview | None = None) -> None:
-        """Write one entry to a path, whole or not at all; `data` are its bytes when they were fetched already."""
+    def one(self, entry: Entry, place: str, data: memoryview | None = None, name: str = "") -> None:
+        """Write one entry to a path, whole or not at all.
+
+        Args:
+            entry: The entry.
+            place: The path.
+            data: Its bytes, when they were fetched already.
+            name: What the file is called until it is whole; one of `temporary_names`.
+        """
         linked = self._is_linked(entry)
         temporary = ""
         try:
@@ -241,9 +249,9 @@ class Downloader:
             if folder not in self._swept:
                 self._swept.add(folder)
                 sweep(folder)
-            temporary = temporary_in(folder)
+            temporary = f"{folder}/{name}" if name else temporary_in(folder)
             if not (linked and self._link(entry, temporary, data)):
-                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+                handle = os.open(temporary, _FLAGS, 0o666)
                 try:
                     self._fill(entry, handle, data)
                 finally:

@@ -32,6 +32,7 @@ __all__ = [
     "special",
     "sweep",
     "temporary_in",
+    "temporary_names",
     "times_in",
     "walk",
 ]
@@ -80,7 +81,7 @@ class Source(msgspec.Struct, array_like=True, gc=False):
     @property
     def file(self) -> str:
         """Absolute path on disk; empty where there is no file."""
-        return f"{self.root}/{self.below}" if self.root else self.name
+        return f"{self.root}/{self.name or self.path}" if self.root else self.name
 
     @property
     def size(self) -> int:
@@ -174,7 +175,15 @@ def below(root: str) -> Iterator[str]:
 
 def temporary_in(folder: str) -> str:
     """A new path in a folder for content that is not whole yet."""
-    return f"{folder}/{_TEMPORARY}{os.urandom(6).hex()}"
+    return f"{folder}/{next(temporary_names())}"
+
+
+def temporary_names() -> Iterator[str]:
+    """Names for content that is not whole yet, new in any folder. Many cost less than one each by itself."""
+    while True:
+        prefix = _TEMPORARY + os.urandom(4).hex()
+        for number in range(1 << 16):
+            yield f"{prefix}{number:04x}"
 
 
 def is_temporary(path: str) -> bool:

@@ -30,10 +30,17 @@ class Locator:
         self._asked = 0
         self._there: dict[str, bool] = {}
 
-    def __call__(self, digest: str) -> tuple[Part, ...] | None:
-        """Where content with a digest lies; empty parts mean a whole blob, None that it is not stored."""
+    def __call__(self, digest: str, short: int) -> tuple[Part, ...] | None:
+        """Where content with a digest lies; empty parts mean a whole blob, None that it is not stored.
+
+        Args:
+            digest: Digest of the content.
+            short: Its short form.
+        """
+        if self._latest is None:
+            return None
         try:
-            parts = self._parts(digest)
+            parts = self._parts(self._latest, digest, short)
         except IntegrityError:  # a manifest that is damaged or lost must not keep anybody from storing
             self._latest = parts = None
         if parts is None or not all(self._is_there(part[0]) for part in parts or ((digest, 0, 0),)):
@@ -46,25 +53,22 @@ class Locator:
             self._there[blob] = not self._engine.blobs.missing((blob,))
         return self._there[blob]
 
-    def _parts(self, digest: str) -> tuple[Part, ...] | None:
+    def _parts(self, latest: Manifest, digest: str, short: int) -> tuple[Part, ...] | None:
         self._asked += 1
         if self._asked <= _SEARCHES:
-            found = self._latest.with_digest(digest) if self._latest is not None else None
+            found = latest.with_digest(digest)
             return found.parts if found is not None else None
-        if self._latest is None:
-            return None
         if self._leaves is None:
             self._leaves = {}
-            for index in range(self._latest.leaves):
-                self._leaves.update((short_form(found), index) for found in self._contents(index))
-        index = self._leaves.get(short_form(digest), -1)
-        return self._contents(index).get(digest) if index >= 0 else None
+            for index in range(latest.leaves):
+                self._leaves.update((short_form(found), index) for found in self._contents(latest, index))
+        index = self._leaves.get(short, -1)
+        return self._contents(latest, index).get(digest) if index >= 0 else None
 
-    def _contents(self, index: int) -> dict[str, tuple[Part, ...]]:
+    def _contents(self, latest: Manifest, index: int) -> dict[str, tuple[Part, ...]]:
         """The contents of a leaf and their places; the last leaf is kept, for paths are asked for in their order."""
         if self._leaf[0] != index:
-            assert self._latest is not None
-            entries = self._latest.leaf(index)
+            entries = latest.leaf(index)
             self._leaf = index, {entry.digest: entry.parts for entry in entries if not entry.ref}
         return self._leaf[1]
 

@@ -42,7 +42,7 @@ _REMOTE_BUFFERS = 8  # an object store answers late: this many packs, or rows of
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 
-Locate = Callable[[str], tuple[Part, ...] | None]
+Locate = Callable[[str, int], tuple[Part, ...] | None]
 
 
 class _Buffer:
@@ -61,10 +61,11 @@ class Uploader:
         blobs: Where they go.
         algorithm: Digest algorithm.
         cache: Remembers the digests.
-        locate: Where the content with a digest lies already (None: unknown); empty parts mean a whole blob.
+        locate: Where the content with a digest, and its short form, lies already (None: unknown); empty parts mean a
+            whole blob.
     """
 
-    def __init__(self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locate = lambda _: None) -> None:
+    def __init__(self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locate = lambda *_: None) -> None:
         self._blobs = blobs
         self._algorithm = algorithm
         self._cache = cache
@@ -98,13 +99,12 @@ class Uploader:
             for source in sources:
                 size = source.size
                 if size <= SMALL:
-                    self._small(source)
+                    self._small(source, size)
                 elif size <= WHOLE:
                     self._whole(source)
                 else:
                     self._large(source)
                 done(size)
-                self._check(wait=False)
             self._flush()
             self._check(wait=True)
         except BaseException:
@@ -121,8 +121,7 @@ class Uploader:
 
     # -- the three sizes
 
-    def _small(self, source: Source) -> None:
-        size = source.size
+    def _small(self, source: Source, size: int) -> None:
         buffer = self._pack
         if buffer is not None and buffer.used + size > WHOLE:
             self._flush()
@@ -216,12 +215,13 @@ class Uploader:
     # -- what they share
 
     def _known(self, digest: str) -> tuple[Part, ...] | None:
-        twin = self._placed.get(short_form(digest))
+        short = short_form(digest)
+        twin = self._placed.get(short)
         if twin is not None:
             found, _, parts = self._cache.known(twin)
             if found == digest:
                 return parts
-        return self._locate(digest)
+        return self._locate(digest, short)
 
     def _finish(self, source: Source, digest: str, parts: tuple[Part, ...], began: int) -> None:
         self._cache.remember(source, digest, parts, began)
@@ -242,6 +242,7 @@ class Uploader:
         self._free.put(buffer)
 
     def _put(self, buffer: _Buffer, pieces: Sequence[tuple[str, int, int]]) -> None:
+        self._check(wait=False)
         if not pieces:
             self._give_back(buffer)
         elif self._blobs.remote:
