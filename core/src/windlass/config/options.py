@@ -93,6 +93,9 @@ def options(cls: type[T]) -> type[T]:
     if _attrs_loaded():
         import attrs
 
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, _Option):  # attrs came in the middle of the body
+                setattr(cls, name, value.field())
         return attrs.frozen(kw_only=True)(cls)
     declared: dict[str, _Option] = {name: vars(cls)[name] for name in cls.__annotations__}
     body = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__", *declared)}
