@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,21 @@ import msgspec
 
 from windlass.errors import ObjectNotFoundError, UnsupportedError
 
-__all__ = ["ObjectInfo", "ObjectRef", "SignedPut", "Storage", "StorageCapabilities", "file_uri", "write_all"]
+__all__ = [
+    "ObjectInfo",
+    "ObjectRef",
+    "SignedPut",
+    "Storage",
+    "StorageCapabilities",
+    "file_uri",
+    "give_name",
+    "open_nameless",
+    "write_all",
+]
 
 _WRITE = 256 << 10  # for more at once the kernel looks for large pages, and that can take longer than the writing
+_NO_TMPFILE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL, errno.EPERM}
+_NAMELESS = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
 _PLAIN = "/!$&'()*+,;=:@~-._"  # what need not be escaped in the path of a URI (RFC 3986)
 
 
@@ -28,6 +41,25 @@ def write_all(handle: int, view: memoryview) -> None:
     """Write all of a view to a file descriptor, however little the system takes at once."""
     while view:
         view = view[os.write(handle, view[:_WRITE]) :]
+
+
+def open_nameless(folder: str, mode: int) -> int | None:
+    """A file descriptor for writing to a new file that has no name yet; None where the file system has no such files.
+
+    What becomes of it when its writer is killed: nothing. And it costs less than a name that is changed later.
+    """
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY, mode) if _NAMELESS else None
+    except OSError as error:
+        if error.errno in _NO_TMPFILE:
+            return None
+        raise
+
+
+def give_name(handle: int, path: str) -> None:
+    """Let a nameless file appear under a path. Raises `FileExistsError` when something is there."""
+    # the descriptor only makes Python use linkat(AT_SYMLINK_FOLLOW), which gives a nameless file its name
+    os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle, follow_symlinks=True)
 
 
 class StorageCapabilities(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,10 +18,10 @@ import pytest
 from windlass.artifacts import upload
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.digest import digest_of
-from windlass.artifacts.download import Target
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.roots import default_root
 from windlass.artifacts.statcache import StatCache
+from windlass.artifacts.target import Target
 from windlass.errors import ArtifactNotFoundError, ConflictError, IntegrityError, StorageError, UsageError
 from windlass.settings import Settings
 

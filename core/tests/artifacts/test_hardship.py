@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from windlass.artifacts import download
+from windlass.artifacts import target
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.manifest import Row
@@ -167,13 +167,13 @@ def test_long_and_odd_names(engine: ArtifactEngine, tmp_path: Path) -> None:
 def test_names_that_differ_in_case_only(
     engine: ArtifactEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not download.folds_case(str(tmp_path))
+    assert not target.folds_case(str(tmp_path))
     artifact = Artifact("data", "t")
     for name in ("Case/a", "other", "case/A"):
         with artifact.new_file(name) as file:
             file.write(name)
     logged = engine.log(artifact)
-    monkeypatch.setattr(download, "folds_case", lambda _: True)
+    monkeypatch.setattr(target, "folds_case", lambda _: True)
     with pytest.raises(UsageError, match="'Case/a' and 'case/A' are one name"):
         logged.download(tmp_path / "out")
     logged.download(tmp_path / "out", exclude=["Case/"])

@@ -82,8 +82,8 @@ def algorithm_of(digest: str) -> str:
 def digest_of(data: Any, algorithm: str = "blake3") -> str:
     """Digest of bytes (any buffer)."""
     if algorithm == "blake3":
-        made = blake3(data) if len(data) < _PARALLEL else blake3(data, max_threads=blake3.AUTO)
-        return f"blake3:{made.hexdigest()}"
+        found = blake3(data) if len(data) < _PARALLEL else blake3(data, max_threads=blake3.AUTO)
+        return f"blake3:{found.hexdigest()}"
     made = hasher(algorithm)
     made.update(data)
     return f"{algorithm}:{made.hexdigest()}"

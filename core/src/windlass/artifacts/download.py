@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import chain
@@ -17,20 +16,20 @@ from windlass.artifacts.crew import Crew
 from windlass.artifacts.digest import ALGORITHMS, hash_file
 from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in, temporary_names
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.names import check_entry_path
-from windlass.artifacts.naming import naming, translated
+from windlass.artifacts.naming import translated
 from windlass.artifacts.proof import copy_verified, prove
 from windlass.artifacts.reader import open_blob, open_entry
 from windlass.artifacts.statcache import StatCache
+from windlass.artifacts.target import Target
 from windlass.blobs import BlobStore
 from windlass.errors import (
     NoSpaceError,
     ObjectNotFoundError,
     UsageError,
 )
-from windlass.storage import Storage, write_all
+from windlass.storage import Storage, give_name, open_nameless, write_all
 
-__all__ = ["LINKS", "Downloader", "Target"]
+__all__ = ["LINKS", "Downloader"]
 
 LINKS = ("auto", "hard", "copy")
 LINK_MIN = 128 << 10
@@ -44,87 +43,6 @@ _REMOTE_THREADS = 8
 # Bytes that are cheaper to read in vain than another request, or another file to open.
 _REMOTE_GAP = 256 << 10
 _GAP = 64 << 10
-
-
-class Target:
-    """A folder that entries are written to. Links in it are never followed.
-
-    Args:
-        root: Absolute path of the folder; made when needed.
-    """
-
-    def __init__(self, root: str) -> None:
-        self.root = root
-        self._folders: set[str] = {""}
-        self._fresh: set[str] = set()  # those that were made here: nothing is in them but what was put there
-        if os.path.lexists(root) and not os.path.isdir(root):
-            raise UsageError(
-                "there is a file of that name, and a folder is needed", where=root, hint="Give another folder."
-            )
-        with naming(root):
-            if not os.path.isdir(root):
-                os.makedirs(root, exist_ok=True)
-                self._fresh.add("")
-        self._folded: dict[str, str] | None = {} if folds_case(root) else None
-
-    def place(self, path: str) -> str:
-        """The path on disk for an entry, with its folders made.
-
-        Raises:
-            UsageError: The path leads out of the folder, or through a link or a file.
-        """
-        check_entry_path(path)
-        if self._folded is not None:
-            first = self._folded.setdefault(unicodedata.normalize("NFC", path).casefold(), path)
-            if first != path:
-                raise UsageError(
-                    f"'{first}' and '{path}' are one name on this file system",
-                    where=self.root,
-                    hint="Download to a file system that tells upper from lower case, or leave one out (exclude).",
-                )
-        folder, _, name = path.rpartition("/")
-        if folder not in self._folders:
-            self._make(folder)
-        if os.name == "nt" and ":" in name:
-            raise UsageError(f"'{path}' cannot be a file name on this system")
-        return f"{self.root}/{path}"
-
-    def is_new(self, path: str) -> bool:
-        """True when there can be no file at an entry's place, as its folder has just been made."""
-        return path.rpartition("/")[0] in self._fresh
-
-    def _make(self, folder: str) -> None:
-        above = folder.rpartition("/")[0]
-        if above not in self._folders:
-            self._make(above)
-        place = f"{self.root}/{folder}"
-        try:
-            os.mkdir(place)
-            self._fresh.add(folder)
-        except FileExistsError:
-            found = os.lstat(place)
-            if stat.S_ISLNK(found.st_mode):
-                raise UsageError(
-                    "it is a symbolic link; nothing is written through it", where=place, hint="Remove the link."
-                ) from None
-            if not stat.S_ISDIR(found.st_mode):
-                raise UsageError(
-                    "a file is in the way of a folder", where=place, hint="Remove it, or download elsewhere."
-                ) from None
-        except OSError as error:
-            raise translated(error, place) from error
-        self._folders.add(folder)
-
-
-def folds_case(folder: str) -> bool:
-    """True when the file system that a folder is on takes ``A`` and ``a`` for one name."""
-    above, name = os.path.split(folder)
-    if name.swapcase() == name:
-        return bool(above.strip("/")) and folds_case(above)
-    try:
-        return os.path.samefile(folder, f"{above}/{name.swapcase()}")
-    except OSError:
-        return False
 
 
 class Downloader:
@@ -157,7 +75,7 @@ class Downloader:
         self._remote = blobs.remote
         self._threads = _REMOTE_THREADS if self._remote else 2
         self._swept: set[str] = set()
-        self._reflinks = True  # until the file system says that it has none
+        self._reflinks = self._nameless = True  # until the file system says that it has none
 
     def run(
         self,
@@ -250,6 +168,8 @@ class Downloader:
                 self._swept.add(folder)
                 sweep(folder)
             temporary = f"{folder}/{name}" if name else temporary_in(folder)
+            if not linked and self._nameless and self._write_nameless(entry, folder, place, data, temporary):
+                return
             if not (linked and self._link(entry, temporary, data)):
                 handle = os.open(temporary, _FLAGS, 0o666)
                 try:
@@ -265,6 +185,23 @@ class Downloader:
             if isinstance(error, OSError):
                 raise translated(error, place) from error
             raise
+
+    def _write_nameless(self, entry: Entry, folder: str, place: str, data: memoryview | None, temporary: str) -> bool:
+        """Write an entry to a file that has no name before it is whole. False: the file system has none."""
+        handle = open_nameless(folder, 0o666)
+        if handle is None:
+            self._nameless = False
+            return False
+        try:
+            self._fill(entry, handle, data)
+            try:
+                give_name(handle, place)
+            except FileExistsError:  # a file to replace
+                give_name(handle, temporary)
+                os.replace(temporary, place)
+        finally:
+            os.close(handle)
+        return True
 
     def cached(self, entry: Entry) -> str:
         """Path of an entry's verified content in the cache, brought there when needed; leased by this process."""

@@ -95,7 +95,7 @@ class ArtifactReading:
         Raises:
             ArtifactNotFoundError: Nothing is at or below `prefix`.
         """
-        from windlass.artifacts.download import Target
+        from windlass.artifacts.target import Target
 
         if prefix and next(entries.iterate(prefix), None) is None:
             raise ArtifactNotFoundError(
@@ -110,7 +110,7 @@ class ArtifactReading:
 
     def download_entry(self, entry: Entry, root: str) -> str:
         """Write one entry below a folder and return its path there."""
-        from windlass.artifacts.download import Target
+        from windlass.artifacts.target import Target
 
         target = Target(root)
         self._downloader().run([entry], target)

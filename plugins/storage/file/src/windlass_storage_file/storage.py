@@ -7,7 +7,7 @@ import io
 import os
 import stat as modes
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
@@ -18,14 +18,13 @@ from windlass.errors import (
     StorageError,
     UsageError,
 )
-from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri, write_all
+from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri, give_name, open_nameless, write_all
 from windlass_storage_file.config import FileStorageConfig
 
 __all__ = ["FileStorage"]
 
 _TEMPORARY = ".windlass-tmp-"
 _BLOCK = 256 << 10
-_NO_TMPFILE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL, errno.EPERM}
 
 
 class FileStorage(Storage):
@@ -41,7 +40,7 @@ class FileStorage(Storage):
 
     def __init__(self, config: FileStorageConfig | None = None) -> None:
         self._config = config or FileStorageConfig()
-        self._nameless = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
+        self._nameless = True  # until the file system says that it has none
 
     def stat(self, uri: str) -> ObjectInfo:
         """Facts of a file."""
@@ -101,20 +100,17 @@ class FileStorage(Storage):
         folder = os.path.dirname(path)
         mode = 0o444 if if_absent else 0o644
         if if_absent and self._nameless:
-            try:
-                target = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode)
-            except OSError as error:
-                if error.errno not in _NO_TMPFILE:
-                    raise
-                self._nameless = False
-            else:
+            nameless = open_nameless(folder, mode)
+            if nameless is not None:
                 try:
-                    self._fill(target, source)
-                    _link(f"/proc/self/fd/{target}", path, target)
+                    self._fill(nameless, source)
+                    with suppress(FileExistsError):  # somebody else was faster; such objects are equal by contract
+                        give_name(nameless, path)
                 finally:
-                    os.close(target)
+                    os.close(nameless)
                 self._settle(folder)
                 return
+            self._nameless = False
         temporary = os.path.join(folder, _TEMPORARY + os.urandom(8).hex())
         target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
@@ -254,14 +250,6 @@ def _copy(source: str, target: int) -> None:
         buffer = memoryview(bytearray(_BLOCK))
         while count := file.readinto(buffer):
             write_all(target, buffer[:count])
-
-
-def _link(source: str, path: str, descriptor: int) -> None:
-    try:
-        # the descriptor only makes Python use linkat(AT_SYMLINK_FOLLOW), which gives a nameless file its name
-        os.link(source, path, src_dir_fd=descriptor, follow_symlinks=True)
-    except FileExistsError:
-        pass  # somebody else was faster; objects put with if_absent are equal by contract
 
 
 def _publish(temporary: str, path: str) -> None:
