@@ -190,7 +190,8 @@ class KnownRows(Rows):
     def note(self, first: int, leaf: LeafRef, size: int) -> None:
         """See `Rows`."""
         end = first + leaf.entries
-        self._noted.append(_Known(leaf, size, self._content(first, end), end == len(self._items)))
+        if content := self._content(first, end):
+            self._noted.append(_Known(leaf, size, content, end == len(self._items)))
         if end == len(self._items):
             self._cache.remember_leaves(self._items, _encode(self._noted))
 
