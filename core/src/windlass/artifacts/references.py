@@ -22,10 +22,10 @@ from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
 __all__ = ["reference_entries"]
 
 _THREADS = 8
-_PASSWORD = re.compile(r"(?<=://)[^/?#@]*:[^/?#]*@")
-"""User and password before a host, in every part of a chained address."""
-_SIGNATURE = re.compile(r"(?<=[?&])((?:X-Amz-|X-Goog-)Signature|sig)=[^&#]*", re.IGNORECASE)
-"""What makes an address of S3, Google Cloud Storage or Azure a key to its object."""
+_PASSWORD = re.compile(r"(?<=://)[^/?#@]*:[^/?#]*@|(?<=http://)[^/?#]*@|(?<=https://)[^/?#]*@")
+"""User and password before a host, in every part of a chained address; for http a user alone may be a token."""
+_SIGNATURE = re.compile(r"(?<=[?&])((?:X-Amz-|X-Goog-)?Signature|sig)=[^&#]*", re.IGNORECASE)
+"""What makes an address of S3, CloudFront, Google Cloud Storage or Azure a key to its object."""
 
 
 def reference_entries(
@@ -96,7 +96,7 @@ def _check_secrets(uri: str) -> None:
     """Raise `UsageError` for what would stand in the manifest for everybody to read."""
     if _PASSWORD.search(uri):
         raise UsageError(
-            "the address holds a password",
+            "the address holds a password or a token",
             where=_PASSWORD.sub("***@", uri),
             hint="Leave it out. For http, name a header of the host by reference in WINDLASS_HOME/storage.yaml; "
             "an fsspec filesystem takes it from its own configuration, FSSPEC_<PROTOCOL>_PASSWORD.",
