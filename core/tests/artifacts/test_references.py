@@ -233,6 +233,16 @@ def test_an_account_in_an_address_is_no_password(engine: ArtifactEngine, mount: 
         Artifact("mnist", "dataset").add_reference("memory://container@account/x")
 
 
+def test_a_file_below_a_file_is_named_with_both_origins(engine: ArtifactEngine, mount: Path) -> None:
+    artifact = Artifact("mnist", "dataset")
+    artifact.add_reference(f"file://{mount}/empty", name="a")
+    artifact.add_reference(f"file://{mount}/sub/x", name="a/b")
+    with pytest.raises(UsageError, match="'a' is a file, and 'a/b' is below it") as caught:
+        engine.log(artifact)
+    assert caught.value.where == f"file://{mount}/sub/x"
+    assert f"file://{mount}/empty" in caught.value.hint
+
+
 def test_nothing_there(mount: Path) -> None:
     with pytest.raises(ObjectNotFoundError):
         Artifact("a", "t").add_reference(f"file://{mount}/none")

@@ -20,6 +20,8 @@ __all__ = ["EntryReader", "entry_ref", "open_blob", "open_entry"]
 
 OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
 """What to do about a reference whose bytes are others."""
+GONE = "Put it back, or record what is there now. '--allow-missing' (allow_missing) goes on without it."
+"""What to do about a reference whose bytes are not there."""
 DAMAGED = (
     "Try again, as it may have happened on the way. 'windlass artifact verify' names all that is damaged in the store; "
     "'windlass artifact repair' puts it right from files that still have the content."
@@ -78,11 +80,17 @@ class _Referred(io.RawIOBase):
     def _now(self, error: StorageError) -> BinaryIO:
         """What is there now. Raises `error` when that is something else."""
         self._fresh = False
+        other = False
         with suppress(StorageError):
             now = self._storage.stat(self._entry.ref)
-            if self._entry.digest in (now.checksum, f"etag:{now.etag}"):
+            other = self._entry.digest not in (now.checksum, f"etag:{now.etag}")
+            if not other:
                 there = ObjectRef(uri=self._entry.ref, etag=now.etag, version=now.version, size=now.size)
                 return self._storage.open(there, *self._range)
+        if isinstance(error, ObjectNotFoundError):
+            error.hint = error.hint or GONE
+            if other:  # asked for by the version that was recorded
+                error.message = "the version that was recorded is gone, and what is there now is something else"
         raise error
 
     def readable(self) -> bool:

@@ -27,6 +27,13 @@ _PASSWORD = re.compile(r"(?<=://)[^/?#@]*:[^/?#]*@|(?<=http://)[^/?#]*@|(?<=http
 _SIGNATURE = re.compile(r"(?<=[?&])((?:X-Amz-|X-Goog-)?Signature|sig)=[^&#]*", re.IGNORECASE)
 """What makes an address of S3, CloudFront, Google Cloud Storage or Azure a key to its object."""
 
+_BEHIND = {
+    **dict.fromkeys(("http", "https"), r"[?#].*$"),
+    **dict.fromkeys(("gs", "gcs"), r"#\d+$"),
+    **dict.fromkeys(("s3", "s3a", "az", "abfs", "abfss"), r"\?versionId=[^?&]+$"),
+}
+"""What may stand behind a name and is no part of it, by scheme; keys of stores may hold any character."""
+
 
 def reference_entries(
     uri: str,
@@ -81,7 +88,7 @@ def reference_entries(
         raise ObjectNotFoundError(
             "there is neither an object nor a folder of that name", where=uri, hint="Check the address."
         )
-    check_entry_paths(sorted(paths))
+    _check_paths(infos, paths)
     if checksum and storage.local_path(infos[0].uri) is not None:
         with ThreadPoolExecutor(_THREADS) as pool:
             made = list(pool.map(lambda info, path: _entry(info, path, storage, checksum, algorithm), infos, paths))
@@ -90,6 +97,20 @@ def reference_entries(
         made = [make(info, path) for info, path in zip(infos, paths, strict=True)]
     made.sort(key=attrgetter("path"))
     return made
+
+
+def _check_paths(infos: list[ObjectInfo], paths: list[str]) -> None:
+    """Raise `UsageError` for a name that can be no path; names the object."""
+    try:
+        check_entry_paths(sorted(paths))
+    except UsageError:
+        for info, path in zip(infos, paths, strict=True):
+            try:
+                check_entry_path(path)
+            except UsageError as error:
+                hint = "Refer to it by its own address and with a name, and to the others by narrower prefixes."
+                raise UsageError(error.message, where=info.uri, hint=hint) from error
+        raise
 
 
 def _check_secrets(uri: str) -> None:
@@ -176,8 +197,7 @@ def _hashed(info: ObjectInfo, path: str, storage: Storage, algorithm: str) -> En
 
 def _base_name(uri: str) -> str:
     scheme, _, rest = split_chain(uri)[0].partition("://")
-    if scheme != "file":  # a version id behind '?' or '#' is no part of the name
-        rest = re.sub(r"[?#].*$", "", rest)
+    rest = re.sub(_BEHIND.get(scheme, r"$"), "", rest)
     name = rest.rstrip("/").rpartition("/")[2]
     if not name or (scheme == "file" and not rest.strip("/")):
         raise UsageError(f"'{uri}' has no name of its own", hint="Pass name=.")
