@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import itertools
 import os
 import threading
@@ -267,6 +268,63 @@ def test_a_refused_upload_leaves_no_parts(s3, root, s3_bucket, tmp_path):
         s3.put(root + "/big", os.urandom(21 * MIB))
     assert list(s3_bucket.multipart_uploads.all()) == []
     assert not list((tmp_path / "home").rglob("*.jsonl"))
+
+
+def test_an_upload_whose_session_expired_goes_on_in_the_next(s3, root, s3_bucket, app):
+    from botocore.exceptions import ClientError
+
+    def expired(**_):
+        raise ClientError({"Error": {"Code": "ExpiredToken"}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "x")
+
+    data = os.urandom(21 * MIB)
+    client = s3.wrapped._clients.boto(s3_bucket.name)
+    client.abort_multipart_upload = expired
+    first, _ = _fail_after(client, 3, ClientError({"Error": {"Code": "ExpiredToken"}}, "UploadPart"))
+    with pytest.raises(AccessError, match="ExpiredToken") as caught:
+        s3.put(root + "/big", data)
+    assert "sign in again" in caught.value.hint
+    again = app.create("storage", "s3", {"part-size": 5 * MIB})
+    second, _ = _fail_after(again.wrapped._clients.boto(s3_bucket.name), 99, KeyboardInterrupt())
+    assert again.open(again.put(root + "/big", data).ref).read() == data
+    assert sorted(first + second) == [1, 2, 3, 4, 5]
+    assert list(s3_bucket.multipart_uploads.all()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "advice"),
+    [
+        ("ExpiredToken", 400, "sign in again"),
+        ("InvalidAccessKeyId", 403, "is the endpoint right"),
+        ("SignatureDoesNotMatch", 403, "secret key is wrong"),
+        ("AccessDenied", 403, "s3:GetObject"),
+    ],
+)
+def test_a_refusal_of_head_says_why(app, s3_bucket, root, monkeypatch, code, status, advice):
+    """An answer to HEAD has no body, where S3 names what is wrong."""
+    body = f"<Error><Code>{code}</Code><Message>So it is.</Message></Error>".encode()
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        storage = app.create("storage", "s3", {"endpoint-url": f"http://127.0.0.1:{server.server_address[1]}"})
+        for ask in (storage.stat, storage.exists):
+            with pytest.raises(AccessError, match=f"{code}: So it is") as caught:
+                ask(f"{root}/a")
+            assert advice in caught.value.hint
+        storage.close()
+        server.shutdown()
 
 
 def test_uploads_nobody_came_back_to_are_aborted(s3, root, s3_bucket, app, monkeypatch):
