@@ -22,7 +22,7 @@ import msgspec
 from windlass.artifacts.digest import algorithm_of, hash_open
 from windlass.errors import NoSpaceError, UsageError
 
-__all__ = ["Cache", "CacheInfo", "parse_size"]
+__all__ = ["Cache", "CacheInfo", "local_cache", "parse_size"]
 
 _T = TypeVar("_T")
 _SHARE_OF_DISK = 0.1
@@ -30,6 +30,7 @@ _KEEP_AFTER_EVICTION = 0.9
 _STALE_TEMPORARY = 86400.0
 _USE_STEP_NS = 600_000_000_000  # uses closer together are one: noting each costs a tenth of a linked checkout
 _COUNT_STEP = 64 << 20  # so many bytes are added before others are told
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SEAL = 1_000_000_000
 _SEALED_NS = 7 * 86400 * _SEAL  # a disk that rots is found out after so long
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
@@ -61,6 +62,12 @@ def parse_size(text: str) -> int:
         raise UsageError(f"'{text}' is not a size", hint="Write e.g. 20GB, 512MiB or 1000.")
     number, unit, binary = match.groups()
     return int(float(number) * (_BINARY[unit] if binary and unit else _UNITS[unit]))
+
+
+def local_cache(folder: Path) -> Cache:
+    """The cache below the settings' folder. Raises `UsageError` when ``WINDLASS_CACHE_SIZE`` is no size."""
+    size = os.environ.get("WINDLASS_CACHE_SIZE", "")
+    return Cache(folder / "artifacts", parse_size(size) if size else 0)
 
 
 class Cache:
@@ -158,8 +165,7 @@ class Cache:
                 self._write(path, digest, fill)
                 break
             except (OSError, NoSpaceError) as error:
-                full = isinstance(error, NoSpaceError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
-                if not full:
+                if not (isinstance(error, NoSpaceError) or error.errno in _FULL):
                     raise
                 if keep is None or not (self.clean(int(self.info().bytes * keep)) or attempt == 0):
                     raise NoSpaceError(
@@ -274,17 +280,19 @@ class Cache:
             self.clean(int(self.limit * _KEEP_AFTER_EVICTION))
 
     def _write_usage(self, usage: int) -> None:
-        (self.folder / "usage").write_text(str(max(usage, 0)))
+        with _though_full():  # what stands there is no number then, and is counted anew
+            (self.folder / "usage").write_text(str(max(usage, 0)))
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        self._make(self.folder)
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        """Alone among processes; on a full disk also where no lock can be made, as room is what a clean-up gives."""
+        with contextlib.ExitStack() as stack:
+            with _though_full():
+                self._make(self.folder)
+                handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                stack.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(handle)
 
     def _objects(self) -> Iterator[tuple[int, str, int]]:
         """Last use, path and size of each object."""
@@ -326,6 +334,16 @@ class Cache:
     def _make(folder: str | Path) -> str | Path:
         os.makedirs(folder, exist_ok=True)
         return folder
+
+
+@contextlib.contextmanager
+def _though_full() -> Iterator[None]:
+    """Go on when the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
 
 
 def _seal(digest: str) -> int:

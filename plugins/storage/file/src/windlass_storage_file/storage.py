@@ -309,6 +309,8 @@ def _error(error: OSError, where: str) -> StorageError:
         say, hint = NoSpaceError, "Free some space: 'windlass artifact cache clean', 'windlass artifact gc'."
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "Check the permissions of the file and of its directory."
+    elif error.errno == errno.EFBIG:
+        hint = "The file system, or a limit of this process (ulimit -f), takes no file so large."
     elif error.errno == errno.ENAMETOOLONG:
         hint = "A part of the name may have 255 bytes at most."
     else:
