@@ -135,10 +135,12 @@ def info(state: State, as_json: bool) -> None:
 def clean(state: State, target: str, as_json: bool) -> None:
     """Remove what was used least lately until at most SIZE is left (10GB, 500MB …; 0 for everything)."""
     from windlass.artifacts.cache import parse_size
+    from windlass.artifacts.naming import naming
 
     limit = parse_size(target)
     found = _cache(state)
-    removed, left = found.clean(limit), found.info().bytes
+    with naming(str(found.folder), "Change its permissions, or set WINDLASS_CACHE_DIR to the cache that is meant."):
+        removed, left = found.clean(limit), found.info().bytes
     if as_json:
         print_json({"removed": removed, "size": left})
     else:

@@ -94,8 +94,8 @@ class Cache:
     def limit(self) -> int:
         """Bytes the cache may take."""
         if not self._limit:
-            self._make(self.folder)
-            disk = os.statvfs(self.folder)
+            there = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
+            disk = os.statvfs(there)
             self._limit = int(disk.f_blocks * disk.f_frsize * _SHARE_OF_DISK)
         return self._limit
 
@@ -196,8 +196,8 @@ class Cache:
             raise
 
     def lease(self, digest: str) -> None:
-        """Protect an object from removal while this process lives."""
-        with self._lock:
+        """Protect an object from removal while this process lives. Waits for a clean-up that has looked already."""
+        with self._lock, self._exclusive(fcntl.LOCK_SH):
             if self._lease < 0:
                 folder = self._make(self.folder / "leases")
                 name = f"{folder}/{os.getpid()}-{os.urandom(4).hex()}"
@@ -223,7 +223,7 @@ class Cache:
             objects=len(sizes),
             bytes=sum(sizes),
             limit=self.limit,
-            leased=len(self._leased()),
+            leased=len(self._leased(forget=False)),
         )
 
     def clean(self, target: int = 0) -> int:
@@ -284,14 +284,17 @@ class Cache:
             (self.folder / "usage").write_text(str(max(usage, 0)))
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Alone among processes; on a full disk also where no lock can be made, as room is what a clean-up gives."""
+    def _exclusive(self, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+        """Alone among processes, or with those that share it.
+
+        On a full disk also where no lock can be made, as room is what a clean-up gives.
+        """
         with contextlib.ExitStack() as stack:
             with _though_full():
                 self._make(self.folder)
                 handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 stack.callback(os.close, handle)
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                fcntl.flock(handle, how)
             yield
 
     def _objects(self) -> Iterator[tuple[int, str, int]]:
@@ -302,8 +305,8 @@ class Cache:
                     found = os.stat(f"{root}/{name}")
                     yield found.st_atime_ns, f"{root}/{name}", found.st_size
 
-    def _leased(self) -> set[str]:
-        """Paths that live processes hold."""
+    def _leased(self, *, forget: bool = True) -> set[str]:
+        """Paths that live processes hold. With `forget`, for which one must be alone, what others left is removed."""
         held: set[str] = set()
         folder = self.folder / "leases"
         for name in os.listdir(folder) if folder.is_dir() else ():
@@ -317,7 +320,7 @@ class Cache:
             except OSError:  # its process lives
                 held.update(self.path(line) for line in path.read_text().split())
             else:
-                if str(path) != self._lease_name:
+                if forget and str(path) != self._lease_name:
                     path.unlink(missing_ok=True)
             finally:
                 os.close(handle)
