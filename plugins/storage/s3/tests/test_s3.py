@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import itertools
 import os
+import sys
 import threading
 import urllib.request
 
@@ -21,6 +22,7 @@ from windlass.errors import (
 from windlass.plugins import App
 from windlass.settings import Settings
 from windlass.storage import ObjectRef
+from windlass_testkit.simulators.between import Between
 
 pytestmark = pytest.mark.service("moto")
 MIB = 1 << 20
@@ -419,6 +421,27 @@ def test_credentials_in_the_documented_order(app, aws_env, monkeypatch, tmp_path
     assert used() == "from-config"
     with pytest.raises(ConfigError, match="belong together"):
         used(**{"access-key-id": "env/MY_KEY"})
+
+
+def test_credentials_that_end_soon_are_asked_for_again(app, moto_server, s3_bucket, root, monkeypatch, tmp_path):
+    program, config = tmp_path / "program.py", tmp_path / "config"
+    program.write_text(
+        "import datetime, json, uuid\n"
+        "end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=2)\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'a', 'SecretAccessKey': 'b', 'SessionToken': str(uuid.uuid4()),"
+        " 'Expiration': end.isoformat()}))\n"
+    )
+    config.write_text(f"[default]\nregion = us-east-1\ncredential_process = {sys.executable} {program}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    with Between(moto_server) as between:
+        storage = app.create("storage", "s3", {"endpoint-url": between.url})
+        for name in "ab":
+            storage.put(f"{root}/{name}", b"x")
+        tokens = [seen.headers["x-amz-security-token"] for seen in between.seen if seen.method == "PUT"]
+        storage.close()
+    assert len(set(tokens)) == 2
 
 
 def test_the_endpoint_of_an_s3_compatible_store(app, aws_env, s3_bucket, monkeypatch):
