@@ -197,6 +197,14 @@ def test_a_session_the_store_dropped_begins_anew(gcs, gcs_server, monkeypatch):
     assert gcs.open(gcs.put(ROOT + "/big", data).ref).read() == data
 
 
+@pytest.mark.parametrize("status", [429, 500, 503, 507])
+def test_every_failure_that_passes_says_what_to_do(status):
+    from windlass_storage_gcs.client import failure
+
+    error = failure(status, b"", ROOT + "/a")
+    assert (str(status) in error.message, bool(error.hint)) == (True, True)
+
+
 def test_an_upload_whose_session_expired_goes_on_in_the_next(gcs, gcs_server, app, monkeypatch):
     from windlass_storage_gcs import client, upload
 

@@ -192,7 +192,7 @@ def _translated(error: Exception, path: Path) -> WindlassError:
         return NoSpaceError(
             "the disk is full; nothing was changed",
             where=where,
-            hint="Make room, then try again; 'windlass artifact cache clean' may give some.",
+            hint="Make room, then try again; 'windlass artifact cache clean' on its machine may give some.",
         )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
         return StoreUnavailableError(

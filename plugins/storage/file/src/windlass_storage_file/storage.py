@@ -306,7 +306,8 @@ def _error(error: OSError, where: str) -> StorageError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
         say = ObjectNotFoundError
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-        say, hint = NoSpaceError, "Free some space: 'windlass artifact cache clean', 'windlass artifact gc'."
+        say = NoSpaceError  # it may be told to a client of a server, which is on another machine
+        hint = "Make room on the machine that has this disk: 'windlass artifact gc', or there 'artifact cache clean'."
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "Check the permissions of the file and of its directory."
     elif error.errno == errno.EFBIG:
