@@ -332,6 +332,17 @@ def test_cache(windlass: Call, tmp_path: Path, word: str) -> None:
     assert (tmp_path / "out" / "large").stat().st_size == 200_000
 
 
+def test_the_cache_needs_no_store(windlass: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk none can be opened."""
+    monkeypatch.setenv("WINDLASS_BASE_URL", "sqlite:////dev/null/store.db")
+    assert parsed(windlass("cache", "info", "--json"))["files"] == 0
+    assert not Path(parsed(windlass("cache", "info", "--json"))["path"]).exists(), "asking makes nothing"
+    assert parsed(windlass("cache", "clean", "--json"))["removed"] == 0
+    monkeypatch.setenv("WINDLASS_CACHE_DIR", "/proc/none")
+    code, _, err = windlass("cache", "clean")
+    assert (code, "WINDLASS_CACHE_DIR" in err) == (1, True)
+
+
 def test_nothing_is_deleted_when_one_of_several_is_not_there(windlass: Call) -> None:
     for _ in range(2):
         windlass("put", "--name", "demo/data", "data")

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -113,6 +114,45 @@ def test_cache_is_bounded(tmp_path: Path) -> None:
     assert cache.find(digest_of(bytes([49]) * 10_000), lease=False)
     assert not cache.find(digest_of(bytes([0]) * 10_000), lease=False)
     assert cache.clean() == info.bytes
+
+
+def test_what_is_leased_while_another_process_cleans_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaning, using = Cache(tmp_path, 1 << 20), Cache(tmp_path, 1 << 20)
+    data = b"x" * 1000
+    cleaning.add(digest_of(data), 1000, lambda handle: _write(handle, data), lease=False)
+    found: list[str | None] = []
+    thread = threading.Thread(target=lambda: found.append(using.find(digest_of(data))))
+    look = cleaning._leased
+
+    def looked(**options: bool) -> set[str]:
+        leased = look(**options)
+        thread.start()  # after the look, before anything is removed
+        thread.join(0.3)
+        return leased
+
+    monkeypatch.setattr(cleaning, "_leased", looked)
+    cleaning.clean()
+    thread.join()
+    assert found == [None], "what is said to be there must not be removed"
+    using.close()
+
+
+def test_a_lease_that_is_being_made_is_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    using, other = Cache(tmp_path, 1 << 20), Cache(tmp_path, 1 << 20)
+    data = b"x" * 1000
+    opened = os.open
+
+    def asked_between(path: str | Path, *args: int) -> int:
+        handle = opened(path, *args)
+        if "/leases/" in str(path) and args[0] & os.O_APPEND:
+            assert other.info().leased == 0  # it is there, and not locked yet
+        return handle
+
+    with monkeypatch.context() as slow:
+        slow.setattr(os, "open", asked_between)
+        using.add(digest_of(data), 1000, lambda handle: _write(handle, data))
+    assert other.info().leased == 1
+    using.close()
 
 
 def test_leased_objects_stay(tmp_path: Path) -> None:

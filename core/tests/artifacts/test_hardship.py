@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import resource
 import subprocess
 import threading
 import time
@@ -16,6 +17,8 @@ import pytest
 
 from windlass.artifacts import target
 from windlass.artifacts.artifact import Artifact
+from windlass.artifacts.cache import Cache
+from windlass.artifacts.digest import digest_of
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.manifest import Row
 from windlass.artifacts.manifest_writing import write_manifest
@@ -31,6 +34,7 @@ from windlass.errors import (
 from windlass.models.artifact import NewVersion
 from windlass.plugins.app import App
 from windlass.settings import Settings
+from windlass.storage import write_all
 
 Mount = Callable[..., Path]
 
@@ -85,6 +89,24 @@ def test_put_on_a_full_disk(mount: Mount, tmp_path: Path) -> None:
     engine.store.close()
 
 
+def test_files_that_are_larger_than_may_be(engine: ArtifactEngine, tmp_path: Path) -> None:
+    logged = engine.log(add("large", noise_file(tmp_path / "large", 1_000_000)))
+    other = add("other", noise_file(tmp_path / "other", 1_000_001))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="File too large") as got:
+            engine.download(logged.manifest, str(tmp_path / "out"))
+        with pytest.raises(StorageError, match="File too large") as put:
+            engine.log(other)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "ulimit -f" in got.value.hint
+    assert "ulimit -f" in put.value.hint
+    assert list((tmp_path / "out").iterdir()) == []
+    assert engine.log(other).version == "v0"
+
+
 def test_get_to_a_full_disk(engine: ArtifactEngine, mount: Mount, tmp_path: Path) -> None:
     disk = mount()
     logged = engine.log(add("large", noise_file(tmp_path / "large", 12 << 20)))
@@ -101,6 +123,21 @@ def test_a_full_cache_does_not_keep_from_copying(
     logged = engine.log(add("large", noise_file(tmp_path / "large", 12 << 20)))
     engine.download(logged.manifest, str(tmp_path / "out"), link="hard")
     engine.verify(logged.manifest, str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("holds", [0, 500_000])
+def test_a_cache_can_be_cleaned_on_a_full_disk(mount: Mount, holds: int) -> None:
+    disk = mount()
+    cache = Cache(disk / "cache")
+    if holds:
+        data = random.Random(holds).randbytes(holds)
+        cache.add(digest_of(data), holds, lambda handle: write_all(handle, data), lease=False)
+    with pytest.raises(OSError, match="No space"), open(disk / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    cache.settle()
+    assert cache.clean() == holds
+    assert cache.info().bytes == 0
 
 
 def test_read_only_folders(engine: ArtifactEngine, mount: Mount, tmp_path: Path) -> None:

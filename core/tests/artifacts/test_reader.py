@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
+from windlass.artifacts import reader
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.errors import IntegrityError
@@ -37,6 +39,45 @@ def test_ranges_are_those_of_the_file(engine: ArtifactEngine, tmp_path: Path, si
         assert file.read() == b""
         file.seek(0)
         assert file.read() == data
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_reading_on_asks_for_few_pieces(
+    engine: ArtifactEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: bool
+) -> None:
+    """Each is a request where the bytes are far, and the whole file from a server that knows no ranges."""
+    noise = random.Random(1)
+    data = noise.randbytes(12 << 20)
+    (tmp_path / "f").write_bytes(data)
+    artifact = Artifact("data", "t")
+    if reference:
+        artifact.add_reference((tmp_path / "f").as_uri())
+    else:
+        artifact.add_file(tmp_path / "f")
+    entry = engine.log(artifact).get_entry("f")
+    asked: list[int] = []
+    ask = reader.open_entry
+
+    def counted(*args: Any) -> BinaryIO:
+        asked.append(args[-1])
+        return ask(*args)
+
+    monkeypatch.setattr(reader, "open_entry", counted)
+    with entry.open() as file:
+        assert file.read() == data
+        assert len(asked) == 1
+        file.seek(1000)
+        assert file.read() == data[1000:]
+    asked.clear()
+    with entry.open() as file:
+        assert b"".join(iter(lambda: file.read(100_000), b"")) == data
+        assert len(asked) <= 5
+        for _ in range(10):
+            at = noise.randint(0, len(data))
+            file.seek(at)
+            for _ in range(noise.randint(1, 8)):
+                assert file.read(1 << 20) == data[at : at + (1 << 20)]
+                at = min(at + (1 << 20), len(data))
 
 
 def test_a_flipped_bit_in_a_pack(engine: ArtifactEngine, logged: Artifact) -> None:

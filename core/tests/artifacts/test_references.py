@@ -194,6 +194,12 @@ def test_names(mount: Path) -> None:
     assert f"file://{mount}/empty" in str(caught.value)
 
 
+def test_what_is_no_address() -> None:
+    with pytest.raises(UsageError, match="not an address") as caught:
+        Artifact("a", "t").add_reference("http://[::1/x")
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize("uri", ["no-scheme", "/abs"])
 def test_no_scheme(uri: str) -> None:
     with pytest.raises(UsageError, match="no scheme"):
@@ -209,6 +215,8 @@ def test_no_scheme(uri: str) -> None:
         ("https://b.s3.amazonaws.com/k?X-Amz-Expires=60&X-Amz-Signature=5ecret", "signed"),
         ("https://storage.googleapis.com/b/k?x-goog-signature=5ecret&a=1", "signed"),
         ("https://a.blob.core.windows.net/c/k?sv=2024&sig=5ecret", "signed"),
+        ("https://d.cloudfront.net/k?Expires=1&Signature=5ecret&Key-Pair-Id=K", "signed"),
+        ("https://5ecret@git.example.com/raw/x", "token"),
     ],
 )
 def test_what_opens_an_address_is_refused_and_not_repeated(uri: str, what: str) -> None:
@@ -223,6 +231,16 @@ def test_an_account_in_an_address_is_no_password(engine: ArtifactEngine, mount: 
     assert Artifact("mnist", "dataset").add_reference(f"file://{mount}/ab:c@d")[0].path == "ab:c@d"
     with pytest.raises(ObjectNotFoundError):
         Artifact("mnist", "dataset").add_reference("memory://container@account/x")
+
+
+def test_a_file_below_a_file_is_named_with_both_origins(engine: ArtifactEngine, mount: Path) -> None:
+    artifact = Artifact("mnist", "dataset")
+    artifact.add_reference(f"file://{mount}/empty", name="a")
+    artifact.add_reference(f"file://{mount}/sub/x", name="a/b")
+    with pytest.raises(UsageError, match="'a' is a file, and 'a/b' is below it") as caught:
+        engine.log(artifact)
+    assert caught.value.where == f"file://{mount}/sub/x"
+    assert f"file://{mount}/empty" in caught.value.hint
 
 
 def test_nothing_there(mount: Path) -> None:

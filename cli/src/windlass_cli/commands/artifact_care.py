@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from windlass_cli.commands.artifact_check import find
 from windlass_cli.options import json_option
 from windlass_cli.output import note, print_json, size
 from windlass_cli.state import State, pass_state
+
+if TYPE_CHECKING:
+    from windlass.artifacts.cache import Cache
 
 
 @click.command()
@@ -104,12 +108,19 @@ def cache() -> None:
     """The local cache: size and clean-up."""
 
 
+def _cache(state: State) -> Cache:
+    """The cache, without a store: that cannot be opened on the full disk that a clean-up is for."""
+    from windlass.artifacts.cache import local_cache
+
+    return local_cache(state.settings.cache_dir)
+
+
 @cache.command()
 @json_option
 @pass_state
 def info(state: State, as_json: bool) -> None:
     """Show where the cache is and how large."""
-    found = state.engine.cache.info()
+    found = _cache(state).info()
     if as_json:
         facts = {"path": found.folder, "size": found.bytes, "files": found.objects, "limit": found.limit}
         print_json(facts | {"in_use": found.leased})
@@ -124,10 +135,12 @@ def info(state: State, as_json: bool) -> None:
 def clean(state: State, target: str, as_json: bool) -> None:
     """Remove what was used least lately until at most SIZE is left (10GB, 500MB …; 0 for everything)."""
     from windlass.artifacts.cache import parse_size
+    from windlass.artifacts.naming import naming
 
     limit = parse_size(target)
-    found = state.engine.cache
-    removed, left = found.clean(limit), found.info().bytes
+    found = _cache(state)
+    with naming(str(found.folder), "Change its permissions, or set WINDLASS_CACHE_DIR to the cache that is meant."):
+        removed, left = found.clean(limit), found.info().bytes
     if as_json:
         print_json({"removed": removed, "size": left})
     else:

@@ -22,7 +22,7 @@ import msgspec
 from windlass.artifacts.digest import algorithm_of, hash_open
 from windlass.errors import NoSpaceError, UsageError
 
-__all__ = ["Cache", "CacheInfo", "parse_size"]
+__all__ = ["Cache", "CacheInfo", "local_cache", "parse_size"]
 
 _T = TypeVar("_T")
 _SHARE_OF_DISK = 0.1
@@ -30,6 +30,7 @@ _KEEP_AFTER_EVICTION = 0.9
 _STALE_TEMPORARY = 86400.0
 _USE_STEP_NS = 600_000_000_000  # uses closer together are one: noting each costs a tenth of a linked checkout
 _COUNT_STEP = 64 << 20  # so many bytes are added before others are told
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SEAL = 1_000_000_000
 _SEALED_NS = 7 * 86400 * _SEAL  # a disk that rots is found out after so long
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
@@ -63,6 +64,12 @@ def parse_size(text: str) -> int:
     return int(float(number) * (_BINARY[unit] if binary and unit else _UNITS[unit]))
 
 
+def local_cache(folder: Path) -> Cache:
+    """The cache below the settings' folder. Raises `UsageError` when ``WINDLASS_CACHE_SIZE`` is no size."""
+    size = os.environ.get("WINDLASS_CACHE_SIZE", "")
+    return Cache(folder / "artifacts", parse_size(size) if size else 0)
+
+
 class Cache:
     """Files under their digest.
 
@@ -87,8 +94,8 @@ class Cache:
     def limit(self) -> int:
         """Bytes the cache may take."""
         if not self._limit:
-            self._make(self.folder)
-            disk = os.statvfs(self.folder)
+            there = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
+            disk = os.statvfs(there)
             self._limit = int(disk.f_blocks * disk.f_frsize * _SHARE_OF_DISK)
         return self._limit
 
@@ -158,8 +165,7 @@ class Cache:
                 self._write(path, digest, fill)
                 break
             except (OSError, NoSpaceError) as error:
-                full = isinstance(error, NoSpaceError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
-                if not full:
+                if not (isinstance(error, NoSpaceError) or error.errno in _FULL):
                     raise
                 if keep is None or not (self.clean(int(self.info().bytes * keep)) or attempt == 0):
                     raise NoSpaceError(
@@ -190,8 +196,8 @@ class Cache:
             raise
 
     def lease(self, digest: str) -> None:
-        """Protect an object from removal while this process lives."""
-        with self._lock:
+        """Protect an object from removal while this process lives. Waits for a clean-up that has looked already."""
+        with self._lock, self._exclusive(fcntl.LOCK_SH):
             if self._lease < 0:
                 folder = self._make(self.folder / "leases")
                 name = f"{folder}/{os.getpid()}-{os.urandom(4).hex()}"
@@ -217,7 +223,7 @@ class Cache:
             objects=len(sizes),
             bytes=sum(sizes),
             limit=self.limit,
-            leased=len(self._leased()),
+            leased=len(self._leased(forget=False)),
         )
 
     def clean(self, target: int = 0) -> int:
@@ -274,17 +280,22 @@ class Cache:
             self.clean(int(self.limit * _KEEP_AFTER_EVICTION))
 
     def _write_usage(self, usage: int) -> None:
-        (self.folder / "usage").write_text(str(max(usage, 0)))
+        with _though_full():  # what stands there is no number then, and is counted anew
+            (self.folder / "usage").write_text(str(max(usage, 0)))
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        self._make(self.folder)
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    def _exclusive(self, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+        """Alone among processes, or with those that share it.
+
+        On a full disk also where no lock can be made, as room is what a clean-up gives.
+        """
+        with contextlib.ExitStack() as stack:
+            with _though_full():
+                self._make(self.folder)
+                handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                stack.callback(os.close, handle)
+                fcntl.flock(handle, how)
             yield
-        finally:
-            os.close(handle)
 
     def _objects(self) -> Iterator[tuple[int, str, int]]:
         """Last use, path and size of each object."""
@@ -294,8 +305,8 @@ class Cache:
                     found = os.stat(f"{root}/{name}")
                     yield found.st_atime_ns, f"{root}/{name}", found.st_size
 
-    def _leased(self) -> set[str]:
-        """Paths that live processes hold."""
+    def _leased(self, *, forget: bool = True) -> set[str]:
+        """Paths that live processes hold. With `forget`, for which one must be alone, what others left is removed."""
         held: set[str] = set()
         folder = self.folder / "leases"
         for name in os.listdir(folder) if folder.is_dir() else ():
@@ -309,7 +320,7 @@ class Cache:
             except OSError:  # its process lives
                 held.update(self.path(line) for line in path.read_text().split())
             else:
-                if str(path) != self._lease_name:
+                if forget and str(path) != self._lease_name:
                     path.unlink(missing_ok=True)
             finally:
                 os.close(handle)
@@ -326,6 +337,16 @@ class Cache:
     def _make(folder: str | Path) -> str | Path:
         os.makedirs(folder, exist_ok=True)
         return folder
+
+
+@contextlib.contextmanager
+def _though_full() -> Iterator[None]:
+    """Go on when the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
 
 
 def _seal(digest: str) -> int:

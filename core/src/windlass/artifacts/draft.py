@@ -209,7 +209,9 @@ class Draft:
                 if folder in names:
                     path = min(name for name in names if name.startswith(f"{folder}/"))
                     raise UsageError(
-                        f"'{folder}' is a file, and '{path}' is below it", hint="Give one of the two another name."
+                        f"'{folder}' is a file, and '{path}' is below it",
+                        where=_origin(names[path]),
+                        hint=f"The file came from {_origin(names[folder])}. Give one of the two another name.",
                     )
                 seen.add(folder)
                 folder = folder.rpartition("/")[0]

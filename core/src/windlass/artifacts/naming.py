@@ -19,14 +19,17 @@ _ADVICE = {
     errno.EPERM: "Give a folder that you may write to, or change its permissions.",
     errno.EROFS: "The file system is read-only; give a folder on another.",
     errno.ENAMETOOLONG: "The file system takes no name so long; give a folder with a shorter path, or leave it out.",
+    errno.EFBIG: "The file system, or a limit of this process (ulimit -f), takes no file so large.",
     errno.ENOENT: "Give a folder whose parents can be made.",
 }
+
+_ROOM = "Make room on it: 'windlass artifact cache clean' does where the cache is on it, too."
 
 
 def translated(error: OSError, place: str, hint: str = "") -> StorageError:
     """The error to raise for one of the system's."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpaceError("the disk is full", where=place, hint="Free some space: 'windlass artifact cache clean'.")
+        return NoSpaceError("the disk is full", where=place, hint=_ROOM)
     return StorageError(
         f"it cannot be written: {error.strerror}", where=place, hint=hint or _ADVICE.get(error.errno or 0, "")
     )

@@ -20,12 +20,15 @@ __all__ = ["EntryReader", "entry_ref", "open_blob", "open_entry"]
 
 OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
 """What to do about a reference whose bytes are others."""
+GONE = "Put it back, or record what is there now. '--allow-missing' (allow_missing) goes on without it."
+"""What to do about a reference whose bytes are not there."""
 DAMAGED = (
     "Try again, as it may have happened on the way. 'windlass artifact verify' names all that is damaged in the store; "
     "'windlass artifact repair' puts it right from files that still have the content."
 )
 """What to do about stored bytes that are others."""
 _BLOCK = 1 << 20
+_STEPS = 4  # reads that each go on where the last one ended; behind them the rest is one stream, not a request for each
 _AHEAD = 8  # chunks of a large file that are fetched at once; they have 2 MiB on average
 
 
@@ -78,11 +81,17 @@ class _Referred(io.RawIOBase):
     def _now(self, error: StorageError) -> BinaryIO:
         """What is there now. Raises `error` when that is something else."""
         self._fresh = False
+        other = False
         with suppress(StorageError):
             now = self._storage.stat(self._entry.ref)
-            if self._entry.digest in (now.checksum, f"etag:{now.etag}"):
+            other = self._entry.digest not in (now.checksum, f"etag:{now.etag}")
+            if not other:
                 there = ObjectRef(uri=self._entry.ref, etag=now.etag, version=now.version, size=now.size)
                 return self._storage.open(there, *self._range)
+        if isinstance(error, ObjectNotFoundError):
+            error.hint = error.hint or GONE
+            if other:  # asked for by the version that was recorded
+                error.message = "the version that was recorded is gone, and what is there now is something else"
         raise error
 
     def readable(self) -> bool:
@@ -226,7 +235,9 @@ class EntryReader(io.RawIOBase):
         self._held = (0, b"")  # where the last proven piece begins, and its bytes
         self._running = checker(entry.digest)
         self._hashed = 0  # bytes from the start that went through `_running`
-        self._stream: BinaryIO | None = None  # of an entry of unknown size
+        self._stream: BinaryIO | None = None  # of an entry of unknown size, or of one that is read on and on
+        self._steps = 0  # reads in a row
+        self._row_end = 0  # where they ended
 
     def readable(self) -> bool:
         """True."""
@@ -272,10 +283,39 @@ class EntryReader(io.RawIOBase):
             wanted = min(wanted, length - offset)
             view[:wanted] = memoryview(self._held[1])[offset : offset + wanted]
         else:
-            self._fetch(self._position, view[:wanted])
+            self._advance(view[:wanted])
             self._follow(view[:wanted])
         self._position += wanted
         return wanted
+
+    def readall(self) -> bytes:
+        """All that is left, in as few requests as may be."""
+        if self.entry.size < 0:
+            return super().readall()
+        pieces = []
+        while self._position < self.entry.size:
+            start, length, _ = self._piece()
+            pieces.append(bytearray(start + length - self._position))
+            self.readinto(pieces[-1])
+        return b"".join(pieces)
+
+    def _advance(self, view: memoryview) -> None:
+        """Fill the view from the position."""
+        if self._position != self._row_end:
+            self._steps = 0
+            self._drop()
+        if self._steps < _STEPS:
+            self._fetch(self._position, view)
+        else:
+            try:
+                if self._stream is None:
+                    self._stream = open_entry(self.entry, self._blobs, self._storage_for, self._position)
+                self._fill(self._stream, view)
+            except BaseException:
+                self._drop()
+                raise
+        self._steps += 1
+        self._row_end = self._position + len(view)
 
     def _read_on(self, view: memoryview) -> int:
         if self._stream is None:
@@ -292,10 +332,13 @@ class EntryReader(io.RawIOBase):
 
     def close(self) -> None:
         """Close what is open."""
+        self._drop()
+        super().close()
+
+    def _drop(self) -> None:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-        super().close()
 
     def _piece(self) -> tuple[int, int, str]:
         """Start, length and digest of what can be proven around the position; without digest when nothing can."""
@@ -314,15 +357,18 @@ class EntryReader(io.RawIOBase):
         return bytes(data)
 
     def _fetch(self, start: int, view: memoryview) -> None:
-        done = 0
         with open_entry(self.entry, self._blobs, self._storage_for, start, len(view)) as stream:
-            while done < len(view):
-                got: int = stream.readinto(view[done:])  # type: ignore[attr-defined]
-                if not got:
-                    raise IntegrityError(
-                        f"the content ends {len(view) - done} bytes early", where=self.entry.ref or self.entry.path
-                    )
-                done += got
+            self._fill(stream, view)
+
+    def _fill(self, stream: BinaryIO, view: memoryview) -> None:
+        done = 0
+        while done < len(view):
+            got: int = stream.readinto(view[done:])  # type: ignore[attr-defined]
+            if not got:
+                raise IntegrityError(
+                    f"the content ends {len(view) - done} bytes early", where=self.entry.ref or self.entry.path
+                )
+            done += got
 
     def _follow(self, view: memoryview) -> None:
         """Hash what goes on from what was hashed, and compare at the end."""

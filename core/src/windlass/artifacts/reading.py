@@ -59,10 +59,9 @@ class ArtifactReading:
     @cached_property
     def cache(self) -> Cache:
         """The local copies. Raises `UsageError` when ``WINDLASS_CACHE_SIZE`` is no size."""
-        from windlass.artifacts.cache import Cache, parse_size
+        from windlass.artifacts.cache import local_cache
 
-        size = os.environ.get("WINDLASS_CACHE_SIZE", "")
-        return Cache(Path(self.settings.cache_dir) / "artifacts", parse_size(size) if size else 0)
+        return local_cache(self.settings.cache_dir)
 
     def manifest(self, version: ArtifactVersion) -> Manifest:
         """The manifest of a version."""

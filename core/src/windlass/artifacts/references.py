@@ -22,10 +22,17 @@ from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
 __all__ = ["reference_entries"]
 
 _THREADS = 8
-_PASSWORD = re.compile(r"(?<=://)[^/?#@]*:[^/?#]*@")
-"""User and password before a host, in every part of a chained address."""
-_SIGNATURE = re.compile(r"(?<=[?&])((?:X-Amz-|X-Goog-)Signature|sig)=[^&#]*", re.IGNORECASE)
-"""What makes an address of S3, Google Cloud Storage or Azure a key to its object."""
+_PASSWORD = re.compile(r"(?<=://)[^/?#@]*:[^/?#]*@|(?<=http://)[^/?#]*@|(?<=https://)[^/?#]*@")
+"""User and password before a host, in every part of a chained address; for http a user alone may be a token."""
+_SIGNATURE = re.compile(r"(?<=[?&])((?:X-Amz-|X-Goog-)?Signature|sig)=[^&#]*", re.IGNORECASE)
+"""What makes an address of S3, CloudFront, Google Cloud Storage or Azure a key to its object."""
+
+_BEHIND = {
+    **dict.fromkeys(("http", "https"), r"[?#].*$"),
+    **dict.fromkeys(("gs", "gcs"), r"#\d+$"),
+    **dict.fromkeys(("s3", "s3a", "az", "abfs", "abfss"), r"\?versionId=[^?&]+$"),
+}
+"""What may stand behind a name and is no part of it, by scheme; keys of stores may hold any character."""
 
 
 def reference_entries(
@@ -81,7 +88,7 @@ def reference_entries(
         raise ObjectNotFoundError(
             "there is neither an object nor a folder of that name", where=uri, hint="Check the address."
         )
-    check_entry_paths(sorted(paths))
+    _check_paths(infos, paths)
     if checksum and storage.local_path(infos[0].uri) is not None:
         with ThreadPoolExecutor(_THREADS) as pool:
             made = list(pool.map(lambda info, path: _entry(info, path, storage, checksum, algorithm), infos, paths))
@@ -92,11 +99,25 @@ def reference_entries(
     return made
 
 
+def _check_paths(infos: list[ObjectInfo], paths: list[str]) -> None:
+    """Raise `UsageError` for a name that can be no path; names the object."""
+    try:
+        check_entry_paths(sorted(paths))
+    except UsageError:
+        for info, path in zip(infos, paths, strict=True):
+            try:
+                check_entry_path(path)
+            except UsageError as error:
+                hint = "Refer to it by its own address and with a name, and to the others by narrower prefixes."
+                raise UsageError(error.message, where=info.uri, hint=hint) from error
+        raise
+
+
 def _check_secrets(uri: str) -> None:
     """Raise `UsageError` for what would stand in the manifest for everybody to read."""
     if _PASSWORD.search(uri):
         raise UsageError(
-            "the address holds a password",
+            "the address holds a password or a token",
             where=_PASSWORD.sub("***@", uri),
             hint="Leave it out. For http, name a header of the host by reference in WINDLASS_HOME/storage.yaml; "
             "an fsspec filesystem takes it from its own configuration, FSSPEC_<PROTOCOL>_PASSWORD.",
@@ -176,8 +197,7 @@ def _hashed(info: ObjectInfo, path: str, storage: Storage, algorithm: str) -> En
 
 def _base_name(uri: str) -> str:
     scheme, _, rest = split_chain(uri)[0].partition("://")
-    if scheme != "file":  # a version id behind '?' or '#' is no part of the name
-        rest = re.sub(r"[?#].*$", "", rest)
+    rest = re.sub(_BEHIND.get(scheme, r"$"), "", rest)
     name = rest.rstrip("/").rpartition("/")[2]
     if not name or (scheme == "file" and not rest.strip("/")):
         raise UsageError(f"'{uri}' has no name of its own", hint="Pass name=.")

@@ -53,7 +53,10 @@ def official_storage(scheme: str) -> str:
 
 def scheme_of(uri: str) -> str:
     """The scheme of a URI, lower case. Raises `UsageError` if there is none."""
-    scheme = urlsplit(uri).scheme.lower()
+    try:
+        scheme = urlsplit(uri).scheme.lower()
+    except ValueError as error:  # a host in brackets that do not close, or of characters that no host may have
+        raise UsageError(f"not an address: {error}", where=uri, hint="Correct its host.") from error
     if not scheme or "://" not in uri:
         raise UsageError(f"{uri!r} has no scheme", hint="Write e.g. file:///data/x or s3://bucket/key.")
     return scheme

@@ -19,6 +19,8 @@ __all__ = ["RangeStream", "again", "ahead", "in_order"]
 
 T = TypeVar("T")
 _PATIENCE = (0.1, 0.4, 1.5, 4.0)
+_LONGEST = 10.0
+"""Seconds that a server may ask us to wait; when it asks for more, the user is told rather than kept."""
 
 
 def again(work: Callable[[], T], *, waits: tuple[float, ...] = _PATIENCE) -> T:
@@ -31,10 +33,16 @@ def again(work: Callable[[], T], *, waits: tuple[float, ...] = _PATIENCE) -> T:
         try:
             return work()
         except StorageError as error:
-            if not error.retryable:
+            if not error.retryable or _asked(error) > _LONGEST:
                 raise
-        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            asked = _asked(error)
+        time.sleep(max(asked, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter, no secret
     return work()
+
+
+def _asked(error: StorageError) -> float:
+    """Seconds that the server asks us to wait before we come again."""
+    return float(error.context.get("retry_after", 0))
 
 
 class RangeStream(io.RawIOBase):
@@ -89,9 +97,9 @@ class RangeStream(io.RawIOBase):
                     )
             except StorageError as error:
                 self._chunks = None
-                if not error.retryable or self._failures >= len(self._waits):
+                if not error.retryable or self._failures >= len(self._waits) or _asked(error) > _LONGEST:
                     raise
-                time.sleep(self._waits[self._failures])
+                time.sleep(max(_asked(error), self._waits[self._failures]))
                 self._failures += 1
                 continue
             self._failures = 0

@@ -217,6 +217,17 @@ def test_errors_say_what_and_where(azure, root, app, monkeypatch):
 
 
 @pytest.mark.service("azurite")
+@pytest.mark.parametrize("status", [429, 500, 503, 507])
+def test_every_failure_that_passes_says_what_to_do(status):
+    from azure.core.exceptions import HttpResponseError
+
+    from windlass_storage_azure.errors import translate
+
+    refusal = HttpResponseError("busy", response=SimpleNamespace(status_code=status, reason="", headers={}, text=str))
+    error = translate(refusal, "az://c/a")
+    assert (str(status) in error.message, bool(error.hint)) == (True, True)
+
+
 def test_an_unreachable_account_is_a_retryable_error(app, azure_env):
     storage = app.create("storage", "azure", {"account-url": "http://127.0.0.1:9/devstoreaccount1"})
     storage.wrapped._clients.service("")._config.retry_policy.total_retries = 0

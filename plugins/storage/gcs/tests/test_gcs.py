@@ -197,6 +197,44 @@ def test_a_session_the_store_dropped_begins_anew(gcs, gcs_server, monkeypatch):
     assert gcs.open(gcs.put(ROOT + "/big", data).ref).read() == data
 
 
+@pytest.mark.parametrize("status", [429, 500, 503, 507])
+def test_every_failure_that_passes_says_what_to_do(status):
+    from windlass_storage_gcs.client import failure
+
+    error = failure(status, b"", ROOT + "/a")
+    assert (str(status) in error.message, bool(error.hint)) == (True, True)
+
+
+def test_an_upload_whose_session_expired_goes_on_in_the_next(gcs, gcs_server, app, monkeypatch):
+    from windlass_storage_gcs import client, upload
+
+    data, sent, send = os.urandom(2 * MIB), [], upload._send
+
+    def expiring(*args):
+        if len(sent) == 5:
+            raise AccessError("the store answered 401")
+        sent.append(args[3])
+        return send(*args)
+
+    with monkeypatch.context() as expired:
+        expired.setattr(upload, "_send", expiring)
+        ask = client.Client.request
+
+        def request(self, method, *args, **options):
+            if method == "DELETE":
+                raise AccessError("the store answered 401")
+            return ask(self, method, *args, **options)
+
+        expired.setattr(client.Client, "request", request)
+        with pytest.raises(AccessError):
+            gcs.put(ROOT + "/big", data)
+    monkeypatch.setattr(upload, "_send", lambda *args: sent.append(args[3]) or send(*args))
+    again = app.create("storage", "gcs", {"chunk-size": 256 * KIB})
+    assert again.open(again.put(ROOT + "/big", data).ref).read() == data
+    assert sorted(sent) == list(range(0, 2 * MIB, 256 * KIB))
+    assert gcs_server.uploads == {}
+
+
 def test_bytes_that_arrive_changed_are_refused_by_the_store(gcs, gcs_server, monkeypatch):
     from windlass_storage_gcs import upload
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import os
 import threading
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,6 +16,7 @@ from windlass.errors import (
     ObjectNotFoundError,
     StorageError,
     UnsupportedError,
+    UsageError,
 )
 from windlass.plugins import App
 from windlass.settings import Settings
@@ -204,3 +207,145 @@ def test_nothing_can_be_written_or_listed(make):
     ):
         with pytest.raises(UnsupportedError):
             work()
+
+
+def test_a_head_that_says_nothing_is_there_is_not_believed(make, serve):
+    url, _ = serve(lambda m, p, h: (200, {"Content-Length": "0"}, b"") if m == "HEAD" else (200, {}, b"made now"))
+    http = make()
+    info = http.stat(url)
+    assert info.size == 8
+    assert http.open(info.ref).read() == b"made now"
+
+
+def test_an_etag_without_quotes_is_no_change(make, serve):
+    def answer(method, path, headers):
+        return (412, {}, b"") if headers.get("If-Match", "bare") != "bare" else (200, {"ETag": "bare"}, b"abc")
+
+    url, _ = serve(answer)
+    http = make()
+    assert http.open(http.stat(url).ref).read() == b"abc"
+    with pytest.raises(ObjectChangedError, match="expected ETag other, found bare"):
+        http.open(ObjectRef(uri=url, etag="other"))
+
+
+def test_without_an_etag_a_file_is_known_by_when_it_was_modified(make, serve):
+    now = ["Mon, 01 Jan 2024 00:00:00 GMT"]
+    extra = {}
+    url, _ = serve(lambda m, p, h: (200, {"Last-Modified": now[0], **(extra if m == "GET" else {})}, b"abc"))
+    http = make()
+    ref = http.stat(url).ref
+    assert ref.etag
+    assert http.open(ref).read() == b"abc"
+    extra["ETag"] = '"only-get-has-it"'
+    assert http.open(ref).read() == b"abc"
+    now[0] = "Tue, 02 Jan 2024 00:00:00 GMT"
+    with pytest.raises(ObjectChangedError, match="expected ETag"):
+        http.open(ref)
+
+
+def test_a_page_that_is_made_when_it_is_asked_for_has_no_such_date(make, serve):
+    date = "Mon, 01 Jan 2024 00:00:00 GMT"
+    url, _ = serve(lambda m, p, h: (200, {"Last-Modified": date, "Date": date}, b"abc"))
+    assert make().stat(url).etag == ""
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+def test_what_is_compressed_on_its_way_is_uncompressed(make, serve, encoding):
+    packed = gzip.compress(DATA[:25_000]) + gzip.compress(DATA[25_000:])
+
+    def answer(method, path, headers):
+        facts = {"ETag": '"e"', "Content-Encoding": encoding}
+        wanted = headers.get("Range", "").removeprefix("bytes=").rstrip("-")
+        if not wanted or method == "HEAD":
+            return 200, facts, packed
+        start, _, end = wanted.partition("-")
+        piece = packed[int(start) : int(end or len(packed)) + 1]
+        return 206, {**facts, "Content-Range": f"bytes {wanted}/{len(packed)}"}, piece
+
+    url, _ = serve(answer)
+    http = make()
+    info = http.stat(url + "/data.csv")
+    assert info.size == -1
+    assert http.open(info.ref).read() == DATA
+    assert http.open(info.ref, 24_990, 20).read() == DATA[24_990:25_010]
+    named = http.stat(url + "/data.csv.gz")
+    assert named.size == len(packed)
+    assert http.open(named.ref).read() == packed
+
+
+def test_compressed_bytes_that_end_too_early(make, serve, monkeypatch):
+    monkeypatch.setattr("windlass.transfer.streams._PATIENCE", ())
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    url, _ = serve(lambda m, p, h: (200, {"Content-Encoding": "gzip"}, gzip.compress(DATA)[:-100]))
+    with pytest.raises(StorageError, match="end too early"):
+        make().open(ObjectRef(uri=url)).read()
+    url, _ = serve(lambda m, p, h: (200, {"Content-Encoding": "br"}, b"abc"))
+    with pytest.raises(UnsupportedError, match="Content-Encoding: br") as caught:
+        make().open(ObjectRef(uri=url)).read()
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("heeds_no_range", [True, False])
+def test_another_range_than_was_asked_for_is_not_taken_for_it(make, serve, heeds_no_range):
+    def answer(method, path, headers):
+        if "Range" not in headers and heeds_no_range:
+            return 200, {}, DATA
+        return 206, {"Content-Range": f"bytes 5-104/{len(DATA)}"}, DATA[5:105]
+
+    url, _ = serve(answer)
+    http = make()
+    if heeds_no_range:
+        assert http.open(ObjectRef(uri=url, size=len(DATA)), 200, 50).read() == DATA[200:250]
+    else:
+        with pytest.raises(StorageError, match="range that was not asked for") as caught:
+            http.open(ObjectRef(uri=url, size=len(DATA)), 200, 50)
+        assert caught.value.hint
+
+
+def test_a_server_that_asks_to_wait_is_heeded(make, serve):
+    asked = []
+
+    def answer(method, path, headers):
+        asked.append(time.monotonic())
+        return (503, {"Retry-After": "1"}, b"") if len(asked) == 1 else (200, {}, b"abc")
+
+    url, _ = serve(answer)
+    assert make().stat(url).size == 3
+    assert asked[1] - asked[0] >= 1
+
+
+def test_a_server_that_asks_to_wait_long_is_not_asked_again(make, serve):
+    url, seen = serve(lambda m, p, h: (429, {"Retry-After": "3600"}, b""))
+    with pytest.raises(StorageError, match="answered 429, to be asked again in 3600 s"):
+        make().stat(url)
+    assert len(seen) == 1
+
+
+def test_a_secret_that_is_no_header_stays_secret(make, serve, monkeypatch):
+    url, seen = serve(lambda m, p, h: (200, {}, b"abc"))
+    hosts = {"127.0.0.1": {"headers": {"Authorization": {"secret": "env/TOKEN"}}}}
+    monkeypatch.setenv("TOKEN", "Bearer sesame\n")
+    assert make(hosts=hosts).stat(url).size == 3
+    assert seen[0][2]["Authorization"] == "Bearer sesame"
+    for value in ("Bearer ses\name", "Bearer s\u00e9same"):
+        monkeypatch.setenv("TOKEN", value)
+        with pytest.raises(ConfigError, match="printable ASCII") as caught:
+            make(hosts=hosts).stat(url)
+        assert "same" not in str(caught.value)
+        assert "ame" not in repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("address", ["http://h:abc/x", "http://h:99999/x", f"http://{'a' * 70}.org/x", "http:///x"])
+def test_what_is_no_address(make, address):
+    with pytest.raises(UsageError, match="not a web address") as caught:
+        make().stat(address)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 500])
+def test_every_refusal_says_what_to_do(make, serve, status, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    url, _ = serve(lambda m, p, h: (status, {}, b""))
+    with pytest.raises(StorageError) as caught:
+        make().stat(url)
+    assert caught.value.hint

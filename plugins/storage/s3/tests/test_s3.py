@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import itertools
 import os
+import sys
 import threading
 import urllib.request
 
@@ -20,6 +22,7 @@ from windlass.errors import (
 from windlass.plugins import App
 from windlass.settings import Settings
 from windlass.storage import ObjectRef
+from windlass_testkit.simulators.between import Between
 
 pytestmark = pytest.mark.service("moto")
 MIB = 1 << 20
@@ -269,6 +272,63 @@ def test_a_refused_upload_leaves_no_parts(s3, root, s3_bucket, tmp_path):
     assert not list((tmp_path / "home").rglob("*.jsonl"))
 
 
+def test_an_upload_whose_session_expired_goes_on_in_the_next(s3, root, s3_bucket, app):
+    from botocore.exceptions import ClientError
+
+    def expired(**_):
+        raise ClientError({"Error": {"Code": "ExpiredToken"}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "x")
+
+    data = os.urandom(21 * MIB)
+    client = s3.wrapped._clients.boto(s3_bucket.name)
+    client.abort_multipart_upload = expired
+    first, _ = _fail_after(client, 3, ClientError({"Error": {"Code": "ExpiredToken"}}, "UploadPart"))
+    with pytest.raises(AccessError, match="ExpiredToken") as caught:
+        s3.put(root + "/big", data)
+    assert "sign in again" in caught.value.hint
+    again = app.create("storage", "s3", {"part-size": 5 * MIB})
+    second, _ = _fail_after(again.wrapped._clients.boto(s3_bucket.name), 99, KeyboardInterrupt())
+    assert again.open(again.put(root + "/big", data).ref).read() == data
+    assert sorted(first + second) == [1, 2, 3, 4, 5]
+    assert list(s3_bucket.multipart_uploads.all()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "advice"),
+    [
+        ("ExpiredToken", 400, "sign in again"),
+        ("InvalidAccessKeyId", 403, "is the endpoint right"),
+        ("SignatureDoesNotMatch", 403, "secret key is wrong"),
+        ("AccessDenied", 403, "s3:GetObject"),
+    ],
+)
+def test_a_refusal_of_head_says_why(app, s3_bucket, root, monkeypatch, code, status, advice):
+    """An answer to HEAD has no body, where S3 names what is wrong."""
+    body = f"<Error><Code>{code}</Code><Message>So it is.</Message></Error>".encode()
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        storage = app.create("storage", "s3", {"endpoint-url": f"http://127.0.0.1:{server.server_address[1]}"})
+        for ask in (storage.stat, storage.exists):
+            with pytest.raises(AccessError, match=f"{code}: So it is") as caught:
+                ask(f"{root}/a")
+            assert advice in caught.value.hint
+        storage.close()
+        server.shutdown()
+
+
 def test_uploads_nobody_came_back_to_are_aborted(s3, root, s3_bucket, app, monkeypatch):
     client = s3.wrapped._clients.boto(s3_bucket.name)
     _, original = _fail_after(client, 1, KeyboardInterrupt())
@@ -361,6 +421,27 @@ def test_credentials_in_the_documented_order(app, aws_env, monkeypatch, tmp_path
     assert used() == "from-config"
     with pytest.raises(ConfigError, match="belong together"):
         used(**{"access-key-id": "env/MY_KEY"})
+
+
+def test_credentials_that_end_soon_are_asked_for_again(app, moto_server, s3_bucket, root, monkeypatch, tmp_path):
+    program, config = tmp_path / "program.py", tmp_path / "config"
+    program.write_text(
+        "import datetime, json, uuid\n"
+        "end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=2)\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'a', 'SecretAccessKey': 'b', 'SessionToken': str(uuid.uuid4()),"
+        " 'Expiration': end.isoformat()}))\n"
+    )
+    config.write_text(f"[default]\nregion = us-east-1\ncredential_process = {sys.executable} {program}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    with Between(moto_server) as between:
+        storage = app.create("storage", "s3", {"endpoint-url": between.url})
+        for name in "ab":
+            storage.put(f"{root}/{name}", b"x")
+        tokens = [seen.headers["x-amz-security-token"] for seen in between.seen if seen.method == "PUT"]
+        storage.close()
+    assert len(set(tokens)) == 2
 
 
 def test_the_endpoint_of_an_s3_compatible_store(app, aws_env, s3_bucket, monkeypatch):

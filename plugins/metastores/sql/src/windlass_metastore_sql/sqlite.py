@@ -189,7 +189,11 @@ def _translated(error: Exception, path: Path) -> WindlassError:
         return UsageError("a text holds characters that are no Unicode text", hint="Remove lone surrogates.")
     # SQLite calls a full disk an I/O error where it makes the files beside the database, such as its -shm file.
     if name == "SQLITE_FULL" or (name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and _full(path.parent)):
-        return NoSpaceError("the disk is full; nothing was changed", where=where, hint="Make room, then try again.")
+        return NoSpaceError(
+            "the disk is full; nothing was changed",
+            where=where,
+            hint="Make room, then try again; 'windlass artifact cache clean' on its machine may give some.",
+        )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
         return StoreUnavailableError(
             "the database is locked; nothing was changed",
@@ -202,4 +206,5 @@ def _translated(error: Exception, path: Path) -> WindlassError:
         )
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return StoreError(f"the database cannot be written: {error}", where=where, hint="Check owner, mode and mount.")
-    return StoreError(f"the database failed: {error}", where=where)
+    hint = "Is the disk sound, and may this process write there (ulimit -f)?" if name.startswith("SQLITE_IOERR") else ""
+    return StoreError(f"the database failed: {error}", where=where, hint=hint)

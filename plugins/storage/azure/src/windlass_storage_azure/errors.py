@@ -61,10 +61,11 @@ def _from_status(status: int, code: str, message: str, uri: str) -> WindlassErro
     if status in (401, 403):
         return AccessError(text, where=uri, hint=CREDENTIALS_HINT, context=facts)
     if status == 507 or facts["code"] == "InsufficientAccountPermissions":
-        return NoSpaceError(text, where=uri, context=facts)
+        return NoSpaceError(text, where=uri, hint="Free space or raise the quota of the store.", context=facts)
     damaged = facts["code"] in ("Md5Mismatch", "Crc64Mismatch") or (status == 400 and "contentMD5" in message)
-    busy = status >= 500 or status in (408, 429)
-    return StorageError(text, where=uri, context=facts, retryable=busy or damaged)
+    later = damaged or status >= 500 or status in (408, 429)
+    hint = "Try again later; what is stored already is not sent again." if later else ""
+    return StorageError(text, where=uri, hint=hint, context=facts, retryable=later)
 
 
 @contextlib.contextmanager

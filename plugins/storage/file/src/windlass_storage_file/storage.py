@@ -294,9 +294,12 @@ def _error(error: OSError, where: str) -> StorageError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
         say = ObjectNotFoundError
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-        say, hint = NoSpaceError, "Free some space: 'windlass artifact cache clean', 'windlass artifact gc'."
+        say = NoSpaceError  # it may be told to a client of a server, which is on another machine
+        hint = "Make room on the machine that has this disk: 'windlass artifact gc', or there 'artifact cache clean'."
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "Check the permissions of the file and of its directory."
+    elif error.errno == errno.EFBIG:
+        hint = "The file system, or a limit of this process (ulimit -f), takes no file so large."
     elif error.errno == errno.ENAMETOOLONG:
         hint = "A part of the name may have 255 bytes at most."
     else:

@@ -193,9 +193,11 @@ def failure(status: int, body: bytes, where: str) -> WindlassError:
             return NoSpaceError(text, where=where, hint="Look at the project's quota and billing.", context=facts)
         return AccessError(text, where=where, hint=CREDENTIALS_HINT, context=facts)
     if status == 507:
-        return NoSpaceError(text, where=where, context=facts)
+        return NoSpaceError(text, where=where, hint="Free space or raise the quota of the store.", context=facts)
     damaged = status == 400 and "crc32c" in message.lower()
-    return StorageError(text, where=where, context=facts, retryable=status >= 500 or status in (408, 429) or damaged)
+    later = status >= 500 or status in (408, 429) or damaged
+    hint = "Try again later; what is stored already is not sent again." if later else ""
+    return StorageError(text, where=where, hint=hint, context=facts, retryable=later)
 
 
 def fsspec_options(config: GcsConfig, context: Context) -> dict[str, Any]:

@@ -100,9 +100,9 @@ def put_resumable(
                 position = again(lambda at=at: _send(client, journal.upload, source, at, chunk, uri))  # type: ignore[misc]
         except WindlassError as error:
             if not error.retryable:
-                with contextlib.suppress(WindlassError):
+                with contextlib.suppress(WindlassError):  # what cannot be ended, without a session, can be continued
                     client.request("DELETE", journal.upload, where=uri, good=(200, 204, 404, 410, 499), retry=False)
-                journal.forget()
+                    journal.forget()
             if isinstance(error, _Dropped):  # a new call begins a new session
                 raise StorageError(error.message, where=uri, retryable=True) from error
             raise

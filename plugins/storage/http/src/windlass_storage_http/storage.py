@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from windlass.config.secrets import is_reference
-from windlass.errors import (
-    AccessError,
-    ConfigError,
-    ObjectNotFoundError,
-    StorageError,
-    UnsupportedError,
-    UsageError,
-    WindlassError,
-)
+from windlass.errors import ConfigError, StorageError, UnsupportedError, UsageError, WindlassError
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
 from windlass.transfer import RangeStream, again, changed
+from windlass_storage_http.answers import (
+    compare,
+    decoded,
+    failure,
+    first_byte,
+    info_of,
+    is_encoded,
+    same_etag,
+    total,
+)
 from windlass_storage_http.config import HttpConfig
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class HttpStorage(Storage):
                     value = self._context.secrets.resolve(value["secret"], where=where).reveal()
                 if not isinstance(value, str):
                     raise ConfigError("expected a text or {secret: env/NAME}", where=where)
+                value = value.strip()  # files and variables with secrets often end with a newline
+                if not (value.isascii() and value.isprintable()):  # without it: it may be a secret
+                    raise ConfigError("a header holds printable ASCII only", where=where, hint="Correct its value.")
                 found.setdefault(name, value)
             break
         return found
@@ -76,8 +79,8 @@ class HttpStorage(Storage):
         """One request with its redirects; sign-in goes only to the host it is meant for."""
         import httpx2
 
-        url = urldefrag(uri).url
         try:
+            url = urldefrag(uri).url
             for _ in range(self._config.redirects + 1):
                 sent = {**self._headers(url), **(headers or {})}
                 with self._client().stream(method, url, headers=sent) as answer:
@@ -90,29 +93,33 @@ class HttpStorage(Storage):
                     raise StorageError(f"it redirects to {urlsplit(url).scheme}:", where=uri)
                 if urlsplit(uri).scheme == "https" and urlsplit(url).scheme == "http":
                     raise StorageError("it redirects from https to http", where=uri, hint="Use the http address.")
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-            raise UsageError(f"not a web address: {error}", where=uri) from error
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, ValueError) as error:  # of ports and host names, too
+            raise UsageError(f"not a web address: {error}", where=uri, hint="Write https://host/path.") from error
         except httpx2.HTTPError as error:
-            raise StorageError(f"{type(error).__name__}: {error}", where=uri, retryable=True) from error
-        raise StorageError(f"more than {self._config.redirects} redirects", where=uri)
+            raise StorageError(
+                f"{type(error).__name__}: {error}", where=uri, hint="Is the address right, and its host reachable?",
+                retryable=True,
+            ) from error  # fmt: skip
+        raise StorageError(f"more than {self._config.redirects} redirects", where=uri, hint="Refer to their target.")
 
     def stat(self, uri: str) -> ObjectInfo:
-        """See `Storage.stat`. Servers that do not know HEAD, or tell no size there, are asked by GET."""
+        """See `Storage.stat`. Servers that do not know HEAD, or tell no size or 0 there, are asked by GET."""
         return again(partial(self._stat, uri))
 
     def _stat(self, uri: str) -> ObjectInfo:
         with self._request("HEAD", uri) as answer:
-            if answer.is_success and "content-length" in answer.headers:
-                return _info(uri, answer)
+            # Programs that make their answers when they are asked often say 0 here.
+            if answer.is_success and answer.headers.get("content-length", "0") != "0":
+                return info_of(uri, answer)
             if not answer.is_success and answer.status_code not in _NO_HEAD:
-                raise _failure(answer, uri)
+                raise failure(answer, uri)
         # One byte is enough: the answer's range tells the size. Servers without ranges send all; it is not read.
         with self._request("GET", uri, {"Range": "bytes=0-0"}) as answer:
-            if answer.status_code == 416 and _total(answer) == 0:
-                return _info(uri, answer)
+            if answer.status_code == 416 and total(answer) == 0:
+                return info_of(uri, answer)
             if not answer.is_success:
-                raise _failure(answer, uri)
-            return _info(uri, answer)
+                raise failure(answer, uri)
+            return info_of(uri, answer)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Not possible: web servers have no listing."""
@@ -121,7 +128,7 @@ class HttpStorage(Storage):
     def open(self, ref: ObjectRef, start: int = 0, length: int = -1) -> BinaryIO:
         """See `Storage.open`."""
         if length == 0 or (0 <= ref.size <= start):
-            _compare(ref, self.stat(ref.uri))
+            compare(ref, self.stat(ref.uri))
             return cast(BinaryIO, RangeStream(lambda _: iter(()), size=0))
         reading = _Reading(self, ref, -1 if length < 0 else start + length)
         size = -1
@@ -143,6 +150,7 @@ class _Reading:
     def __init__(self, storage: HttpStorage, ref: ObjectRef, end: int) -> None:
         self._storage, self._ref, self._end = storage, ref, end
         self._etag = ref.etag
+        self._conditional = self._ranges = True
 
     def fetch(self, start: int) -> Iterator[bytes]:
         """Chunks from `start` on."""
@@ -156,24 +164,40 @@ class _Reading:
 
     def _open(self, stack: contextlib.ExitStack, start: int) -> tuple[httpx2.Response, int]:
         headers: dict[str, str] = {}
-        if start or self._end >= 0:
+        if self._ranges and (start or self._end >= 0):
             headers["Range"] = f"bytes={start}-{self._end - 1 if self._end >= 0 else ''}"
-        if self._etag and not self._etag.startswith("W/"):  # weak ETags never match
+        if self._conditional and self._etag and not self._etag.startswith("W/"):  # weak ETags never match
             headers["If-Match"] = f'"{self._etag}"'
         answer = stack.enter_context(self._storage._request("GET", self._ref.uri, headers))
         if answer.status_code == 412:
-            raise changed(self._ref, "ETag", self._etag, self._now())
+            now = self._now()
+            if now != self._etag or not self._conditional:
+                raise changed(self._ref, "ETag", self._etag, now)
+            self._conditional = False  # a server whose ETags have no quotes does not know its own ETag with them
+            return self._anew(stack, start)
         if answer.status_code == 416:
             stack.close()
             return answer, -1
         if not answer.is_success:
-            raise _failure(answer, self._ref.uri)
-        info = _info(self._ref.uri, answer)
-        _compare(self._ref, info)
-        if self._etag and info.etag and info.etag != self._etag:
+            raise failure(answer, self._ref.uri)
+        if answer.status_code == 206 and (is_encoded(answer) or first_byte(answer) != start):
+            if not self._ranges:
+                raise StorageError(
+                    "the server answers with a range that was not asked for", where=self._ref.uri,
+                    hint="Copy the file to a server or store that can be read from its beginning.",
+                )  # fmt: skip
+            self._ranges = False  # a piece of what is compressed, or another piece, is of no use
+            return self._anew(stack, start)
+        info = info_of(self._ref.uri, answer)
+        compare(self._ref, info)
+        if self._etag and info.etag and not same_etag(self._etag, info):
             raise changed(self._ref, "ETag", self._etag, info.etag)
         self._etag = self._etag or info.etag
         return answer, 0 if answer.status_code == 206 else start
+
+    def _anew(self, stack: contextlib.ExitStack, start: int) -> tuple[httpx2.Response, int]:
+        stack.close()
+        return self._open(stack, start)
 
     def _now(self) -> str:
         try:
@@ -189,7 +213,7 @@ class _Reading:
             if skip < 0:
                 return
             try:
-                for chunk in answer.iter_raw():
+                for chunk in decoded(answer, self._ref.uri):
                     piece = chunk[skip:]  # a server without ranges sends the file from its beginning
                     skip = max(0, skip - len(chunk))
                     if left >= 0:
@@ -200,49 +224,7 @@ class _Reading:
                     if left == 0:
                         return
             except httpx2.HTTPError as error:
-                raise StorageError(f"the connection broke: {error}", where=self._ref.uri, retryable=True) from error
-
-
-def _total(answer: httpx2.Response) -> int:
-    found = re.fullmatch(r"bytes\s+(?:\d+-\d+|\*)/(\d+)", answer.headers.get("content-range", "").strip())
-    if found:
-        return int(found[1])
-    if answer.status_code == 206 or answer.headers.get("content-encoding", "identity") != "identity":
-        return -1
-    length = answer.headers.get("content-length", "")
-    return int(length) if length.isdigit() else -1
-
-
-def _info(uri: str, answer: httpx2.Response) -> ObjectInfo:
-    etag = answer.headers.get("etag", "").strip()
-    weak = etag.startswith("W/")
-    etag = etag.removeprefix("W/").strip('"')
-    mtime = 0.0
-    with contextlib.suppress(ValueError, TypeError):
-        mtime = parsedate_to_datetime(answer.headers.get("last-modified", "")).timestamp()
-    return ObjectInfo(uri=uri, size=_total(answer), etag=f"W/{etag}" if weak else etag, mtime=mtime)
-
-
-def _compare(ref: ObjectRef, info: ObjectInfo) -> None:
-    if ref.size >= 0 and info.size >= 0 and info.size != ref.size:
-        raise changed(ref, "size", str(ref.size), str(info.size))
-    if ref.etag and info.etag and ref.etag != info.etag:
-        raise changed(ref, "ETag", ref.etag, info.etag)
-
-
-def _failure(answer: httpx2.Response, uri: str) -> WindlassError:
-    status = answer.status_code
-    facts: dict[str, Any] = {"status": status}
-    folder = answer.url.path.endswith("/") and not (urlsplit(uri).path or "/").endswith("/")
-    if status == 403 and folder:  # the server led us into a directory, which it does not show
-        return ObjectNotFoundError("a folder is not a file", where=uri, context=facts)
-    text = f"the server answered {status}"
-    if status in (404, 410):
-        return ObjectNotFoundError("there is no such file", where=uri, context=facts)
-    if status in (401, 403, 407):
-        host = urlsplit(uri).hostname
-        hint = (
-            f"Give headers for the host under `hosts`: {{{host}: {{headers: {{Authorization: {{secret: env/…}}}}}}}}."
-        )
-        return AccessError(text, where=uri, hint=hint, context=facts)
-    return StorageError(text, where=uri, context=facts, retryable=status >= 500 or status in (408, 425, 429))
+                raise StorageError(
+                    f"the connection broke: {error}", where=self._ref.uri, retryable=True,
+                    hint="Try again later; where it always breaks at the same byte, the server does not have the rest.",
+                ) from error  # fmt: skip

@@ -24,7 +24,9 @@ from windlass_storage_s3.signing import Keys, query_string, signed_headers
 
 __all__ = ["Clients"]
 
-_CREDENTIAL_LIFE = timedelta(minutes=10)  # botocore renews 15 minutes before the end
+_CREDENTIAL_LIFE = timedelta(minutes=10)
+"""So long obstore may keep credentials that last longer. botocore renews them 15 minutes before the end where it can;
+a process that gives what it holds itself (`credential_process`) may renew them at their very end."""
 
 _ATTEMPTS = 5
 
@@ -229,11 +231,13 @@ class Clients:
 
     def _credentials(self) -> Any:
         found = self._keys()
+        ends = None if self._given() else getattr(self.session().get_credentials(), "refresh_needed", None)
+        soon = ends is not None and ends(_CREDENTIAL_LIFE.total_seconds())
         return {
             "access_key_id": found.access,
             "secret_access_key": found.secret,
             "token": found.token or None,
-            "expires_at": datetime.now(UTC) + _CREDENTIAL_LIFE,
+            "expires_at": datetime.now(UTC) + (timedelta() if soon else _CREDENTIAL_LIFE),
         }
 
     def http(self) -> Any:

@@ -25,15 +25,25 @@ CREDENTIALS_HINT = (
 )
 _GONE = {"NoSuchUpload", "NoSuchKey", "NoSuchVersion", "NotFound", "404", "NoSuchBucket", "MethodNotAllowed", "405"}
 _DENIED = {"AccessDenied", "403", "401", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Forbidden",
-           "ExpiredToken", "RequestTimeTooSkewed", "AllAccessDisabled", "Unauthorized"}  # fmt: skip
+           "ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed", "AllAccessDisabled",
+           "Unauthorized"}  # fmt: skip
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "EntityTooLarge", "InsufficientStorage", "507", "OverLimit"}
 _BUSY = {"SlowDown", "InternalError", "RequestTimeout", "ServiceUnavailable", "Throttling", "RequestLimitExceeded",
          "OperationAborted", "ConditionalRequestConflict", "BadDigest", "InvalidDigest"}  # fmt: skip
+_EXPIRED = (
+    "The session has expired: sign in again (aws sso login) or use a role that refreshes, and repeat the command; "
+    "what is stored already is not sent again."
+)
+_LATER = "Try again later; what is stored already is not sent again."
 _HINTS = {
+    "AccessDenied": "The store knows the credentials, and they may not do this. Reading needs s3:GetObject (of "
+    "recorded versions s3:GetObjectVersion), folders s3:ListBucket, storing s3:PutObject.",
+    "InvalidToken": "AWS_SESSION_TOKEN is damaged, or does not belong to these keys, or to this store.",
+    "TokenRefreshRequired": _EXPIRED,
     "NoSuchBucket": "There is no such bucket: correct the address, or create it.",
     "SignatureDoesNotMatch": "The secret key is wrong.",
     "InvalidAccessKeyId": "The access key id is not known to this store; is the endpoint right?",
-    "ExpiredToken": "The session has expired: sign in again (aws sso login), or use a role that refreshes.",
+    "ExpiredToken": _EXPIRED,
     "RequestTimeTooSkewed": "The clock of this machine is wrong: set it.",
     "PermanentRedirect": "The bucket is in another region: set `region`.",
     "AuthorizationHeaderMalformed": "The bucket is in another region: set `region`.",
@@ -53,7 +63,8 @@ def from_answer(status: int, code: str, message: str, uri: str) -> WindlassError
     if code in _FULL or status == 507:
         return NoSpaceError(text, where=uri, hint="Free space or raise the quota of the store.", context=facts)
     if code in _BUSY or status >= 500 or status in (408, 409, 429):
-        return StorageError(text, where=uri, context=facts, retryable=status != 501)
+        hint = "" if status == 501 else _LATER
+        return StorageError(text, where=uri, hint=hint, context=facts, retryable=status != 501)
     if code in _DENIED or status in (401, 403):
         return AccessError(text, where=uri, hint=hint or CREDENTIALS_HINT, context=facts)
     return StorageError(text, where=uri, hint=hint, context=facts)

@@ -27,7 +27,7 @@ def head(clients: Clients, where: Address) -> ObjectInfo:
     with translated(uri):
         answer = clients.request("HEAD", where.bucket, where.key, parameters, {"x-amz-checksum-mode": "ENABLED"})
     if answer.status != 200:
-        raise refused(answer.status, b"", uri)
+        raise refused(answer.status, _why(clients, where, parameters, answer.status), uri)
     from email.utils import parsedate_to_datetime  # loads half of the package, which storing does not need
 
     found = answer.headers
@@ -40,6 +40,17 @@ def head(clients: Clients, where: Address) -> ObjectInfo:
         checksum=_checksum(found),
         mtime=parsedate_to_datetime(found["last-modified"]).timestamp() if "last-modified" in found else 0.0,
     )
+
+
+def _why(clients: Clients, where: Address, parameters: Mapping[str, str], status: int) -> bytes:
+    """What S3 says about a refusal. An answer to HEAD has no body, so it is asked once more by GET."""
+    if status not in (400, 403):
+        return b""
+    with contextlib.suppress(WindlassError), translated(where.uri(where.key)):
+        answer = clients.request("GET", where.bucket, where.key, parameters, {"range": "bytes=0-0"})
+        if answer.status == status:
+            return bytes(answer.data)
+    return b""
 
 
 def _checksum(found: Mapping[str, str]) -> str:

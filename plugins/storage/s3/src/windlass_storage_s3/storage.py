@@ -71,6 +71,10 @@ class S3Storage(Storage):
             if error.context.get("code") == "NoSuchBucket":
                 raise
             return False
+        except (AccessError, StorageError) as error:
+            if error.context.get("status") in (400, 403) and not error.context.get("code"):
+                head(self._clients, where)  # finds out why
+            raise
         return True
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:

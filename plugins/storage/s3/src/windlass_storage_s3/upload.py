@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,8 +58,8 @@ def upload(
             parts = send_parts(source, size, send, journal, workers=config.workers)
             answer = _complete(client, target, journal.upload, parts, config, if_absent=if_absent)
         except WindlassError as error:
-            if not error.retryable:
-                _abort(client, target, journal.upload)
+            # What cannot be aborted, because the session has expired, can be continued with the next one.
+            if not error.retryable and _abort(client, target, journal.upload):
                 journal.forget()
             raise
         journal.forget()
@@ -112,10 +111,18 @@ def _complete(
     return answer
 
 
-def _abort(client: Any, target: dict[str, str], upload_id: str) -> None:
-    if upload_id:
-        with contextlib.suppress(Exception):  # what remains is swept later, or by the bucket's own rule
+def _abort(client: Any, target: dict[str, str], upload_id: str) -> bool:
+    """False when the store did not do it; what remains is swept later, or by the bucket's own rule."""
+    if not upload_id:
+        return True
+    try:
+        with translated(f"s3://{target['Bucket']}/{target['Key']}"):
             client.abort_multipart_upload(**target, UploadId=upload_id)
+    except ObjectNotFoundError:
+        return True
+    except WindlassError:
+        return False
+    return True
 
 
 def abort_stale(clients: Clients, folder: Path) -> None:
@@ -123,5 +130,5 @@ def abort_stale(clients: Clients, folder: Path) -> None:
     for uri, place, upload_id, path in stale_uploads(folder, MAX_AGE):
         if place == clients.place:
             where = parse(uri)
-            _abort(clients.boto(where.bucket), {"Bucket": where.bucket, "Key": where.key}, upload_id)
-            path.unlink(missing_ok=True)
+            if _abort(clients.boto(where.bucket), {"Bucket": where.bucket, "Key": where.key}, upload_id):
+                path.unlink(missing_ok=True)
