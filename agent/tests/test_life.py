@@ -297,6 +297,21 @@ def test_hand_over(world: Any) -> None:
     assert world.output(run_id) == b"on\noff\n"
 
 
+def test_retries_are_counted_across_a_hand_over(world: Any) -> None:
+    mark = world.marks / "n"
+    policy = LaunchPolicy(retries={"exit-code": 1}, retry_delay=0.0)
+    world.queue("once", "process", policy=policy)
+    script = f"echo x >> {mark}; test $(wc -l < {mark}) = 1 && exit 1; echo on; sleep 2; exit 1"
+    run_id = world.launch(script, queue="once")
+    first = world.agent(queues=("once",), on_stop="hand-over")
+    world.wait(run_id, lambda run: b"on\n" in world.output(run_id))
+    first.stop()
+    world.agent(queues=("once",))
+    run = world.wait(run_id)
+    assert (run.state, run.attempt) == (RunState.FAILED, 2), run.reason
+    assert mark.read_text() == "x\nx\n"
+
+
 def test_drain_request(world: Any) -> None:
     agent = world.agent()
     time.sleep(0.2)

@@ -16,9 +16,11 @@ from windlass.launch.provenance import KEY, record
 from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models import INTERNAL
 from windlass.models.job import SourceKind
+from windlass.models.queue import QueueRef
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
 from windlass_agent import checkpoints, limits
+from windlass_agent.absent import Postponed
 from windlass_agent.faults import Point
 from windlass_agent.patience import Patience
 from windlass_agent.prepare import Preparation, Prepared, attempt_folder
@@ -58,7 +60,8 @@ class Submission:
         self.submitted_at = record.run.started_at or record.run.claimed_at
         self._preparation: Preparation | None = None
         self._interrupted = False
-        self._patience = Patience(services, record, self._check, self._waited_enough)
+        self._ref = QueueRef(entity=queue.entity, name=queue.name)
+        self._patience = Patience(services, record, self._ref, self._check, self._waited_enough)
 
     @property
     def runner(self) -> Runner:
@@ -89,6 +92,8 @@ class Submission:
             except RunnerError as error:
                 # Not being able to ask is no answer: starting it again now might run it twice.
                 _log.warning("%s: the runner cannot be asked, trying again: %s", self.name, error)
+                if error.retryable:
+                    self._services.absent.note(self._ref, error, self._ask)
             self._record.held.lost.wait(wait)
             self._record.held.check()
             if self._services.aborted.is_set():
@@ -99,14 +104,20 @@ class Submission:
         """Fetch, build, and store that the attempt is about to start."""
         try:
             return self._prepare()
-        except FencedError:
-            if self._preparation is not None:
-                self._preparation.discard()
+        except (FencedError, Postponed):
+            self._discard()
             raise
+
+    def _discard(self) -> None:
+        if self._preparation is not None:
+            self._preparation.discard()
 
     def _prepare(self) -> RunSpec:
         run, services = self._record.run, self._services
         ready = self._patience.attempt(lambda: self._record.insist(self._fetch_and_build))
+        if services.patient:
+            # Not later: once it may have been started here, nobody elsewhere may take it.
+            self._patience.attempt(self._ask)
         self.plan = plan_run(run, self._queue, image=ready.image)
         spec = self._spec(ready)
         services.slots.note(run.id, attempt_folder(services, run, self.plan.resource))
@@ -135,7 +146,7 @@ class Submission:
     def submit(self, spec: RunSpec) -> RunHandle:
         """Start it. The claim is made sure of right before, so that a stale agent starts nothing."""
         began = time.monotonic()
-        handle = self._patience.attempt(lambda: self._start(spec))
+        handle = self._patience.attempt(lambda: self._start(spec), started=True)
         self._services.faults.hit(Point.SUBMITTED, self._record.id)
         self._record.update(self._submitted(handle, began))
         return handle
@@ -152,9 +163,12 @@ class Submission:
                 _log.warning("%s; asking whether it is still ours", error.message)
                 self._record.held.lost.wait(0.05)
 
+    def _ask(self) -> None:
+        self.runner.check()
+
     def _check(self) -> None:
         """Ask runner, builder and registry whether they work, as far as this run needs them."""
-        self.runner.check()
+        self._ask()
         spec, backends = self._record.run.spec, self._services.backends
         if self.capabilities.needs_image and spec is not None and spec.source.kind is not SourceKind.IMAGE:
             backends.builder().check()
