@@ -16,6 +16,7 @@ from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.plugins import hookimpl
+from windlass_agent import left
 from windlass_agent.agent import Agent
 from windlass_agent.backends import Backends
 from windlass_agent.config import AgentConfig
@@ -459,3 +460,18 @@ def test_a_claim_that_fails_is_not_tried_at_every_ring(world: Any, monkeypatch: 
     agent.stop()
     agent.stop()
     assert 2 <= len(tries) < 10
+
+
+def test_a_drain_that_has_to_wait_says_for_what(
+    world: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(left, "_FIRST", 0.1)
+    caplog.set_level("INFO", logger="windlass_agent")
+    world.queue("other", "process")
+    first = world.launch("exit 0", queue="other")
+    item = world.item("exit 0")
+    (run,) = world.store.queues.enqueue([evolve(item, spec=evolve(item.spec, depends_on=(first,)))])
+    world.agent(drain=True)
+    eventually(lambda: f"{run.id} of queue q: it starts when these have finished: {first} (queued)" in caplog.text, 20)
+    world.drain(queues=("other",))
+    assert world.wait(run.id).state is RunState.FINISHED

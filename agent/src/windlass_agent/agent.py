@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import windlass
 from windlass.clock import lease_clock
-from windlass.errors import NotFoundError, PluginError, UsageError, WindlassError
+from windlass.errors import PluginError, UsageError, WindlassError
 from windlass.ids import attempt_id, new_id
 from windlass.launch.plan import resource_name
 from windlass.models.job import SourceKind
@@ -29,6 +29,7 @@ from windlass_agent.claims import Claims, Held
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.jobapi import JobAccess
+from windlass_agent.left import Left
 from windlass_agent.presence import Presence
 from windlass_agent.services import Services, store_clock
 from windlass_agent.signals import AtOnce, signals
@@ -78,6 +79,7 @@ class Agent:
         self._entity = config.entity or app.settings.entity
         weights = {queue_named(name, self._entity): weight for name, weight in config.weights.items()}
         self._turns = Turns([queue_named(name, self._entity) for name in config.queues], weights)
+        self._left = Left(store, self._turns.queues)
         self._slots = Slots(config.slots)
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._attempts: dict[str, Attempt] = {}
@@ -255,6 +257,7 @@ class Agent:
 
     def _is_over(self) -> bool:
         if self._attempts:
+            self._left.nothing()
             self._say("running")
             return False
         if self._draining:
@@ -263,17 +266,10 @@ class Agent:
         if self._run:
             return self._store.runs.get(self._run).state.is_terminal
         # With runs of others: what an agent that died has left behind comes free only when its lease ends.
-        return self._config.drain and sum(map(self._left_in, self._turns.queues)) <= len(self._unreported)
-
-    def _left_in(self, ref: QueueRef) -> int:
-        """Items of a queue that are not over."""
-        try:
-            if self._store.queues.get(ref).paused:
-                return 0
-            status = self._store.queues.status(ref)
-            return status.queued + status.pending + status.running
-        except NotFoundError:
-            return 0
+        if not self._config.drain or (left := self._left.count()) <= len(self._unreported):
+            return self._config.drain
+        self._left.say(left)
+        return False
 
     def _interval(self) -> float:
         # The bell does not ring when another agent's lease ends or a delay is over, so look now and then.

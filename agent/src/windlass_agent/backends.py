@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from windlass.config.converter import failure
-from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, RunnerError, SecretError, WindlassError
+from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, RunnerError, WindlassError
 from windlass.launch.images import parse_image
 from windlass.launch.plan import resource_name
 from windlass_agent.config import AgentConfig
@@ -110,7 +110,7 @@ class Backends:
         self._app.read_settings(kind, name, settings, **place)  # its own mistakes, before those of the environment
         try:
             return self._app.create(kind, name, settings, environment=self.environment(), **place)
-        except SecretError as error:
+        except WindlassError as error:
             if error.where.startswith("$."):
                 error.where = self._config.place(error.where)
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windlass.config.secrets import SecretResolver
@@ -11,7 +13,7 @@ from windlass_agent.config import AgentConfig
 if TYPE_CHECKING:
     from windlass.launch.git import GitAccess
 
-__all__ = ["git_access", "missing_secrets"]
+__all__ = ["git_access", "missing_keys", "missing_secrets"]
 
 
 def git_access(config: AgentConfig, only: str = "") -> dict[str, GitAccess]:
@@ -51,4 +53,16 @@ def missing_secrets(config: AgentConfig) -> list[Problem]:
         except ConfigError as error:  # a `SecretError`, or no reference at all
             found = error.problems or [error]
             problems += [Problem(each.message, where=config.place(where), hint=each.hint) for each in found]
-    return problems
+    return problems + missing_keys(config)
+
+
+def missing_keys(config: AgentConfig) -> list[Problem]:
+    """Ssh keys of the configuration that are not there."""
+    keys = {host: Path(given.ssh_key).expanduser() for host, given in config.git.items() if given.ssh_key}
+    return [
+        Problem(
+            f"the key {key} cannot be read", where=config.place(f"$.git.{host}.ssh-key"), hint="Check path and mode."
+        )
+        for host, key in keys.items()
+        if not (key.is_file() and os.access(key, os.R_OK))
+    ]
