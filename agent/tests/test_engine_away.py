@@ -14,6 +14,7 @@ import pytest
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy
 from windlass.models.run import RunState
+from windlass_agent import patience
 from windlass_testkit.services import PYTHON_IMAGE, docker_socket
 from windlass_testkit.simulators.switch import Switch
 from windlass_testkit.waiting import eventually
@@ -98,6 +99,20 @@ def test_nobody_else_is_kept_from_work(world: Any, switch: Switch, engine: dict[
     for run_id in run_ids:
         run = world.wait(run_id, seconds=60)
         assert (run.state, run.attempt) == (RunState.FINISHED, 1), run.reason
+
+
+def test_an_agent_can_end_meanwhile(
+    world: Any, switch: Switch, engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "_LOOK_EVERY", 0.2)
+    world.queue("dq", "docker")
+    switch.off()
+    agent = world.agent(**engine)
+    run_id = world.launch("echo later", queue="dq", source=IMAGE)
+    eventually(lambda: waiting(world, run_id), 20)
+    agent.stop()
+    eventually(lambda: world.store.agents.get(agent.id).state == "stopped", 20)
+    assert world.store.runs.get(run_id).state is RunState.QUEUED
 
 
 def test_one_slot_is_not_kept_for_waiting(world: Any, switch: Switch, engine: dict[str, Any]) -> None:

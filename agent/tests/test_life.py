@@ -16,7 +16,7 @@ from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.plugins import hookimpl
-from windlass_agent import left
+from windlass_agent import left, submission
 from windlass_agent.agent import Agent
 from windlass_agent.backends import Backends
 from windlass_agent.config import AgentConfig
@@ -475,3 +475,18 @@ def test_a_drain_that_has_to_wait_says_for_what(
     eventually(lambda: f"{run.id} of queue q: it starts when these have finished: {first} (queued)" in caplog.text, 20)
     world.drain(queues=("other",))
     assert world.wait(run.id).state is RunState.FINISHED
+
+
+def test_a_full_disk_is_waited_for(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "_LEAST_SPACE", 1 << 60)
+    world.agent()
+    run_ids = [world.launch("exit 0") for _ in range(3)]
+
+    def waits() -> bool:
+        runs = [world.store.runs.get(run_id) for run_id in run_ids]
+        told = [run for run in runs if run.state is RunState.PENDING and run.reason and run.reason.code == "no-space"]
+        return len(told) == 1 and sum(run.state is RunState.QUEUED for run in runs) == 2
+
+    eventually(waits, 20)
+    monkeypatch.setattr(submission, "_LEAST_SPACE", 0)
+    assert {world.wait(run_id).state for run_id in run_ids} == {RunState.FINISHED}

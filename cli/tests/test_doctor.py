@@ -1,6 +1,7 @@
 """``windlass doctor`` says what would fail, and what to do about it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,10 @@ def test_blobs_that_do_not_come_back(doctor: Any, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(StorageBlobStore, "put", full)
     assert doctor(code=1)["blob store"] == ("problem", "no space left on device; Free some.")
+
+
+@pytest.mark.parametrize(("free", "status"), [(1 << 31, "ok"), (1 << 29, "warning"), (1 << 19, "problem")])
+def test_space_that_is_left(doctor: Any, monkeypatch: pytest.MonkeyPatch, free: int, status: str) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    assert doctor(code=int(status == "problem"))["home"][0] == status

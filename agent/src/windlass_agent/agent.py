@@ -123,7 +123,7 @@ class Agent:
                 patient=not self._run,
                 absent=self._absent,
                 presence=Presence(self._store.agents, self._row(host)),
-                crowded=lambda: self._free() <= 0 < len(self._absent.present(self._turns.queues)),
+                crowded=lambda: self._draining or self._free() <= 0 < len(self._absent.present(self._turns.queues)),
             )
             self._services.presence.register()
             with suppress(AtOnce), signals(self.stop, lambda: self._stops == 2):

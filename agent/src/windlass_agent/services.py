@@ -42,7 +42,7 @@ class Services:
         patient: Runs wait for a backend that is away. Nobody sits in front of a queue; in front of a run here and now
             somebody does, who wants to be told at once.
         absent: Queues whose backends do not answer.
-        crowded: Whether a run that waits for its backend keeps the agent from runs of other queues.
+        crowded: Whether a run that waits for its backend keeps the agent from ending, or from runs of other queues.
         presence: What the agent says of itself.
         aborted: The agent ends at once; nothing may be waited for.
     """

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 import windlass
-from windlass.errors import FencedError, RunnerError, StoreUnavailableError, WindlassError
+from windlass.errors import FencedError, NoSpaceError, RunnerError, StoreUnavailableError, WindlassError
 from windlass.ids import attempt_id
 from windlass.launch.plan import RunPlan, plan_run
 from windlass.launch.provenance import KEY, record
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Submission"]
 
 _log = logging.getLogger(__name__)
+_LEAST_SPACE = 1 << 20
+"""Bytes below which nothing can be started here: items stay in their queue rather than fail one by one."""
 
 
 class Submission:
@@ -164,6 +169,9 @@ class Submission:
                 self._record.held.lost.wait(0.05)
 
     def _ask(self) -> None:
+        with suppress(OSError):
+            if shutil.disk_usage(self._services.app.settings.home).free < _LEAST_SPACE:
+                raise self._no_space()
         self.runner.check()
 
     def _check(self) -> None:
@@ -210,7 +218,18 @@ class Submission:
         )
         if self._interrupted:
             self._preparation.interrupt()
-        return self._preparation.run()
+        try:
+            return self._preparation.run()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._no_space(f"{error.filename}" if error.filename else "") from None
+
+    def _no_space(self, place: str = "") -> NoSpaceError:
+        return NoSpaceError(
+            f"the disk of the agent on {self._services.host} is full", where=place or str(self._services.work),
+            hint="Free some space there, or set WINDLASS_HOME to a place that has more.", retryable=True,
+        )  # fmt: skip
 
     def _origin(self, ready: Prepared) -> dict[str, Any]:
         """Where the run comes from, beside what its own code records."""

@@ -116,7 +116,7 @@ class ProcessRunner(Runner):
         record = folder.record()
         if record is not None and folder.exit() is None:
             folder.stop(0.0)
-            limit = time.monotonic() + 10.0
+            limit = time.monotonic() + 5.0 + supervisor.DEFAULT_GRACE
             while record.alive() and time.monotonic() < limit:
                 time.sleep(0.01)
             if record.alive():
