@@ -264,7 +264,7 @@ class Attempt:
     def _enforce(self, status: RunStatus) -> None:
         assert self._idle is not None
         now = self._services.now()
-        passed = limits.while_running(self._policy, self._record.claimed, status, self._planned.submitted_at, now)
+        passed = limits.while_running(self._policy, self._record.run, status, self._planned.submitted_at, now)
         passed = passed or self._idle.look(self._usage, now)
         if passed is not None:
             self.request_stop(passed)
