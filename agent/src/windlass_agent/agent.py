@@ -62,11 +62,19 @@ class Agent:
         app: Plugins and settings.
         store: The metadata store; stays the caller's, who closes it after `run`.
         run: Only this run, which somebody else has claimed: take it up when that claim ends, see it to its end.
+        patient: Runs wait for a backend that is away, see `Services.patient`.
         faults: For tests only.
     """
 
     def __init__(
-        self, config: AgentConfig, app: App, store: MetadataStore, *, run: str = "", faults: Faults | None = None
+        self,
+        config: AgentConfig,
+        app: App,
+        store: MetadataStore,
+        *,
+        run: str = "",
+        patient: bool = True,
+        faults: Faults | None = None,
     ) -> None:
         if not config.queues:
             raise UsageError("no queue is named", hint="Use -q NAME, or queues in launch-config.yaml.")
@@ -75,6 +83,7 @@ class Agent:
         self._app = app
         self._store = store
         self._run = run
+        self._patient = patient
         self._faults = faults or Faults()
         self._entity = config.entity or app.settings.entity
         weights = {queue_named(name, self._entity): weight for name, weight in config.weights.items()}
@@ -106,7 +115,7 @@ class Agent:
         lease = self._app.settings.lease_seconds
         host = self._config.host or socket.gethostname()
         try:
-            backends.verify(patient=not self._run)
+            backends.verify(patient=self._patient)
             backends.serve(self._store.queues, self._turns.queues)
             self._services = Services(
                 config=self._config,
@@ -120,7 +129,7 @@ class Agent:
                 host=host,
                 now=store_clock(self._store),
                 faults=self._faults,
-                patient=not self._run,
+                patient=self._patient,
                 absent=self._absent,
                 presence=Presence(self._store.agents, self._row(host)),
                 crowded=lambda: self._draining or self._free() <= 0 < len(self._absent.present(self._turns.queues)),
