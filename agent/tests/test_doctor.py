@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from windlass_agent.backends import Backends
 from windlass_agent.config import AgentConfig
 from windlass_agent.doctor import examine
 
@@ -47,13 +50,14 @@ def test_references_names_and_keys_that_lead_nowhere(world: Any, monkeypatch: An
     monkeypatch.setenv("HERE", "s3cret")
     config: dict[str, Any] = {
         "queues": ("q",), "secrets": {"A": {"secret": "env/NOT_THERE"}}, "weights": {"p": 2.0},
-        "git": {"example.com": GitHost(token="file//none/key")}, "storage": {"s33": {}},
+        "git": {"example.com": GitHost(token="file//none/key", ssh_key="/none/id")}, "storage": {"s33": {}},
         "builder": {"type": "docker", "hots": "x", "platfrom": "y"},
     }  # fmt: skip
     found = findings(world, **config)
     assert {name for name, each in found.items() if each.status == "problem"} == {
-        "secrets", "git tokens", "storage", "builder docker",
+        "secrets", "git tokens", "git keys", "storage", "builder docker",
     }  # fmt: skip
+    assert "/none/id" in found["git keys"].detail
     assert "NOT_THERE is not set" in found["secrets"].detail
     assert "/none/key" in found["git tokens"].detail
     assert "s33" in found["storage"].detail
@@ -63,6 +67,37 @@ def test_references_names_and_keys_that_lead_nowhere(world: Any, monkeypatch: An
     assert good["secrets"].status == "ok"
     assert "weights" not in good
     assert "s3cret" not in str(good)
+
+
+def test_secrets_of_queues_are_looked_for(world: Any, monkeypatch: Any) -> None:
+    secret = {"secret": "env/OF_THE_QUEUE"}
+    world.queue("sq", "process", config={"env": [{"KEY": secret}]})
+    found = findings(world, queues=("sq",))
+    assert found["queue sq"].status == "problem"
+    assert "OF_THE_QUEUE is not set" in found["queue sq"].detail
+    monkeypatch.setenv("OF_THE_QUEUE", "s3cret")
+    assert findings(world, queues=("sq",))["queue sq"].status == "ok"
+
+
+def test_a_configuration_without_queues(world: Any, tmp_path: Any) -> None:
+    from windlass_agent.config import load
+    from windlass_agent.doctor import examine
+
+    file = tmp_path / "launch-config.yaml"
+    file.write_text("max_jobs: 2\n")
+    found = {each.check: each for each in examine(load(file, {}), world.app, world.store)}
+    assert found["queues"].status == "warning"
+
+
+def test_places_of_what_does_not_fit_a_backend(world: Any, tmp_path: Any) -> None:
+    from windlass.errors import ConfigError, UsageError
+    from windlass_agent.config import load
+
+    file = tmp_path / "launch-config.yaml"
+    file.write_text("queues: [q]\nbuilder: {type: docker, destination: 'UPPER/Case'}\n")
+    with pytest.raises((ConfigError, UsageError)) as caught:
+        Backends(load(file, {}), world.app).verify()
+    assert caught.value.where.startswith(f"{file}:2")
 
 
 def test_without_its_environment_nothing_works(world: Any) -> None:

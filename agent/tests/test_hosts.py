@@ -59,7 +59,7 @@ def test_the_same_host_adopts_at_once(hasty: Any) -> None:
 
 
 def test_an_agent_that_was_forgotten_registers_again(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from windlass_agent import agent as module
+    from windlass_agent import presence as module
 
     monkeypatch.setattr(module, "_SAY_EVERY", 0.2)
     agent = world.agent()

@@ -16,6 +16,7 @@ from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.plugins import hookimpl
+from windlass_agent import left, submission
 from windlass_agent.agent import Agent
 from windlass_agent.backends import Backends
 from windlass_agent.config import AgentConfig
@@ -297,6 +298,21 @@ def test_hand_over(world: Any) -> None:
     assert world.output(run_id) == b"on\noff\n"
 
 
+def test_retries_are_counted_across_a_hand_over(world: Any) -> None:
+    mark = world.marks / "n"
+    policy = LaunchPolicy(retries={"exit-code": 1}, retry_delay=0.0)
+    world.queue("once", "process", policy=policy)
+    script = f"echo x >> {mark}; test $(wc -l < {mark}) = 1 && exit 1; echo on; sleep 2; exit 1"
+    run_id = world.launch(script, queue="once")
+    first = world.agent(queues=("once",), on_stop="hand-over")
+    world.wait(run_id, lambda run: b"on\n" in world.output(run_id))
+    first.stop()
+    world.agent(queues=("once",))
+    run = world.wait(run_id)
+    assert (run.state, run.attempt) == (RunState.FAILED, 2), run.reason
+    assert mark.read_text() == "x\nx\n"
+
+
 def test_drain_request(world: Any) -> None:
     agent = world.agent()
     time.sleep(0.2)
@@ -444,3 +460,33 @@ def test_a_claim_that_fails_is_not_tried_at_every_ring(world: Any, monkeypatch: 
     agent.stop()
     agent.stop()
     assert 2 <= len(tries) < 10
+
+
+def test_a_drain_that_has_to_wait_says_for_what(
+    world: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(left, "_FIRST", 0.1)
+    caplog.set_level("INFO", logger="windlass_agent")
+    world.queue("other", "process")
+    first = world.launch("exit 0", queue="other")
+    item = world.item("exit 0")
+    (run,) = world.store.queues.enqueue([evolve(item, spec=evolve(item.spec, depends_on=(first,)))])
+    world.agent(drain=True)
+    eventually(lambda: f"{run.id} of queue q: it starts when these have finished: {first} (queued)" in caplog.text, 20)
+    world.drain(queues=("other",))
+    assert world.wait(run.id).state is RunState.FINISHED
+
+
+def test_a_full_disk_is_waited_for(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "_LEAST_SPACE", 1 << 60)
+    world.agent()
+    run_ids = [world.launch("exit 0") for _ in range(3)]
+
+    def waits() -> bool:
+        runs = [world.store.runs.get(run_id) for run_id in run_ids]
+        told = [run for run in runs if run.state is RunState.PENDING and run.reason and run.reason.code == "no-space"]
+        return len(told) == 1 and sum(run.state is RunState.QUEUED for run in runs) == 2
+
+    eventually(waits, 20)
+    monkeypatch.setattr(submission, "_LEAST_SPACE", 0)
+    assert {world.wait(run_id).state for run_id in run_ids} == {RunState.FINISHED}

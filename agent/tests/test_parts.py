@@ -129,9 +129,9 @@ def test_a_late_answer_does_not_hit_the_next_claim_of_the_run() -> None:
 
 
 def test_limits_while_running() -> None:
-    run = Run(id="r", created_at=100.0)
+    run = Run(id="r", created_at=100.0, started_at=200.0)
     starting = RunStatus(state=RunnerState.STARTING, reason=Reason(code="x", message="no node"))
-    running = RunStatus(state=RunnerState.RUNNING, started_at=200.0)
+    running = RunStatus(state=RunnerState.RUNNING, started_at=9.0)  # by a clock that is off
     policy = LaunchPolicy(start_timeout=10.0, attempt_timeout=20.0, deadline=150.0)
 
     def code(status: RunStatus, now: float) -> str:

@@ -1,6 +1,8 @@
 """``windlass doctor`` says what would fail, and what to do about it."""
 
 import json
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,23 @@ def test_blobs_that_do_not_come_back(doctor: Any, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(StorageBlobStore, "put", full)
     assert doctor(code=1)["blob store"] == ("problem", "no space left on device; Free some.")
+
+
+@pytest.mark.parametrize(("free", "status"), [(1 << 31, "ok"), (1 << 29, "warning"), (1 << 19, "problem")])
+def test_space_that_is_left(doctor: Any, monkeypatch: pytest.MonkeyPatch, free: int, status: str) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    assert doctor(code=int(status == "problem"))["home"][0] == status
+
+
+def test_a_run_here_and_now_does_not_wait_for_an_engine(
+    doctor: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody sits in front of it, who is told at once."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setenv("WINDLASS_PROJECT", "p")
+    began = time.monotonic()
+    assert windlass(["launch", "-d", "image:1", "--json"]) == 1
+    assert time.monotonic() - began < 20
+    reason = json.loads(capsys.readouterr().out)["reason"]
+    assert "the Docker engine does not answer" in reason["message"]

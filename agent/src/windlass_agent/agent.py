@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING
 
 import windlass
 from windlass.clock import lease_clock
-from windlass.errors import NotFoundError, PluginError, UsageError, WindlassError
+from windlass.errors import PluginError, UsageError, WindlassError
 from windlass.ids import attempt_id, new_id
 from windlass.launch.plan import resource_name
 from windlass.models.job import SourceKind
 from windlass.models.queue import Agent as AgentRow
 from windlass.models.queue import Claim, ClaimRequest, QueueRef, Renewal, queue_name_in, queue_named
 from windlass_agent import outcome
+from windlass_agent.absent import Absent
 from windlass_agent.attempt import Attempt
 from windlass_agent.backends import Backends
 from windlass_agent.claims import Claims, Held
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.jobapi import JobAccess
+from windlass_agent.left import Left
+from windlass_agent.presence import Presence
 from windlass_agent.services import Services, store_clock
 from windlass_agent.signals import AtOnce, signals
 from windlass_agent.slots import Slots
@@ -45,8 +48,6 @@ _log = logging.getLogger(__name__)
 _BATCH = 16
 _THREADS = 8
 _SWEEP_EVERY = 600.0
-_SAY_EVERY = 60.0
-_SAY_RUNS_EVERY = 2.0
 _LAST_WORDS = 2.0
 
 
@@ -61,11 +62,19 @@ class Agent:
         app: Plugins and settings.
         store: The metadata store; stays the caller's, who closes it after `run`.
         run: Only this run, which somebody else has claimed: take it up when that claim ends, see it to its end.
+        patient: Runs wait for a backend that is away, see `Services.patient`.
         faults: For tests only.
     """
 
     def __init__(
-        self, config: AgentConfig, app: App, store: MetadataStore, *, run: str = "", faults: Faults | None = None
+        self,
+        config: AgentConfig,
+        app: App,
+        store: MetadataStore,
+        *,
+        run: str = "",
+        patient: bool = True,
+        faults: Faults | None = None,
     ) -> None:
         if not config.queues:
             raise UsageError("no queue is named", hint="Use -q NAME, or queues in launch-config.yaml.")
@@ -74,10 +83,12 @@ class Agent:
         self._app = app
         self._store = store
         self._run = run
+        self._patient = patient
         self._faults = faults or Faults()
         self._entity = config.entity or app.settings.entity
         weights = {queue_named(name, self._entity): weight for name, weight in config.weights.items()}
         self._turns = Turns([queue_named(name, self._entity) for name in config.queues], weights)
+        self._left = Left(store, self._turns.queues)
         self._slots = Slots(config.slots)
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._attempts: dict[str, Attempt] = {}
@@ -86,9 +97,7 @@ class Agent:
         self._stops = 0
         self._draining = False
         self._ended = threading.Event()
-        self._state = ""
-        self._said_at = 0.0
-        self._said_runs: tuple[str, ...] = ()
+        self._absent = Absent(lambda: self._wake.put(None), self._ended)
 
     # -- for callers ------------------------------------------------------------------------------------------
 
@@ -104,8 +113,9 @@ class Agent:
 
         backends = Backends(self._config, self._app)
         lease = self._app.settings.lease_seconds
+        host = self._config.host or socket.gethostname()
         try:
-            backends.verify()
+            backends.verify(patient=self._patient)
             backends.serve(self._store.queues, self._turns.queues)
             self._services = Services(
                 config=self._config,
@@ -116,12 +126,15 @@ class Agent:
                 claims=Claims(self._store.queues, self.id, lease, self._renewed),
                 access=JobAccess(self._app, self._store),
                 slots=self._slots,
-                host=self._config.host or socket.gethostname(),
+                host=host,
                 now=store_clock(self._store),
                 faults=self._faults,
-                patient=not self._run,
+                patient=self._patient,
+                absent=self._absent,
+                presence=Presence(self._store.agents, self._row(host)),
+                crowded=lambda: self._draining or self._free() <= 0 < len(self._absent.present(self._turns.queues)),
             )
-            self._register()
+            self._services.presence.register()
             with suppress(AtOnce), signals(self.stop, lambda: self._stops == 2):
                 self._work()
         finally:
@@ -211,11 +224,14 @@ class Agent:
     def _claim(self) -> bool:
         if self._draining:
             return False
-        free = max(self._free(), 0)  # with none it looks after what time brings: schedules, items that waited too long
+        queues = self._turns.order()
+        present = self._absent.present(queues)
+        # With none it looks after what time brings: schedules, items that waited too long.
+        free = max(self._free(), 0) if present else 0
         request = ClaimRequest(
             agent=self.id,
             host=self._services.host,
-            queues=self._turns.order(),
+            queues=present or queues,
             # One by one where each item changes whose turn it is, or what is left for the next.
             limit=min(free, 1 if self._slots or len(self._turns.queues) > 1 else _BATCH),
             lease_seconds=self._services.claims.lease_seconds,
@@ -250,6 +266,7 @@ class Agent:
 
     def _is_over(self) -> bool:
         if self._attempts:
+            self._left.nothing()
             self._say("running")
             return False
         if self._draining:
@@ -258,17 +275,10 @@ class Agent:
         if self._run:
             return self._store.runs.get(self._run).state.is_terminal
         # With runs of others: what an agent that died has left behind comes free only when its lease ends.
-        return self._config.drain and sum(map(self._left_in, self._turns.queues)) <= len(self._unreported)
-
-    def _left_in(self, ref: QueueRef) -> int:
-        """Items of a queue that are not over."""
-        try:
-            if self._store.queues.get(ref).paused:
-                return 0
-            status = self._store.queues.status(ref)
-            return status.queued + status.pending + status.running
-        except NotFoundError:
-            return 0
+        if not self._config.drain or (left := self._left.count()) <= len(self._unreported):
+            return self._config.drain
+        self._left.say(left)
+        return False
 
     def _interval(self) -> float:
         # The bell does not ring when another agent's lease ends or a delay is over, so look now and then.
@@ -349,40 +359,23 @@ class Agent:
 
     # -- beginning and end ------------------------------------------------------------------------------------
 
-    def _register(self) -> None:
-        self._store.agents.register(
-            AgentRow(
-                id=self.id,
-                name=self._config.name or self._services.host,
-                entity=self._entity,
-                host=self._services.host,
-                pid=os.getpid(),
-                version=windlass.__version__,
-                queues=self._turns.queues,
-                max_jobs=self._config.max_jobs,
-                slots=self._slots.total(),
-            )
+    def _row(self, host: str) -> AgentRow:
+        return AgentRow(
+            id=self.id,
+            name=self._config.name or host,
+            entity=self._entity,
+            host=host,
+            pid=os.getpid(),
+            version=windlass.__version__,
+            queues=self._turns.queues,
+            max_jobs=self._config.max_jobs,
+            slots=self._slots.total(),
         )
 
     def _say(self, state: str) -> None:
-        """Tell the store what the agent does, when that changed or was long ago; not important enough to fail."""
-        state = "draining" if self._draining and state != "stopped" else state
-        passed = time.monotonic() - self._said_at
-        runs = tuple(self._attempts)
-        if state == self._state and passed < (_SAY_EVERY if runs == self._said_runs else _SAY_RUNS_EVERY):
-            return
-        try:
-            try:
-                self._store.agents.heartbeat(self.id, state, runs)
-            except NotFoundError:
-                if state == "stopped":
-                    return
-                _log.warning("somebody removed this agent from the store; it registers again")
-                self._register()
-                self._store.agents.heartbeat(self.id, state, runs)
-            self._state, self._said_runs, self._said_at = state, runs, time.monotonic()
-        except WindlassError as error:
-            _log.debug("the agent's state was not stored: %s", error)
+        if state != "stopped":
+            state = "draining" if self._draining else "waiting" if self._absent else state
+        self._services.presence.say(state, tuple(self._attempts))
 
     def _hand_over(self) -> None:
         for attempt in list(self._attempts.values()):

@@ -25,6 +25,7 @@ from windlass.models.reason import Reason
 from windlass.models.run import ResourceUsage, RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import Runner, RunnerState, RunStatus
 from windlass_agent import checkpoints, limits, outcome
+from windlass_agent.absent import Postponed
 from windlass_agent.faults import Point
 from windlass_agent.logs import Output, Pump
 from windlass_agent.record import Record
@@ -126,7 +127,7 @@ class Attempt:
 
     def give_up(self) -> None:
         """The claim is lost: touch nothing of the run any more."""
-        if not self._over:
+        if not self._over and not self._reporting:
             _log.warning("%s belongs to another agent now", self.run_id)
         self._leave()
 
@@ -138,11 +139,13 @@ class Attempt:
 
     def hand_over(self) -> None:
         """Give the run back as it stands; who claims it next goes on with it."""
+        self._reporting = True
         self._watcher.remove(self)
         self.held.lost.set()  # whatever is under way in other threads ends at its next step
         self._interrupt()
         try:
-            self._services.store.queues.release(self.held.lease, 0.0, RunUpdate(), next_attempt=False)
+            told = RunUpdate(reason=self._record.run.reason)  # it knows the retries used
+            self._services.store.queues.release(self.held.lease, 0.0, told, next_attempt=False)
         except WindlassError as error:
             _log.warning("%s could not be handed over, its lease will end: %s", self.run_id, error.message)
             self.unreported = True
@@ -261,7 +264,7 @@ class Attempt:
     def _enforce(self, status: RunStatus) -> None:
         assert self._idle is not None
         now = self._services.now()
-        passed = limits.while_running(self._policy, self._record.claimed, status, self._planned.submitted_at, now)
+        passed = limits.while_running(self._policy, self._record.run, status, self._planned.submitted_at, now)
         passed = passed or self._idle.look(self._usage, now)
         if passed is not None:
             self.request_stop(passed)
@@ -341,17 +344,17 @@ class Attempt:
         checkpoints.tidy(self._services, self._record.run)
         self._services.faults.hit(Point.CLEANED, self.run_id)
 
-    # -- inside -----------------------------------------------------------------------------------------------
-
     def _attempted(self, step: Callable[[], None]) -> None:
         """Do a step; whatever goes wrong becomes the run's reason, or is left to a successor."""
         try:
             try:
                 step()
-            except (FencedError, StoreUnavailableError):
+            except (FencedError, StoreUnavailableError, Postponed):
                 raise
             except Exception as error:
                 self._fail(error)
+        except Postponed:
+            self.hand_over()
         except FencedError:
             self.give_up()
         except StoreUnavailableError as error:

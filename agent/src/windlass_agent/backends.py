@@ -10,10 +10,11 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from windlass.config.converter import failure
-from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, WindlassError
+from windlass.errors import ConfigError, NotFoundError, PluginError, Problem, RunnerError, WindlassError
 from windlass.launch.images import parse_image
 from windlass.launch.plan import resource_name
 from windlass_agent.config import AgentConfig
+from windlass_agent.git_hosts import missing_secrets
 
 if TYPE_CHECKING:
     from windlass.builders import Builder, BuilderCapabilities
@@ -42,18 +43,27 @@ class Backends:
         self._settled = True
         self._registries: dict[str, Registry] = {}
 
-    def verify(self) -> None:
+    def verify(self, *, patient: bool = True) -> None:
         """Make sure that everything the configuration names exists and fits, before the first job is taken.
+
+        Args:
+            patient: A runner that does not answer now may do so later: what stands in the queue waits for it.
 
         Raises:
             ConfigError, PluginError: All problems of the file, with their places in it.
+            RunnerError: A runner does not work.
         """
-        self._check_settings()
+        self._check_settings(secrets=patient)
         environment = self.environment()
         if self._config.storage or environment is not None:
             self._app.configure_storage(self._config.storage, environment=environment)
         for name in self._config.runners:
-            self.runner(name)
+            try:
+                self.runner(name)
+            except RunnerError as error:
+                if not (patient and error.retryable):
+                    raise
+                _log.warning("the runner '%s' does not work yet; its queues wait for it: %s", name, error)
         if self._config.builder:
             self.builder()
         if self._config.registry:
@@ -75,7 +85,7 @@ class Backends:
                     error.where = f"queue {ref.name}"
                     raise
 
-    def _check_settings(self) -> None:
+    def _check_settings(self, *, secrets: bool) -> None:
         """Raise for all that does not fit, before the first backend is made and says what is wrong with itself only."""
         config = self._config
         parts = [(f"$.runners.{name}", "runner", name, settings) for name, settings in config.runners.items()]
@@ -90,13 +100,20 @@ class Backends:
             except PluginError as error:
                 place = config.place(where if kind == "runner" else f"{where}.type")
                 problems.append(Problem(error.message, where=place, hint=error.hint))
+        if secrets:  # jobs that need them could only fail
+            problems += missing_secrets(config)
         if problems:
             raise failure(config.document, problems)
 
     def _create(self, kind: str, name: str, settings: Mapping[str, Any], where: str) -> Any:
         place: dict[str, Any] = {"where": where, "document": self._config.document}
         self._app.read_settings(kind, name, settings, **place)  # its own mistakes, before those of the environment
-        return self._app.create(kind, name, settings, environment=self.environment(), **place)
+        try:
+            return self._app.create(kind, name, settings, environment=self.environment(), **place)
+        except WindlassError as error:
+            if error.where.startswith("$."):
+                error.where = self._config.place(error.where)
+            raise
 
     def runner(self, name: str) -> Runner:
         """The runner of a resource type. Raises as `App.create`."""

@@ -10,9 +10,10 @@ from attrs import frozen
 
 from windlass.errors import ConfigError, NotFoundError, PluginError, SecretError, WindlassError
 from windlass.launch.plan import resource_name
-from windlass.launch.secret_env import resolve_secrets, secret_references
+from windlass.launch.secret_env import resolve_secrets, secret_references, take_secrets
 from windlass.models.queue import QueueRef, queue_named
 from windlass_agent.backends import Backends
+from windlass_agent.git_hosts import missing_keys
 from windlass_agent.jobapi import JobAccess
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def examine(config: AgentConfig, app: App, store: MetadataStore | None) -> Itera
             yield _try("registry", lambda: _registry(backends))
         yield _builder(config, backends)
         wanted = dict.fromkeys(config.runners, "runners of launch-config.yaml")
+        if not config.queues and config.document is not None:
+            yield Finding(check="queues", status="warning", detail="none is named; launch-agent needs queues, or -q")
         for name in config.queues if store is not None else ():
             found, resource = _queue(store, queue_named(name, config.entity or app.settings.entity))
             yield found
@@ -133,6 +136,8 @@ def _secrets(config: AgentConfig) -> Iterator[Finding]:
     if tokens:
         refs = {name: ref for name, token in tokens.items() for ref in secret_references({"token": token}).values()}
         yield _try("git tokens", lambda: look(refs))
+    if wrong := missing_keys(config):
+        yield Finding(check="git keys", status="problem", detail="; ".join(map(str, wrong)))
 
 
 def _weights(config: AgentConfig) -> Iterator[Finding]:
@@ -174,6 +179,10 @@ def _queue(store: MetadataStore | None, ref: QueueRef) -> tuple[Finding, str]:
         return Finding(check=check, status="problem", detail=_sentence(error)), ""
     except WindlassError as error:
         return Finding(check=check, status="warning", detail=_sentence(error)), ""
+    try:
+        resolve_secrets(take_secrets(queue.config)[1])
+    except ConfigError as error:  # every run of it would fail by that on this machine
+        return Finding(check=check, status="problem", detail=_sentence(error)), resource_name(queue.resource)
     state = "paused: nothing is taken from it" if queue.paused else f"runs on {queue.resource}"
     return Finding(check=check, status="warning" if queue.paused else "ok", detail=state), resource_name(queue.resource)
 

@@ -30,7 +30,7 @@ def while_running(policy: LaunchPolicy, run: Run, status: RunStatus, submitted_a
 
     Args:
         policy: The effective policy.
-        run: The run as it was claimed.
+        run: The run as it was last seen: when it began, by the store's clock. The runner's own may be off by hours.
         status: What its runner says.
         submitted_at: When it was given to the runner.
         now: The same clock's present time.
@@ -39,7 +39,7 @@ def while_running(policy: LaunchPolicy, run: Run, status: RunStatus, submitted_a
         if policy.start_timeout is not None and now - submitted_at > policy.start_timeout:
             what = f"; it waits for: {status.reason.message}" if status.reason and status.reason.message else ""
             return _passed("start-timeout", f"it did not start within {policy.start_timeout:g} s{what}")
-    elif policy.attempt_timeout is not None and now - (status.started_at or submitted_at) > policy.attempt_timeout:
+    elif policy.attempt_timeout is not None and now - (run.started_at or submitted_at) > policy.attempt_timeout:
         return _passed("attempt-timeout", f"it ran longer than {policy.attempt_timeout:g} s")
     return passed_deadline(policy, run, now)
 

@@ -13,8 +13,10 @@ from windlass.errors import FencedError, StoreUnavailableError, WindlassError
 from windlass.launch.policy import retries_used
 from windlass.models.reason import Reason
 from windlass.models.run import RunUpdate
+from windlass_agent.absent import Postponed
 
 if TYPE_CHECKING:
+    from windlass.models.queue import QueueRef
     from windlass_agent.record import Record
     from windlass_agent.services import Services
 
@@ -22,6 +24,7 @@ __all__ = ["Patience"]
 
 _log = logging.getLogger(__name__)
 _LONGEST = 2.0
+_LOOK_EVERY = 10.0
 T = TypeVar("T")
 
 
@@ -33,15 +36,22 @@ class Patience:
     Args:
         services: The agent's.
         record: The run; it says meanwhile what is waited for.
+        queue: Its queue.
         check: Asks the backends that the attempt needs whether they work.
         enough: Whether the run may wait no longer, given the seconds that it has waited.
     """
 
     def __init__(
-        self, services: Services, record: Record, check: Callable[[], None], enough: Callable[[float], bool]
+        self,
+        services: Services,
+        record: Record,
+        queue: QueueRef,
+        check: Callable[[], None],
+        enough: Callable[[float], bool],
     ) -> None:
         self._services = services
         self._record = record
+        self._queue = queue
         self._check = check
         self._enough = enough
         self._waited = 0.0
@@ -51,11 +61,16 @@ class Patience:
         """Wait no longer: the run is to stop."""
         self._ended = True
 
-    def attempt(self, step: Callable[[], T]) -> T:
+    def attempt(self, step: Callable[[], T], *, started: bool = False) -> T:
         """Do a step that may be repeated.
+
+        Args:
+            step: The step.
+            started: The runner may have been asked to start the run: it waits here, whoever else could take it.
 
         Raises:
             WindlassError: It failed while all backends answered, or it was waited for long enough.
+            Postponed: It is to wait in its queue.
         """
         while True:
             try:
@@ -65,7 +80,7 @@ class Patience:
             except WindlassError as error:
                 if not self._services.patient or not self._away():
                     raise
-                self._wait(error)
+                self._wait(error, started)
 
     def _away(self) -> WindlassError | None:
         """What a backend says that will pass; None when all answer, or fail for good."""
@@ -75,19 +90,34 @@ class Patience:
             return error if error.retryable else None
         return None
 
-    def _wait(self, failed: WindlassError) -> None:
-        name, pause = self._record.id, 0.1
-        said = False
-        while away := self._away():
+    def _wait(self, failed: WindlassError, started: bool) -> None:
+        away = self._away()
+        if away is None:
+            return
+        self._services.absent.note(self._queue, away, self._check)
+        used = retries_used(self._record.run)
+        reason = Reason.from_error(away)
+        context = {**reason.context, **({"retries": used} if used else {})}
+        self._record.update(RunUpdate(reason=evolve(reason, context=context)))
+        first = self._services.absent.enter(self._queue)
+        try:
+            if not first and not started:
+                raise Postponed
+            self._until_back(failed, started)
+        finally:
+            if first:
+                self._services.absent.leave(self._queue)
+
+    def _until_back(self, failed: WindlassError, started: bool) -> None:
+        pause, looked_at = 0.1, -_LOOK_EVERY
+        _log.info("%s waits for it", self._record.id)
+        while self._away():
             if self._ended or self._enough(self._waited):
                 raise failed
-            if not said:
-                said = True
-                _log.warning("%s waits for a backend: %s", name, away)
-                used = retries_used(self._record.run)
-                reason = Reason.from_error(away)
-                context = {**reason.context, **({"retries": used} if used else {})}
-                self._record.update(RunUpdate(reason=evolve(reason, context=context)))
+            if not started and self._waited - looked_at >= _LOOK_EVERY:
+                looked_at = self._waited
+                if self._services.crowded() or self._services.presence.others(self._queue):
+                    raise Postponed
             began = time.monotonic()
             self._record.held.lost.wait(pause)
             self._record.held.check()
@@ -95,4 +125,4 @@ class Patience:
                 raise StoreUnavailableError("the agent ends")
             self._waited += time.monotonic() - began
             pause = min(pause * 2, _LONGEST)
-        _log.info("%s: the backend answers again", name)
+        _log.info("%s goes on", self._record.id)

@@ -196,8 +196,9 @@ class Preparation:
             target,
             engine=engine,
             cache_dir=self._services.app.settings.cache_dir,
-            access=git_access(self._services.config),
+            access=git_access(self._services.config) if self._run.spec.source.kind is SourceKind.GIT else None,
             note=self._notes.append,
+            cancelled=lambda: self._interrupted,
         )
 
     def _check_remote(self, remote: str) -> None:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import define, field
 
 from windlass.errors import StoreUnavailableError
+from windlass_agent.absent import Absent
 from windlass_agent.backends import Backends
 from windlass_agent.claims import Claims, Held
 from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.gpus import GpuMeter
+from windlass_agent.presence import Presence
 from windlass_agent.slots import Slots
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class Services:
         now: The store's clock, as seen from here.
         patient: Runs wait for a backend that is away. Nobody sits in front of a queue; in front of a run here and now
             somebody does, who wants to be told at once.
+        absent: Queues whose backends do not answer.
+        crowded: Whether a run that waits for its backend keeps the agent from ending, or from runs of other queues.
+        presence: What the agent says of itself.
         aborted: The agent ends at once; nothing may be waited for.
     """
 
@@ -54,6 +59,9 @@ class Services:
     now: Callable[[], float]
     faults: Faults
     patient: bool = True
+    absent: Absent
+    crowded: Callable[[], bool]
+    presence: Presence
     gpus: GpuMeter = field(factory=GpuMeter)
     aborted: threading.Event = field(factory=threading.Event)
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 import windlass
-from windlass.errors import FencedError, RunnerError, StoreUnavailableError, WindlassError
+from windlass.errors import FencedError, NoSpaceError, RunnerError, StoreUnavailableError, WindlassError
 from windlass.ids import attempt_id
 from windlass.launch.plan import RunPlan, plan_run
 from windlass.launch.provenance import KEY, record
 from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models import INTERNAL
 from windlass.models.job import SourceKind
+from windlass.models.queue import QueueRef
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
 from windlass_agent import checkpoints, limits
+from windlass_agent.absent import Postponed
 from windlass_agent.faults import Point
 from windlass_agent.patience import Patience
 from windlass_agent.prepare import Preparation, Prepared, attempt_folder
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Submission"]
 
 _log = logging.getLogger(__name__)
+_LEAST_SPACE = 1 << 20
+"""Bytes below which nothing can be started here: items stay in their queue rather than fail one by one."""
 
 
 class Submission:
@@ -58,7 +65,8 @@ class Submission:
         self.submitted_at = record.run.started_at or record.run.claimed_at
         self._preparation: Preparation | None = None
         self._interrupted = False
-        self._patience = Patience(services, record, self._check, self._waited_enough)
+        self._ref = QueueRef(entity=queue.entity, name=queue.name)
+        self._patience = Patience(services, record, self._ref, self._check, self._waited_enough)
 
     @property
     def runner(self) -> Runner:
@@ -89,6 +97,8 @@ class Submission:
             except RunnerError as error:
                 # Not being able to ask is no answer: starting it again now might run it twice.
                 _log.warning("%s: the runner cannot be asked, trying again: %s", self.name, error)
+                if error.retryable:
+                    self._services.absent.note(self._ref, error, self._ask)
             self._record.held.lost.wait(wait)
             self._record.held.check()
             if self._services.aborted.is_set():
@@ -99,14 +109,20 @@ class Submission:
         """Fetch, build, and store that the attempt is about to start."""
         try:
             return self._prepare()
-        except FencedError:
-            if self._preparation is not None:
-                self._preparation.discard()
+        except (FencedError, Postponed):
+            self._discard()
             raise
+
+    def _discard(self) -> None:
+        if self._preparation is not None:
+            self._preparation.discard()
 
     def _prepare(self) -> RunSpec:
         run, services = self._record.run, self._services
         ready = self._patience.attempt(lambda: self._record.insist(self._fetch_and_build))
+        if services.patient:
+            # Not later: once it may have been started here, nobody elsewhere may take it.
+            self._patience.attempt(self._ask)
         self.plan = plan_run(run, self._queue, image=ready.image)
         spec = self._spec(ready)
         services.slots.note(run.id, attempt_folder(services, run, self.plan.resource))
@@ -135,7 +151,7 @@ class Submission:
     def submit(self, spec: RunSpec) -> RunHandle:
         """Start it. The claim is made sure of right before, so that a stale agent starts nothing."""
         began = time.monotonic()
-        handle = self._patience.attempt(lambda: self._start(spec))
+        handle = self._patience.attempt(lambda: self._start(spec), started=True)
         self._services.faults.hit(Point.SUBMITTED, self._record.id)
         self._record.update(self._submitted(handle, began))
         return handle
@@ -152,9 +168,15 @@ class Submission:
                 _log.warning("%s; asking whether it is still ours", error.message)
                 self._record.held.lost.wait(0.05)
 
+    def _ask(self) -> None:
+        with suppress(OSError):
+            if shutil.disk_usage(self._services.app.settings.home).free < _LEAST_SPACE:
+                raise self._no_space()
+        self.runner.check()
+
     def _check(self) -> None:
         """Ask runner, builder and registry whether they work, as far as this run needs them."""
-        self.runner.check()
+        self._ask()
         spec, backends = self._record.run.spec, self._services.backends
         if self.capabilities.needs_image and spec is not None and spec.source.kind is not SourceKind.IMAGE:
             backends.builder().check()
@@ -196,7 +218,18 @@ class Submission:
         )
         if self._interrupted:
             self._preparation.interrupt()
-        return self._preparation.run()
+        try:
+            return self._preparation.run()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._no_space(f"{error.filename}" if error.filename else "") from None
+
+    def _no_space(self, place: str = "") -> NoSpaceError:
+        return NoSpaceError(
+            f"the disk of the agent on {self._services.host} is full", where=place or str(self._services.work),
+            hint="Free some space there, or set WINDLASS_HOME to a place that has more.", retryable=True,
+        )  # fmt: skip
 
     def _origin(self, ready: Prepared) -> dict[str, Any]:
         """Where the run comes from, beside what its own code records."""

@@ -22,10 +22,10 @@ def signed_in(request: LaunchRequest) -> LaunchRequest:
     from windlass.launch.uris import classify
 
     try:
-        if not request.uri or not classify(request.uri).host:
+        if not request.uri or not (host := classify(request.uri).host):
             return request
         from windlass_agent.config import load
         from windlass_agent.git_hosts import git_access
     except (UsageError, ImportError):
         return request  # what is wrong with the URI is said with everything else
-    return evolve(request, git_access=git_access(load()))
+    return evolve(request, git_access=git_access(load(), host))

@@ -94,7 +94,7 @@ def _agent(state: State, served: Run, *, run: str = "") -> Agent:
     from windlass_agent.config import load
 
     flags = {"queues": (served.queue,), "entity": served.entity, "max_jobs": 1, "drain": True}
-    return Agent(load(None, flags), state.app, state.store, run=run)
+    return Agent(load(None, flags), state.app, state.store, run=run, patient=False)  # somebody sits in front of it
 
 
 class _Work(threading.Thread):

@@ -144,7 +144,7 @@ SHAPES: dict[str, Keys | str] = {
         "id": "Its id.",
         "name": "Its name.",
         "entity": "Its owner.",
-        "state": "`polling`, `running`, `draining`, `stopped` or `lost`.",
+        "state": "`polling`, `running`, `waiting` (for a backend), `draining`, `stopped` or `lost`.",
         "queues": "What it takes items from, `entity/name`.",
         "max_jobs": "Runs at the same time; -1 is unlimited.",
         "runs": "Ids of the runs it has.",

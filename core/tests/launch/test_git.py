@@ -10,7 +10,6 @@ import pytest
 
 from windlass.config.secrets import Secret
 from windlass.errors import ConfigError, NotFoundError, StorageError, UsageError, WindlassError
-from windlass.launch import git as git_module
 from windlass.launch.git import GitAccess, Mirror, resolve_commit
 from windlass.launch.plan import plan_run
 from windlass.launch.sources import fetch_source, patch_artifact
@@ -234,20 +233,21 @@ def test_gitlinks_without_an_entry_are_left_empty(repo, fetch):
 
 
 def test_tokens_stay_out_of_arguments(monkeypatch, tmp_path):
-    seen = {}
-
-    def run(command, **kwargs):
-        seen.update(command=command, env=kwargs["env"])
-        return subprocess.CompletedProcess(command, 128, b"", b"fatal: Authentication failed for https://u:hush@h/x")
-
-    monkeypatch.setattr(git_module.subprocess, "run", run)
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/arguments; env > {tmp_path}/env\n'
+        "echo fatal: Authentication failed for https://u:hush@h/x >&2; exit 128\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     access = GitAccess(token=Secret("hush", "env/T"))
     with pytest.raises(WindlassError) as caught:
-        resolve_commit(classify("https://h.example/x"), "main", tmp_path, access)
-    assert not any("hush" in word for word in seen["command"])
+        resolve_commit(classify("https://h.example/x"), "main", tmp_path / "cache", access)
+    assert "hush" not in (tmp_path / "arguments").read_text()
     assert "hush" not in str(caught.value)
     assert "hush" not in repr(access)
-    assert seen["env"]["GIT_TERMINAL_PROMPT"] == "0"
+    assert "GIT_TERMINAL_PROMPT=0" in (tmp_path / "env").read_text().split()
     assert caught.value.code == "access"
 
 

@@ -92,15 +92,18 @@ def test_a_token_signs_in(host, fetch, tmp_path) -> None:
     assert not [path for path in stored if GIT_PASSWORD.encode() in path.read_bytes()]
 
 
-@pytest.mark.parametrize("access", [None, WRONG])
-def test_one_clear_error_without_the_secret(host, fetch, tmp_path, access) -> None:
+@pytest.mark.parametrize(
+    ("access", "advice"),
+    [(None, "git: {127.0.0.1: {token: {secret: env/NAME}}}"), (WRONG, "Check git.127.0.0.1.token")],
+)
+def test_one_clear_error_without_the_secret(host, fetch, tmp_path, access, advice) -> None:
     commit = host.publish("job", {"job.py": "print(1)\n"})
     url = f"{host.url}/job.git"
     for call in (lambda: fetch(url, commit, access=access),
                  lambda: resolve_commit(classify(url), "main", tmp_path / "cache", access)):  # fmt: skip
         with pytest.raises(AccessError) as caught:
             call()
-        assert "credential helper" in caught.value.hint
+        assert advice in caught.value.hint
         assert caught.value.where == url
         assert "canary" not in str(caught.value) + repr(caught.value)
         assert not caught.value.retryable

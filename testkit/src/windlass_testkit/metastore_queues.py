@@ -297,6 +297,18 @@ class QueueTests:
         assert (found.run.id, found.run.attempt, found.run.handle) == ("r", 1, handle)
         assert found.run.fence > lease.fence
 
+    def test_retries_are_remembered_while_it_runs(self, store: MetadataStore) -> None:
+        """Whoever takes over a running retry goes on counting where the agent before it was."""
+        ref = make_queue(store)
+        store.queues.enqueue(items(ref, "r"))
+        why = Reason(code="exit-code", message="it failed", context={"retries": {"exit-code": 1}})
+        store.queues.release(take(store, ref), 0.0, RunUpdate(reason=why), next_attempt=True)
+        (found,) = claim(store, ref, lease_seconds=0.2)
+        store.runs.update("r", RunUpdate(state=RunState.RUNNING), fence=found.run.fence)
+        (found,) = eventually(lambda: claim(store, ref, agent="b"))
+        assert found.run.reason is not None
+        assert (found.run.reason.code, found.run.reason.context) == ("retried", why.context)
+
     def test_one_run_can_be_taken_up_and_nothing_else(self, store: MetadataStore) -> None:
         ref = make_queue(store)
         store.queues.enqueue(items(ref, "r1", "r2", "waiting"))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from windlass.errors import WindlassError
 
 _LOW_SPACE = 1 << 30
+_NO_SPACE = 1 << 20  # an agent starts nothing then
 _PROBE = b"written by windlass doctor\n"
 _KINDS = ("builder", "runner", "registry", "environment", "storage", "serializer", "metastore")
 
@@ -110,7 +111,8 @@ def _home(state: State) -> Row:
         free = shutil.disk_usage(home).free
     except OSError as error:
         return "home", "problem", f"{home}: {error.strerror}; set WINDLASS_HOME"
-    return "home", "ok" if free > _LOW_SPACE else "warning", f"{home}, {size(free)} free"
+    status = "ok" if free > _LOW_SPACE else "warning" if free > _NO_SPACE else "problem"
+    return "home", status, f"{home}, {size(free)} free"
 
 
 def _check_store(state: State) -> None:

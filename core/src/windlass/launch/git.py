@@ -1,9 +1,4 @@
-"""Running git on repositories that are not trusted.
-
-Fetching uses the host's own git config (credential helpers, proxies, certificates); reading what was fetched uses none,
-so that no filter, hook or monitor of that config runs on foreign content. Hooks are switched off throughout, unknown
-protocols are refused, nothing asks for a password, and secrets travel in the environment, never in arguments.
-"""
+"""Git repositories: the commit that a name stands for, and its files from a mirror that is kept."""
 
 from __future__ import annotations
 
@@ -12,152 +7,21 @@ import fcntl
 import hashlib
 import os
 import re
-import shlex
-import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import frozen
 
-from windlass.config.secrets import Secret
-from windlass.errors import AccessError, NotFoundError, StorageError, UsageError
+from windlass.errors import NotFoundError, StorageError, UsageError
+from windlass.launch.git_process import GitAccess, interrupted, is_cut_off, run_git
 from windlass.launch.uris import Location, check_ref
 
 __all__ = ["Checkout", "GitAccess", "Mirror", "resolve_commit"]
 
-_TIMEOUT = 900.0
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_DENIED = re.compile(
-    r"authentication failed|could not read (username|password)|permission denied|terminal prompts disabled"
-    r"|access denied|\b40[13]\b|host key verification failed|repository not found|invalid credentials",
-    re.IGNORECASE,
-)
-_UNKNOWN_HOST = re.compile(r"host key verification failed", re.IGNORECASE)
-_ABSENT = re.compile(r"does not appear to be a git repository|not found|does not exist|\b404\b", re.IGNORECASE)
-_SAFE = {
-    "core.hooksPath": "/dev/null",
-    "core.fsmonitor": "false",
-    "core.sshCommand": "",
-    "core.gitProxy": "",
-    "core.protectHFS": "true",
-    "core.protectNTFS": "true",
-    "fetch.fsckObjects": "true",
-    # What old tools wrote into many repositories; it makes no fetched file harmful.
-    "fetch.fsck.badTimezone": "warn",
-    "fetch.fsck.missingSpaceBeforeDate": "warn",
-    "fetch.fsck.missingSpaceBeforeEmail": "warn",
-    "fetch.fsck.zeroPaddedFilemode": "warn",
-    "fetch.recurseSubmodules": "no",
-    "gc.auto": "0",
-    "http.lowSpeedLimit": "1000",
-    "http.lowSpeedTime": "60",
-    "maintenance.auto": "false",
-    "protocol.allow": "never",
-    "submodule.recurse": "false",
-    "transfer.credentialsInUrl": "die",
-    "uploadpack.packObjectsHook": "",
-    "advice.detachedHead": "false",
-}
-_VARIABLE = "WINDLASS_GIT_VARIABLE"
-_HELPER = f'!f() {{ test "$1" != get || printf "password=%s\\n" "${_VARIABLE}"; }}; f'
-
-
-@frozen(kw_only=True)
-class GitAccess:
-    """How to sign in at a git host when the host's own helpers do not know.
-
-    Attributes:
-        username: For https with a token; any name will do at most hosts.
-        token: Token or password.
-        ssh_key: Path of a private key.
-    """
-
-    username: str = "windlass"
-    token: Secret | None = field(default=None, repr=False)
-    ssh_key: str = ""
-
-
-def _environment(location: Location | None, access: GitAccess | None) -> dict[str, str]:
-    """The environment for one call; `location` is None for calls that stay on this machine."""
-    kept = ("PATH", "HOME", "TMPDIR", "LANG", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO",
-            "GIT_SSL_CAPATH", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "XDG_CONFIG_HOME",
-            "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # fmt: skip
-    env = {name: os.environ[name] for name in kept if name in os.environ}
-    config = list(_SAFE.items())
-    if location is None:
-        env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-        env["GIT_ALLOW_PROTOCOL"] = ""
-    else:
-        env["GIT_ALLOW_PROTOCOL"] = location.protocol
-        config.append((f"protocol.{location.protocol}.allow", "always"))
-        if location.protocol == "file":
-            config.append(("safe.directory", "*"))
-        ssh = os.environ.get("GIT_SSH_COMMAND") or "ssh"
-        if access is not None and access.ssh_key:
-            ssh += f" -i {shlex.quote(str(Path(access.ssh_key).expanduser()))} -oIdentitiesOnly=yes"
-        env["GIT_SSH_COMMAND"] = f"{ssh} -oBatchMode=yes -oPermitLocalCommand=no"
-        config.remove(("core.sshCommand", ""))
-        if access is not None and access.token is not None and location.protocol == "https":
-            # A helper for this host alone: a header would follow when the host sends git elsewhere.
-            host = f"credential.https://{urlsplit(location.remote).netloc.rpartition('@')[2]}"
-            config += [(f"{host}.helper", ""), (f"{host}.helper", _HELPER), (f"{host}.username", access.username)]
-            env[_VARIABLE] = access.token.reveal()
-    env |= {
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "",
-        "SSH_ASKPASS": "",
-        "GIT_LFS_SKIP_SMUDGE": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_ATTR_NOSYSTEM": "1",
-        "LC_ALL": "C",
-        "GIT_CONFIG_COUNT": str(len(config)),
-    }
-    for i, (key, value) in enumerate(config):
-        env[f"GIT_CONFIG_KEY_{i}"], env[f"GIT_CONFIG_VALUE_{i}"] = key, value
-    return env
-
-
-def run_git(
-    *arguments: str,
-    cwd: Path,
-    location: Location | None = None,
-    access: GitAccess | None = None,
-    env: Mapping[str, str] | None = None,
-    timeout: float = _TIMEOUT,
-) -> bytes:
-    """Run git and return its output.
-
-    Raises:
-        AccessError, NotFoundError, StorageError: What git's message says; `retryable` for network faults.
-    """
-    remote = location.remote if location is not None else str(cwd)
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=cwd,
-            env={**_environment(location, access), **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise StorageError("the program git is not installed", hint="Install git on this machine.") from None
-    except subprocess.TimeoutExpired:
-        raise StorageError(f"git did not end within {timeout:g} s", where=remote, retryable=True) from None
-    if done.returncode == 0:
-        return done.stdout
-    text = re.sub(r"//[^/@\s]*@", "//***@", done.stderr.decode(errors="replace")).strip()
-    short = text[-1500:] or f"git ended with code {done.returncode}"
-    if _DENIED.search(text):
-        hint = "Set up a git credential helper or an ssh key for the user who runs this."
-        if _UNKNOWN_HOST.search(text):
-            hint = "Add the host's key to ~/.ssh/known_hosts of the user who runs this."
-        raise AccessError(f"git was refused: {short}", where=remote, hint=hint)
-    if location is not None and _ABSENT.search(text):
-        raise NotFoundError(f"git found nothing there: {short}", where=remote, hint="Check the URI and --git-hash.")
-    raise StorageError(f"git failed: {short}", where=remote, retryable=location is not None)
+_PAUSES = (1.0, 4.0)
+"""Seconds before a fetch that the network broke off is tried again."""
 
 
 def resolve_commit(location: Location, ref: str, cache_dir: Path, access: GitAccess | None = None) -> str:
@@ -212,11 +76,25 @@ class Checkout:
 
 
 class Mirror:
-    """A cached bare repository of one remote. Several processes may use it."""
+    """A cached bare repository of one remote. Several processes may use it.
 
-    def __init__(self, location: Location, cache_dir: Path, access: GitAccess | None = None) -> None:
+    Args:
+        location: The remote.
+        cache_dir: Mirrors are kept below it.
+        access: How to sign in.
+        cancelled: Asked while the remote is waited for; True ends that.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        cache_dir: Path,
+        access: GitAccess | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._location = location
         self._access = access
+        self._cancelled = cancelled
         key = hashlib.sha256(location.remote.encode()).hexdigest()[:32]
         self.path = cache_dir / "git" / key
 
@@ -239,7 +117,9 @@ class Mirror:
                 return
             try:
                 self._fetch(commit, shallow=True)
-            except (NotFoundError, StorageError):
+            except (NotFoundError, StorageError) as error:
+                if is_cut_off(error) or self._cancelled():
+                    raise  # the whole history would not come through either
                 self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", shallow=False)
             if self._commit(commit) != commit:
                 raise NotFoundError(
@@ -318,17 +198,31 @@ class Mirror:
 
     def _fetch(self, *refs: str, shallow: bool) -> None:
         depth = ["--depth=1"] if shallow else (["--unshallow"] if (self.path / "shallow").exists() else [])
-        run_git(
-            "fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", *depth,
-            "--", self._location.remote, *refs,
-            cwd=self.path, location=self._location, access=self._access, env={"GIT_DIR": str(self.path)},
-        )  # fmt: skip
+        for pause in (*_PAUSES, None):
+            try:
+                run_git(
+                    "fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head",
+                    *depth, "--", self._location.remote, *refs, cwd=self.path, location=self._location,
+                    access=self._access, env={"GIT_DIR": str(self.path)}, cancelled=self._cancelled,
+                )  # fmt: skip
+                return
+            except StorageError as error:
+                if pause is None or not is_cut_off(error) or self._cancelled():
+                    raise
+                time.sleep(pause)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(f"{self.path}.lock", "a", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:  # somebody fetches, for as long as that takes
+                    if self._cancelled():
+                        raise interrupted(self._location.remote) from None
+                    time.sleep(0.1)
             if not (self.path / "HEAD").exists():
                 self.path.mkdir(exist_ok=True)
                 run_git("init", "--quiet", "--bare", "--template=", str(self.path), cwd=self.path.parent)

@@ -51,7 +51,7 @@ _CAUSE_OF_CODE = {
     "internal": "infrastructure",
     "store-unavailable": "infrastructure",
 }
-_WHEN_RETRYABLE = ("build", "registry", "submit", "runner", "storage", "access", "store")
+_WHEN_RETRYABLE = ("build", "registry", "submit", "runner", "storage", "no-space", "access", "store")
 
 
 def check_policy(policy: LaunchPolicy, where: str = "$.policy") -> list[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windlass.errors import ConfigError, UsageError
+from windlass.errors import ConfigError, UsageError, WindlassError
 from windlass.launch.git import Checkout, GitAccess, Mirror
 from windlass.launch.ignore import LeftOut, code_files
 from windlass.launch.safe import inside
@@ -70,6 +70,7 @@ def fetch_source(
     cache_dir: Path,
     access: Mapping[str, GitAccess] | None = None,
     note: Callable[[str], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Put the code of a job into a directory.
 
@@ -80,6 +81,7 @@ def fetch_source(
         cache_dir: Git mirrors are kept below it.
         access: How to sign in, by git host; others use the host's own git config.
         note: Takes what is worth knowing about the code, a line each.
+        cancelled: Asked while a git host is waited for; True ends that.
 
     Returns:
         `target`; it stays empty for image jobs.
@@ -103,7 +105,7 @@ def fetch_source(
             if source.patch:
                 engine.get(source.patch, type="code-patch").download(root=folder)
                 patch = Path(folder, PATCH_FILE)
-            _Fetch(cache_dir, dict(access or {}), note).checkout(location, source.commit, target, patch)
+            _Fetch(cache_dir, dict(access or {}), note, cancelled).checkout(location, source.commit, target, patch)
     return target
 
 
@@ -121,15 +123,22 @@ def _restore_modes(target: Path) -> None:
 class _Fetch:
     """A repository with its submodules."""
 
-    def __init__(self, cache: Path, access: dict[str, GitAccess], note: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        access: dict[str, GitAccess],
+        note: Callable[[str], None] | None,
+        cancelled: Callable[[], bool],
+    ) -> None:
         self._cache = cache
         self._access = access
         self._note = note
+        self._cancelled = cancelled
 
     def checkout(
         self, location: Location, commit: str, target: Path, patch: Path | None = None, *, depth: int = 0
     ) -> None:
-        mirror = Mirror(location, self._cache, self._access.get(location.host))
+        mirror = Mirror(location, self._cache, self._access.get(location.host), self._cancelled)
         mirror.fetch(commit)
         done = mirror.checkout(commit, target, patch)
         if done.pointers and self._note is not None:
@@ -154,7 +163,11 @@ class _Fetch:
             if folder.is_symlink() or target.resolve() not in folder.resolve().parents:
                 raise ConfigError(f"the submodule '{path}' lies behind a link", where=".gitmodules")
             folder.mkdir(parents=True, exist_ok=True)
-            self.checkout(below, pinned, folder, depth=depth + 1)
+            try:
+                self.checkout(below, pinned, folder, depth=depth + 1)
+            except WindlassError as error:
+                error.hint = f"It is the submodule '{path}' of {location.remote}. {error.hint}".rstrip()
+                raise
 
 
 def _submodules(done: Checkout, remote: str) -> list[tuple[str, str, str]]:

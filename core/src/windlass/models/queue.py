@@ -254,7 +254,8 @@ class Agent:
     Attributes:
         queues: Queues it takes items from.
         max_jobs: At most so many runs at once; -1 is unlimited.
-        state: ``polling``, ``running``, ``draining`` or ``stopped``; ``lost`` when the heartbeat stopped.
+        state: ``polling``, ``running``, ``waiting`` (a backend does not answer, so queues that need it are left alone),
+            ``draining`` or ``stopped``; ``lost`` when the heartbeat stopped.
         runs: Ids of the runs it holds.
         slots: Amounts of what it gives to its runs, by name (``cpu`` cores, ``memory`` bytes, ``gpu`` devices …), taken
             or not. Empty: it counts nothing but runs.

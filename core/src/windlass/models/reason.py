@@ -42,6 +42,14 @@ class Reason:
             return cls(code="signal", message=f"it was killed by {name}", context={"signal": name, "exit_code": code})
         return cls(code="exit-code", message=f"it ended with exit code {code}", context={"exit_code": code})
 
+    def kept(self) -> Reason | None:
+        """What a run that is at work again keeps of it: the retries used, which outlive every agent; None if none."""
+        used = self.context.get("retries")
+        if not isinstance(used, dict) or not used:
+            return None
+        told = ", ".join(f"{count} for {cause}" for cause, count in used.items())
+        return Reason(code="retried", message=f"it was tried again: {told}", context={"retries": used})
+
     @classmethod
     def unheard(cls) -> Reason:
         """The reason of a run that ended without a word."""

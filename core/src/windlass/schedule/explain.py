@@ -56,7 +56,8 @@ class Facts:
 
 
 _NO_TELLING = {
-    "agent-absent", "slots-missing", "queue-paused", "user-limit", "dependency", "budget", "queue-timeout"
+    "agent-absent", "backend-away", "slots-missing", "queue-paused", "user-limit", "dependency", "budget",
+    "queue-timeout",
 }  # fmt: skip
 """Reasons whose end nobody can foretell."""
 
@@ -120,6 +121,10 @@ def _reasons(facts: Facts) -> list[Reason]:
             f"no agent takes items of queue '{queue.name}'{ending}",
             f"windlass launch-agent -q {queue.name} -e {queue.entity}",
         )
+    elif all(view.agent.state == "waiting" for view in facts.willing):
+        last = run.reason.message if run.reason is not None else "windlass doctor on its machine says which"
+        who = "the queue's agent waits" if len(facts.willing) == 1 else "the queue's agents wait"
+        add("backend-away", f"{who} for a backend that does not answer: {last}")
     if facts.needs:
         add(
             "dependency",

@@ -198,3 +198,12 @@ def test_trace_messages():
     failed = vertex + field(7, b"exit code: 1")
     assert b"ERROR: exit code: 1" in b"".join(reader.read(field(1, failed)))
     assert list(reader.read(b"\xff\xff\xff")) == []
+
+
+def test_a_push_that_broke_off_is_no_refusal():
+    from windlass_builder_docker.engine import _push_error
+
+    broken = _push_error("r.example/x:1", "write tcp 127.0.0.1:35512->127.0.0.1:15004: write: broken pipe")
+    assert (broken.retryable, "failed" in broken.message, "retries" in broken.hint) == (True, True, True)
+    denied = _push_error("r.example/x:1", "denied: requested access to the resource is denied")
+    assert (denied.retryable, "refused" in denied.message, "credentials" in denied.hint) == (False, True, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,6 +15,8 @@ from windlass.errors import ConfigError, RegistryError, SecretError
 from windlass.plugins.app import App
 from windlass_registry_oci.docker_config import from_docker_config
 from windlass_testkit.registries import basic, put_image
+from windlass_testkit.servers import free_port, start, stop, wait_for_port
+from windlass_testkit.services import program, require
 
 
 @pytest.fixture
@@ -192,3 +195,33 @@ def test_digest_that_is_none(make, stub):
 def test_tls_is_required_off_loopback(make):
     with pytest.raises(RegistryError, match="insecure"):
         make(timeout=0.5).resolve("192.0.2.1:5000/x:1")
+
+
+def test_a_certificate_that_nobody_knows(make, tmp_path):
+    """A registry with TLS is not asked again without it, where it could only say 400."""
+    require("registry")
+    (tmp_path / "data").mkdir()
+    port = free_port()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert"), "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    config = tmp_path / "config.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/data}}}}\n"
+        f"http: {{addr: 127.0.0.1:{port}, tls: {{certificate: {tmp_path}/cert, key: {tmp_path}/key}}}}\n"
+    )
+    pid = start([program("docker-registry"), "serve", str(config)], log=tmp_path / "log")
+    try:
+        wait_for_port(port, pid=pid, log=tmp_path / "log")
+        with pytest.raises(RegistryError, match="not trusted") as caught:
+            make().resolve(f"localhost:{port}/x:1")
+        assert "ca-file" in caught.value.hint
+        assert not caught.value.retryable
+        assert make(**{"ca-file": f"{tmp_path}/cert"}).resolve(f"localhost:{port}/x:1") is None
+        with pytest.raises(RegistryError, match=f"{tmp_path}/none"):
+            make(**{"ca-file": f"{tmp_path}/none"})
+    finally:
+        stop(pid)

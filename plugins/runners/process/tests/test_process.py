@@ -307,3 +307,45 @@ def test_a_program_that_is_nowhere_is_named_as_it_was_given(app: App, tmp_path: 
         with pytest.raises(RunnerError) as caught:
             runner.submit(RunSpec(run_id="x", attempt_id="x", command=(program,)))
         assert caught.value.message == f"cannot be started: {program}: No such file or directory"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_job_that_fills_the_disk(small_disk: Path) -> None:
+    """Its end is known, another one is refused with the reason, and what it left can be removed."""
+    runner = App(Settings.from_env({"WINDLASS_HOME": str(small_disk)})).create_runner("process")
+    spec = RunSpec(run_id="loud", attempt_id="loud", command=("sh", "-c", "yes; exit 3"))
+    handle = runner.submit(spec)
+    status = end(runner, handle)
+    assert (status.state, status.exit_code) == (RunnerState.FAILED, 3), status
+    with pytest.raises((RunnerError, OSError), match="No space"):
+        runner.submit(RunSpec(run_id="next", attempt_id="next", command=("true",)))
+    runner.cleanup(handle)
+    assert not (small_disk / "runs" / "loud").exists()
+    handle = runner.submit(RunSpec(run_id="next", attempt_id="next", command=("true",)))
+    assert end(runner, handle).state is RunnerState.FINISHED
+    runner.cleanup(handle)
+
+
+def test_what_a_killed_supervisor_left_on_a_full_disk(small_disk: Path) -> None:
+    runner = App(Settings.from_env({"WINDLASS_HOME": str(small_disk)})).create_runner("process")
+    handle = runner.submit(RunSpec(run_id="loud", attempt_id="loud", command=("sh", "-c", "yes; sleep 60")))
+    record = small_disk / "runs" / "loud" / "record"
+    limit = time.monotonic() + 20
+    while os.statvfs(small_disk).f_bavail:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    os.kill(int(record.read_text().split()[0]), signal.SIGKILL)
+    end(runner, handle)
+    runner.cleanup(handle)
+    assert not record.parent.exists()

@@ -206,8 +206,11 @@ class Engine:
 
 def _push_error(ref: str, text: str) -> RegistryError:
     denied = any(word in text.lower() for word in ("denied", "unauthorized", "no basic auth", "authentication"))
-    hint = "Check the registry's credentials (registry: in launch-config.yaml, or docker login)." if denied else ""
-    return RegistryError(f"the push was refused: {text}", where=ref, hint=hint, retryable=not denied)
+    if denied:
+        hint = "Check the registry's credentials (registry: in launch-config.yaml, or docker login)."
+        return RegistryError(f"the push was refused: {text}", where=ref, hint=hint)
+    hint = "Launch again; retries: {infrastructure: 2} in the queue's policy does so by itself."
+    return RegistryError(f"the push failed, and the engine gave up: {text}", where=ref, hint=hint, retryable=True)
 
 
 def write_tar(context: Path, out: IO[bytes], changed: Mapping[str, bytes]) -> None:

@@ -288,6 +288,8 @@ def _state_values(run: Run, changes: RunUpdate, now: float) -> dict[str, Any]:
     values: dict[str, Any] = {"state": state, "reason": changes.reason}
     if state is not RunState.PENDING and changes.phase is None:
         values["phase"] = RunPhase.NONE
+    if state is RunState.RUNNING and changes.reason is None and run.reason is not None:
+        values["reason"] = run.reason.kept()
     if state is RunState.RUNNING and not run.started_at:
         values["started_at"] = now
     if state.is_terminal:

@@ -123,6 +123,11 @@ class OciClient:
             try:
                 answer = self._tried(partial(self._http.request, method, url + path, headers=headers), last)
             except httpx2.TransportError as error:
+                if "CERTIFICATE_VERIFY_FAILED" in str(error):  # it speaks TLS, so without would only confuse it
+                    raise RegistryError(
+                        f"the registry's certificate is not trusted: {error}", where=ref.host,
+                        hint="Name the PEM file of its authority: registry: {type: oci, ca-file: PATH}.",
+                    ) from None  # fmt: skip
                 if not last:
                     continue
                 raise RegistryError(
@@ -226,7 +231,9 @@ def _verification(ca_file: str) -> Any:
             context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as error:
             raise RegistryError(
-                f"the certificates cannot be read: {error}", where="$.registry.ca-file", hint="Give a PEM file."
+                f"the certificates in {ca_file} cannot be read: {error}",
+                where="$.registry.ca-file",
+                hint="Give a PEM file.",
             ) from None
     return context
 

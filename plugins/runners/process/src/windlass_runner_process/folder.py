@@ -62,10 +62,15 @@ class Folder:
         """Ask the supervisor to end the job."""
         if not self.path.is_dir() or self.exit() is not None:
             return
+        record = self.record()
+        if record is not None and not record.alive():
+            return  # whoever clears up after it may have no space to write anything
         try:
             write_whole(str(self.path / "stop"), repr(float(grace)))
         except FileNotFoundError:
             return  # removed at this moment
+        except OSError:
+            pass  # the disk is full: then its own grace has to do
         record = self.record()
         if record is None:
             return  # it looks for the request itself before it waits

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -115,7 +116,7 @@ class ProcessRunner(Runner):
         record = folder.record()
         if record is not None and folder.exit() is None:
             folder.stop(0.0)
-            limit = time.monotonic() + 10.0
+            limit = time.monotonic() + 5.0 + supervisor.DEFAULT_GRACE
             while record.alive() and time.monotonic() < limit:
                 time.sleep(0.01)
             if record.alive():
@@ -129,7 +130,7 @@ class ProcessRunner(Runner):
         """See whether folders can be made. See `Runner.check`."""
         try:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            probe = self._root / f".check-{os.getpid()}"
+            probe = self._root / f".check-{os.getpid()}-{threading.get_ident()}"
             probe.mkdir()
             probe.rmdir()
         except OSError as error:

@@ -26,6 +26,7 @@ import time
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 DEFAULT_GRACE = 10.0
+RESERVED = 1024
 LATE = b"late"
 """Told to the agent when ``not_after`` has passed, and nothing was started."""
 REFUSED = (b"MemoryError", b"std::bad_alloc", b"Cannot allocate memory", b"out of memory", b"OutOfMemory")
@@ -64,7 +65,14 @@ def main(argv: list[str]) -> None:
         return
     # The record is on disk before the job's first instruction: who finds no record may start the attempt again.
     pid = os.getpid()
-    write_whole(f"{folder}/record", f"{pid} {start_time(pid)} {boot_id()} {job} {started!r}\n")
+    try:
+        reserve(f"{folder}/exit")
+        write_whole(f"{folder}/record", f"{pid} {start_time(pid)} {boot_id()} {job} {started!r}\n")
+    except OSError as refused:
+        os.close(gate_write)
+        os.waitpid(job, 0)
+        _tell(ready_fd, f"{folder}: {refused.strerror}".encode())
+        return
     os.write(gate_write, b"go")
     os.close(gate_write)
     error = os.read(error_read, 4096).decode("utf-8", "replace")
@@ -77,7 +85,7 @@ def main(argv: list[str]) -> None:
         f'{{"code": {end.code}, "error": "{_escape(error)}", "stopped": {str(end.stopped).lower()}, "oom": "{oom}", '
         f'"cpu_seconds": {end.cpu!r}, "max_rss": {end.rss}, "started_at": {started!r}, "finished_at": {time.time()!r}}}'
     )
-    write_whole(f"{folder}/exit", text)
+    write_reserved(f"{folder}/exit", text)
     if error:
         _tell(ready_fd, error.encode())
 
@@ -267,6 +275,21 @@ def write_whole(path: str, text: str) -> None:
     """
     with open(f"{path}.new", "w") as file:
         file.write(text)
+    os.rename(f"{path}.new", path)
+
+
+def reserve(path: str) -> None:
+    """Take the space for a file that has to be written when the job may have filled the disk."""
+    with open(f"{path}.new", "w") as file:
+        file.write(" " * RESERVED)
+
+
+def write_reserved(path: str, text: str) -> None:
+    """As `write_whole`, in the space that was taken."""
+    descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT, 0o600)
+    os.write(descriptor, text.encode())
+    os.ftruncate(descriptor, len(text.encode()))
+    os.close(descriptor)
     os.rename(f"{path}.new", path)
 
 
