@@ -114,14 +114,14 @@ def test_twenty_at_once(tmp_path: Path, api: windlass.Api) -> None:
 KILLED = """
 import os, sys, time
 import dagster as dg
-import windlass.artifacts.engine as engine
+from windlass.artifacts import manifest_writing
 from dagster_windlass import WindlassArtifactsIOManager, WindlassResource
 
 if sys.argv[1] == "hang":
     def hang(*_args, **_more):
         open("reached", "w").close()
         time.sleep(300)
-    engine.write_manifest = hang
+    manifest_writing.write_manifest = hang
 
 @dg.asset(metadata={"windlass_artifact_configuration": {"aliases": ["ready"]}})
 def big():

@@ -51,6 +51,8 @@ def _changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
     if changes.heartbeat:
         values["heartbeat_at"] = now
     if changes.state is not None and changes.state != run.state:
+        if changes.state is RunState.RUNNING and changes.reason is None and run.reason is not None:
+            values["reason"] = run.reason.kept()
         if changes.state is RunState.RUNNING and not run.started_at:
             values["started_at"] = now
         if changes.state is RunState.RUNNING and run.id in world.items:
