@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 import pytest
 
 from windlass import ids, wire
@@ -200,3 +203,25 @@ def test_an_address_that_is_none_says_which_variable_and_what_to_write(tmp_path:
     assert caught.value.where == "WINDLASS_BASE_URL"
     assert "postgresql://" in caught.value.hint
     app.close()
+
+
+def test_decoders_are_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Side by side they crash the process now and then: msgspec shows other threads classes it has half looked at."""
+    at_once: list[int] = []
+    busy = 0
+
+    class Slow:
+        def __init__(self, kind: object) -> None:
+            nonlocal busy
+            busy += 1
+            at_once.append(busy)
+            time.sleep(0.01)
+            busy -= 1
+
+    monkeypatch.setattr(msgspec.json, "Decoder", Slow)
+    monkeypatch.setattr(wire, "_decoders", {})
+    kinds = [list[str], list[int], list[float], list[str]] * 2
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        made = list(pool.map(wire.decoder, kinds))
+    assert at_once == [1, 1, 1]
+    assert made[0] is made[3] is made[7]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+import threading
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,9 +28,22 @@ def encode(value: Any) -> bytes:
         ) from None
 
 
-@cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_making = threading.Lock()
+
+
+def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """The decoder of a type, made once.
+
+    msgspec notes on a class what it knows of it before it knows all, and crashes the process when another thread, which
+    makes a decoder with that class in it at the same moment, goes by the half of it. So they are made one by one.
+    """
+    found = _decoders.get(kind)
+    if found is None:
+        with _making:
+            found = _decoders.get(kind) or msgspec.json.Decoder(kind)
+            _decoders[kind] = found
+    return found
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
@@ -40,7 +53,7 @@ def decode(data: bytes | str, kind: type[T]) -> T:
         ConfigError: Not JSON, or not of this type; `where` holds the JSON path.
     """
     try:
-        value: T = _decoder(kind).decode(data)  # type: ignore[arg-type]
+        value: T = decoder(kind).decode(data)
         return value
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")

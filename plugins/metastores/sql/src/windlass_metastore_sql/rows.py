@@ -196,7 +196,7 @@ def _loader(field: _Field) -> Callable[[Any], Any] | None:
 
     @cache  # made with the first text: most fields of most rows have none
     def decoder() -> Callable[[Any], Any]:
-        decode: Callable[[Any], Any] = msgspec.json.Decoder(hint).decode
+        decode: Callable[[Any], Any] = wire.decoder(hint).decode
         models = [arg for arg in (hint, *get_args(hint)) if hasattr(arg, "__attrs_attrs__")]
         return lru_cache(maxsize=256)(decode) if models else decode  # what nobody can change, many rows may share
 

@@ -6,7 +6,7 @@ import base64
 
 import msgspec
 
-__all__ = ["FIELDS", "Listing", "Resource"]
+__all__ = ["FIELDS", "Listing", "Resource", "listing_of", "resource_of"]
 
 FIELDS = "name,size,generation,etag,crc32c,md5Hash,updated"
 
@@ -35,3 +35,8 @@ class Listing(msgspec.Struct, frozen=True, rename={"token": "nextPageToken"}):
     items: tuple[Resource, ...] = ()
     prefixes: tuple[str, ...] = ()
     token: str = ""
+
+
+# Made here and not with the first answer, which several threads may get at once: see `windlass.wire.decoder`.
+resource_of = msgspec.json.Decoder(Resource).decode
+listing_of = msgspec.json.Decoder(Listing).decode

@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 from typing import BinaryIO, cast
 
-import msgspec
 from attrs import frozen
 
 from windlass.errors import (
@@ -25,7 +24,7 @@ from windlass.storage import ObjectInfo, ObjectRef, Storage
 from windlass.transfer import Page, RangeStream, Source, ahead, changed, list_ranges, put_once
 from windlass_storage_gcs.client import CREDENTIALS_HINT, Client, object_path
 from windlass_storage_gcs.config import GcsConfig
-from windlass_storage_gcs.resources import FIELDS, Listing, Resource
+from windlass_storage_gcs.resources import FIELDS, Listing, Resource, listing_of, resource_of
 from windlass_storage_gcs.upload import put_resumable, put_whole
 
 __all__ = ["GcsStorage"]
@@ -93,7 +92,7 @@ class GcsStorage(Storage):
         query = {"fields": FIELDS, "generation": where.generation}
         path = object_path(where.bucket, where.name)
         answer = self._client.request("GET", path, query, where=where.uri(where.name))
-        return _info(where, msgspec.json.decode(answer.data, type=Resource))
+        return _info(where, resource_of(answer.data))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Storage.list`."""
@@ -103,7 +102,7 @@ class GcsStorage(Storage):
     def _listing(self, where: Address, query: dict[str, str]) -> Listing:
         path = object_path(where.bucket, "").removesuffix("/")
         answer = self._client.request("GET", path, query, where=where.uri(where.folder))
-        return msgspec.json.decode(answer.data, type=Listing)
+        return listing_of(answer.data)
 
     def _page(self, where: Address, after: str, token: str) -> Page[ObjectInfo]:
         query = {

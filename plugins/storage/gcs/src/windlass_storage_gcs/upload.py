@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from windlass.errors import ObjectNotFoundError, StorageError, WindlassError
 from windlass.transfer import Journal, Source, again
 from windlass_storage_gcs.client import Client
-from windlass_storage_gcs.resources import FIELDS, Resource
+from windlass_storage_gcs.resources import FIELDS, Resource, resource_of
 
 __all__ = ["put_resumable", "put_whole"]
 
@@ -68,7 +66,7 @@ def put_whole(client: Client, bucket: str, name: str, source: Source, *, if_abse
         body=body,
         headers={"Content-Type": f"multipart/related; boundary={mark.decode()}"},
     )
-    return msgspec.json.decode(answer.data, type=Resource)
+    return resource_of(answer.data)
 
 
 def put_resumable(
@@ -145,6 +143,6 @@ def _position(client: Client, session: str, size: int, uri: str) -> int | Resour
 
 def _reached(answer: Any) -> int | Resource:
     if answer.status != 308:
-        return msgspec.json.decode(answer.data, type=Resource)
+        return resource_of(answer.data)
     found = re.search(r"-(\d+)$", answer.headers.get("Range", ""))
     return int(found[1]) + 1 if found else 0
