@@ -255,26 +255,3 @@ def test_a_number_no_store_can_hold_is_a_usage_error(words, tmp_path, monkeypatc
     monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
     assert run([*words, "99999999999999999999999"]) == 2
     assert "internal" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("daemon", [None, True, False])
-def test_python_is_not_taken_apart_beside_threads(daemon: bool | None) -> None:
-    """An agent's threads may ask a server when it ends; ended in the middle, they crashed the process now and then."""
-    code = f"""
-import atexit, os, threading
-from windlass_cli.main import main
-leave = os._exit
-def told(code):
-    print("at once", flush=True)
-    leave(code)
-os._exit = told
-atexit.register(lambda: print("exit function"))
-end = threading.Event()
-if {daemon} is not None:
-    threading.Thread(target=end.wait, args=(None if {daemon} else 0.5,), daemon={daemon}).start()
-main(["no-such-command"])
-"""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert found.returncode == 2
-    assert "no-such-command" in found.stderr
-    assert found.stdout.split("\n")[:-1] == ["exit function", *(["at once"] if daemon else [])]

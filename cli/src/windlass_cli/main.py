@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import gc
 import itertools
 import os
@@ -62,22 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
     if code == _BROKEN_PIPE:
         # Python would complain about the closed pipe once more while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if _left_alone():
-        # Python would take its modules apart beside them, which now and then ends in a crash.
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
-        os._exit(code)
     gc.freeze()  # nothing needs to be told apart any more: Python would search all objects for cycles as it ends
     sys.exit(code)
-
-
-def _left_alone() -> bool:
-    """Whether threads are at work still that nobody waits for (an agent's, that asks a server), and no others."""
-    threading = sys.modules.get("threading")
-    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()] if threading else []
-    return bool(others) and all(thread.daemon for thread in others)
 
 
 def run(arguments: list[str] | None = None) -> int:
