@@ -28,9 +28,9 @@ def git_access(config: AgentConfig, only: str = "") -> dict[str, GitAccess]:
 
     found = {}
     for host, given in config.git.items():
-        token = None
         if only not in ("", host):
             continue
+        token = None
         if given.token is not None:
             reference = secret_references({"token": given.token})["token"]
             token = SecretResolver().resolve(reference, where=f"git.{host}.token")

@@ -78,9 +78,10 @@ class Patience:
             except (FencedError, StoreUnavailableError):
                 raise
             except WindlassError as error:
-                if not self._services.patient or not self._away():
+                away = self._away() if self._services.patient else None
+                if away is None:
                     raise
-                self._wait(error, started)
+                self._wait(error, away, started)
 
     def _away(self) -> WindlassError | None:
         """What a backend says that will pass; None when all answer, or fail for good."""
@@ -90,10 +91,7 @@ class Patience:
             return error if error.retryable else None
         return None
 
-    def _wait(self, failed: WindlassError, started: bool) -> None:
-        away = self._away()
-        if away is None:
-            return
+    def _wait(self, failed: WindlassError, away: WindlassError, started: bool) -> None:
         self._services.absent.note(self._queue, away, self._check)
         used = retries_used(self._record.run)
         reason = Reason.from_error(away)

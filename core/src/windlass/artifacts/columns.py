@@ -245,16 +245,20 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def _picked(column: array[int], rows: list[int]) -> array[int]:
     """As `_taken`, of numbers."""
-    if rows == list(range(rows[0], rows[0] + len(rows))):
+    if _in_a_row(rows):
         return column[rows[0] : rows[-1] + 1]
     return array(column.typecode, map(column.__getitem__, rows))
 
 
 def _taken(column: bytearray, width: int, rows: list[int]) -> bytes:
     """These rows of a column. They mostly lie one behind the other, which is ten times faster."""
-    if rows == list(range(rows[0], rows[0] + len(rows))):
+    if _in_a_row(rows):
         return bytes(column[rows[0] * width : (rows[-1] + 1) * width])
     return b"".join([column[row * width : (row + 1) * width] for row in rows])
+
+
+def _in_a_row(rows: list[int]) -> bool:
+    return rows == list(range(rows[0], rows[0] + len(rows)))
 
 
 def framed(data: bytes) -> bytes:

@@ -228,15 +228,14 @@ class StatCache:
             _replace(self._leaves(items), [framed(data)])
 
     def _leaves(self, items: Iterable[Source | Entry]) -> Path:
-        roots = {root or "" for root in set(map(attrgetter("root"), items))}
-        return self._path("\0".join(("leaves", *sorted(roots))))
+        return self._path_of("leaves", {root or "" for root in _roots(items)})
 
     def _summary(self, items: Collection[Source | Entry]) -> tuple[Path | None, bytes]:
         """Where the listing is remembered, and what it looks like; no place when it holds more than files."""
-        roots = set(map(attrgetter("root"), items))
+        roots = _roots(items)
         if self._folder is None or not roots or not all(roots):
             return None, b""
-        place = self._path("\0".join(("listing", *sorted(roots))))
+        place = self._path_of("listing", roots)
         made, left = hasher("blake3"), iter(items)
         try:
             while chunk := list(islice(left, CHUNK)):
@@ -266,9 +265,17 @@ class StatCache:
         except (OSError, ValueError, msgspec.DecodeError):
             return Columns()
 
+    def _path_of(self, what: str, roots: set[str]) -> Path:
+        """Where something is kept about the files below several folders."""
+        return self._path("\0".join((what, *sorted(roots))))
+
     def _path(self, root: str) -> Path:
         assert self._folder is not None
         return self._folder / digest_of(f"{self._scope}\0{root}".encode(errors="surrogateescape"))[7:47]
+
+
+def _roots(items: Iterable[Source | Entry]) -> set[Any]:
+    return set(map(attrgetter("root"), items))
 
 
 def _signatures(sources: list[Source]) -> bytes:

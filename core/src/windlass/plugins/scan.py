@@ -46,6 +46,9 @@ class _Known(msgspec.Struct):
     plugins: tuple[PluginInfo, ...] = ()
 
 
+_decode = msgspec.json.Decoder(_Known).decode  # made here, by one thread: see `windlass.wire.decoder`
+
+
 def remembered_plugins(cache: Path) -> tuple[PluginInfo, ...]:
     """The same as `installed_plugins`, from a file of the last answer while no folder of ``sys.path`` has changed.
 
@@ -55,7 +58,7 @@ def remembered_plugins(cache: Path) -> tuple[PluginInfo, ...]:
     folders = [os.path.abspath(folder) for folder in sys.path]
     changed = [_changed_at(folder) for folder in folders]
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        known = msgspec.json.decode(cache.read_bytes(), type=_Known)
+        known = _decode(cache.read_bytes())
         if known.format == _FORMAT and known.folders == folders and known.changed == changed:
             return known.plugins
     began = time.time_ns()

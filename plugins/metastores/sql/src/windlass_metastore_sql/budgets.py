@@ -5,6 +5,7 @@ from __future__ import annotations
 from windlass.clock import month_of
 from windlass.models.schedule import Budget, BudgetUnit
 from windlass_metastore_sql.database import Tx
+from windlass_metastore_sql.items import CLAIMED
 
 HELD = "(items.owner = ? AND (? = '' OR items.author = ?))"
 """Whether an item belongs to a budget; takes its entity and twice its user."""
@@ -37,7 +38,7 @@ def _used(tx: Tx, entity: str, user: str, unit: str, now: float) -> float:
     )
     at_work = tx.row(
         "SELECT sum(? - began_at) / 3600, sum((? - began_at) * rate) / 3600 FROM items "
-        f"WHERE status = 1 AND began_at > 0 AND {HELD}",
+        f"WHERE status = {CLAIMED} AND began_at > 0 AND {HELD}",
         now,
         now,
         entity,

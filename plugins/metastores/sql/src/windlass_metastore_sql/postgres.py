@@ -197,9 +197,13 @@ class Single:
         return self._tx
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None and self._tx.topics:
-            self._database.bells.ring(self._connection, self._tx.topics)
-        self._database.connections.give_back(self._connection)
+        try:
+            if error is None and self._tx.topics:
+                self._database.bells.ring(self._connection, self._tx.topics)
+        except psycopg.Error as failed:
+            raise _translated(failed) from failed
+        finally:
+            self._database.connections.give_back(self._connection)
         if isinstance(error, psycopg.Error | UnicodeEncodeError):
             raise _translated(error) from error
 
