@@ -38,9 +38,9 @@ ZYGOTE = Path(__file__).with_name("zygote.py")
 class Victims:
     """Children that work on one home and are killed on the way."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], *words: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(ZYGOTE)],
+            [sys.executable, str(ZYGOTE), *words],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -69,7 +69,7 @@ class Victims:
 class World:
     """A home, a tree that changes, and what must hold whatever was killed."""
 
-    def __init__(self, tmp_path: Path, url: str, seed: int) -> None:
+    def __init__(self, tmp_path: Path, url: str, seed: int, *words: str) -> None:
         self.environment = {
             **os.environ,
             "WINDLASS_HOME": str(tmp_path / "home"),
@@ -88,7 +88,7 @@ class World:
         self.app = App(Settings.from_env(self.environment))
         self.store = self.app.open_store()
         self.engine = ArtifactEngine(self.app, self.store, self.app.settings)
-        self.victims = Victims(self.environment)
+        self.victims = Victims(self.environment, *words)
 
     def close(self) -> None:
         self.victims.close()
@@ -133,8 +133,8 @@ class World:
 def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     made: list[World] = []
 
-    def make(url: str = "", seed: int = 11) -> World:
-        made.append(World(tmp_path, url, seed))
+    def make(url: str = "", seed: int = 11, *words: str) -> World:
+        made.append(World(tmp_path, url, seed, *words))
         return made[-1]
 
     yield make
@@ -185,6 +185,10 @@ def storm(world: World, points: int) -> None:
 @pytest.mark.parametrize("points", [16, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_killed_anywhere(world: Callable[..., World], points: int) -> None:
     storm(world(seed=points), points)
+
+
+def test_killed_anywhere_with_workers(world: Callable[..., World]) -> None:
+    storm(world("", 5, "workers"), 32)
 
 
 STORES = [

@@ -1,7 +1,8 @@
 """Does one put, get or collection per line of JSON it reads, each in a child that can be told to die on the way.
 
 ``{"mode": "put" | "get" | "gc", "folder": …, "event": N, "after": seconds}``: the child kills itself at the N-th file
-operation, or after so many seconds. Children start in milliseconds, because all is imported before.
+operation, or after so many seconds. Children start in milliseconds, because all is imported before. With the argument
+``workers`` the smallest folders are worth worker processes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 import traceback
 
+from windlass.artifacts import packed_writing, reading_ahead
 from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.gc import collect_garbage
@@ -51,7 +53,7 @@ def work(mode: str, folder: str, event: int, after: float) -> tuple[int, float, 
         artifact.add_dir(folder)
         engine.log(artifact, done=lambda size: read.__setitem__(0, read[0] + size))
     elif mode == "get":
-        engine.download(engine.get("data").manifest, folder, link="hard")
+        engine.download(engine.get("data").manifest, folder, link="auto" if "workers" in sys.argv else "hard")
     else:
         collect_garbage(store, grace=-1, undelete=-1, wait=0.1)
     events, seconds = count[0], time.monotonic() - began
@@ -60,6 +62,9 @@ def work(mode: str, folder: str, event: int, after: float) -> tuple[int, float, 
 
 
 def main() -> None:
+    if "workers" in sys.argv:
+        os.sched_getaffinity = lambda _: {0, 1}  # type: ignore[misc]
+        packed_writing.ENOUGH = reading_ahead.ENOUGH = reading_ahead._FILES = 8
     for line in sys.stdin:
         job = json.loads(line)
         ear, mouth = os.pipe()

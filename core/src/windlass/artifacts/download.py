@@ -17,6 +17,7 @@ from windlass.artifacts.digest import ALGORITHMS, hash_file
 from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in, temporary_names
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.naming import translated
+from windlass.artifacts.packed_writing import PackedWriter, Place, spans
 from windlass.artifacts.proof import copy_verified, prove
 from windlass.artifacts.reader import open_blob, open_entry
 from windlass.artifacts.statcache import StatCache
@@ -92,19 +93,25 @@ class Downloader:
         The first failure stops the rest and is raised; files that were finished stay, others are not there.
         """
         missing: list[Entry] = []
+        packed = PackedWriter(self._blobs, self._present.algorithm, _GAP)
         try:
-            with Crew[list[Entry]](self._threads, "windlass-get") as crew:
+            with packed, Crew[list[Entry]](self._threads, "windlass-get") as crew:
                 for batch in _batched(entries, _REMOTE_BATCH if self._remote else _BATCH):
                     if places := self._to_write(batch, target):
-                        missing += chain.from_iterable(crew.begin(self._batch, places, allow_missing))
+                        if self._remote or not self._nameless or not self._are_packed(places):
+                            missing += chain.from_iterable(crew.begin(self._batch, places, allow_missing))
+                        elif not packed.begin(places):
+                            self._batch(places, allow_missing)
+                        self._batch(packed.left(), allow_missing)
                     done(sum(max(entry.size, 0) for entry in batch))
                 missing += chain.from_iterable(crew.finish())
+                self._batch(packed.finish(), allow_missing)
         finally:
             self._cache.settle()
         self._present.save()
         return missing
 
-    def _to_write(self, batch: list[Entry], target: Target) -> list[tuple[Entry, str]]:
+    def _to_write(self, batch: list[Entry], target: Target) -> list[Place]:
         """The entries that are not at their places yet, with these; what the cache has is linked at once.
 
         One thread is quicker at linking than several, which would wait for the interpreter all the time.
@@ -120,7 +127,15 @@ class Downloader:
                 places.append((entry, place))
         return places
 
-    def _batch(self, places: list[tuple[Entry, str]], allow_missing: bool) -> list[Entry]:
+    def _are_packed(self, places: list[Place]) -> bool:
+        """Whether these are small files to be copied from packs: one thread, or a process, is quickest at that."""
+        mark = f"{self._present.algorithm}:"
+        return all(
+            len(entry.parts) == 1 and entry.digest.startswith(mark) and not self._is_linked(entry)
+            for entry, _ in places
+        )
+
+    def _batch(self, places: list[Place], allow_missing: bool) -> list[Entry]:
         missing = []
         held = self._fetch([entry for entry, _ in places])
         for (entry, place), name in zip(places, temporary_names(), strict=False):
@@ -274,20 +289,6 @@ class Downloader:
             return
         with open_entry(entry, self._blobs, self._storage_for) as stream:
             copy_verified(stream, handle, entry)
-
-
-def spans(files: Iterable[Entry], gap: int) -> list[tuple[int, int, list[Entry]]]:
-    """Ranges of a pack that hold these files: start, end, and the files inside. Gaps up to `gap` bytes are read too."""
-    found: list[tuple[int, int, list[Entry]]] = []
-    for entry in sorted(files, key=lambda entry: entry.parts[0][1]):
-        _, offset, length = entry.parts[0]
-        if found and offset <= found[-1][1] + gap:
-            start, end, inside = found[-1]
-            inside.append(entry)
-            found[-1] = (start, max(end, offset + length), inside)
-        else:
-            found.append((offset, offset + length, [entry]))
-    return found
 
 
 def _batched(entries: Iterable[Entry], most: int) -> Iterable[list[Entry]]:

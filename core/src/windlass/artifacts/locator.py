@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,12 @@ class Locator:
         if parts is None or not all(self._is_there(part[0]) for part in parts or ((digest, 0, 0),)):
             return None
         return parts
+
+    def may_know(self, shorts: Sequence[int]) -> bool:
+        """False when none of the contents with these short forms is stored, as far as that can be told at once."""
+        if self._latest is None:
+            return False
+        return self._leaves is None or not self._leaves.keys().isdisjoint(shorts)
 
     def _is_there(self, blob: str) -> bool:
         """Whether a blob was not lost; each is looked for once."""

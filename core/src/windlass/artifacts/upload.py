@@ -6,25 +6,27 @@ pass through a few reused buffers, so memory does not grow with the size of a fi
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from windlass.artifacts.chunking import cutter
 from windlass.artifacts.digest import digest_of, hasher, short_form
-from windlass.artifacts.files import UNCHANGED, Source, signature
+from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Part
-from windlass.artifacts.memory import Pieces, PiecesReader, fresh_memory
+from windlass.artifacts.memory import fresh_memory
+from windlass.artifacts.reading_ahead import Batch, ReadAhead
+from windlass.artifacts.source_reading import open_source, read_whole
 from windlass.artifacts.statcache import StatCache, now_ns
 from windlass.blobs import BlobStore
-from windlass.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
+
+    from windlass.artifacts.locator import Locator
 
 __all__ = ["SMALL", "WHOLE", "Uploader"]
 
@@ -39,10 +41,6 @@ _PACK_MOST = 16384  # and with so many in any case: what is noted of each takes 
 _LITTLE = 1 << 20  # this is written to a disk in less time than it takes to load and start threads
 _BUFFERS = 3
 _REMOTE_BUFFERS = 8  # an object store answers late: this many packs, or rows of chunks, are under way at once
-
-_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
-
-Locate = Callable[[str, int], tuple[Part, ...] | None]
 
 
 class _Buffer:
@@ -61,11 +59,10 @@ class Uploader:
         blobs: Where they go.
         algorithm: Digest algorithm.
         cache: Remembers the digests.
-        locate: Where the content with a digest, and its short form, lies already (None: unknown); empty parts mean a
-            whole blob.
+        locate: Finds content that is stored already.
     """
 
-    def __init__(self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locate = lambda *_: None) -> None:
+    def __init__(self, blobs: BlobStore, algorithm: str, cache: StatCache, locate: Locator) -> None:
         self._blobs = blobs
         self._algorithm = algorithm
         self._cache = cache
@@ -84,27 +81,23 @@ class Uploader:
         self.stored = 0
         """Bytes that were given to the blob store."""
 
-    def store(self, sources: Iterable[Source], done: Callable[[int], None] = lambda _: None) -> None:
+    def store(self, sources: Sequence[Source], done: Callable[[int], None] = lambda _: None) -> None:
         """Read and store files; when it returns all of them are stored, and the stat cache knows them.
 
         Args:
             sources: What to store, best in the order of their paths.
-            done: Called with the bytes of each file that was read.
+            done: Called with the bytes that were read since it was called last.
 
         Raises:
             ConflictError: A file changed since it was added, or while it was read.
             StorageError: Reading or storing failed.
         """
         try:
-            for source in sources:
-                size = source.size
-                if size <= SMALL:
-                    self._small(source, size)
-                elif size <= WHOLE:
-                    self._whole(source)
-                else:
-                    self._large(source)
-                done(size)
+            with ReadAhead(sources, self._algorithm, SMALL) as batches:
+                for batch in batches:
+                    if not self._pack_all(batch):
+                        self._store_each(batch)
+                    done(sum(batch.sizes))
             self._flush()
             self._check(wait=True)
         except BaseException:
@@ -119,9 +112,46 @@ class Uploader:
     def _pool(self) -> ThreadPoolExecutor:
         return _threads(self._buffers - 1, "windlass-put")
 
+    def _store_each(self, batch: Batch) -> None:
+        start = 0
+        for source, size, digest in zip(batch.files, batch.sizes, batch.digests, strict=True):
+            end = start + size
+            if size > WHOLE:
+                self._large(source)
+            elif size > SMALL:
+                self._whole(source)
+            else:
+                self._small(source, size, digest, batch.content[start:end], batch.began)
+            start = end
+
     # -- the three sizes
 
-    def _small(self, source: Source, size: int) -> None:
+    def _pack_all(self, batch: Batch) -> bool:
+        """Put files that were read into the pack, all at once. False: something is to be looked at for each."""
+        buffer, digests, count = self._pack, batch.digests, len(batch.files)
+        size = sum(batch.sizes)
+        if (
+            buffer is None
+            or buffer.used + size > WHOLE
+            or len(self._packed) + count >= _PACK_MOST
+            or "" in digests
+            or any(digest.endswith(_PACK_CUT) for digest in digests)
+            or len(set(digests)) < count
+            or not self._inside.keys().isdisjoint(digests)
+        ):
+            return False
+        shorts = [short_form(digest) for digest in digests]
+        if not self._placed.keys().isdisjoint(shorts) or self._locate.may_know(shorts):
+            return False
+        start, buffer.used = buffer.used, buffer.used + size
+        buffer.view[start : buffer.used] = batch.content[:size]
+        self._packed += batch.files
+        self._inside.update(zip(digests, accumulate(batch.sizes, initial=start), strict=False))
+        self._began = min(self._began, batch.began)
+        return True
+
+    def _small(self, source: Source, size: int, digest: str, content: memoryview, began: int) -> None:
+        """Put one file into the pack; with its digest and content when it was read already."""
         buffer = self._pack
         if buffer is not None and buffer.used + size > WHOLE:
             self._flush()
@@ -131,8 +161,12 @@ class Uploader:
             self._began = now_ns()
         start = buffer.used
         end = start + size
-        _read(source, buffer.view[start : end + 1])
-        digest = digest_of(buffer.view[start:end], self._algorithm)
+        if digest:
+            buffer.view[start:end] = content
+            self._began = min(self._began, began)
+        else:
+            read_whole(source, buffer.view[start : end + 1])
+            digest = digest_of(buffer.view[start:end], self._algorithm)
         if digest in self._inside:
             self._twins.append((source, digest))
         elif (known := self._known(digest)) is not None:
@@ -170,7 +204,7 @@ class Uploader:
     def _whole(self, source: Source) -> None:
         buffer = self._take()
         began = now_ns()
-        _read(source, buffer.view[: source.size + 1])
+        read_whole(source, buffer.view[: source.size + 1])
         digest = digest_of(buffer.view[: source.size], self._algorithm)
         known = self._known(digest)
         if known is None:
@@ -187,7 +221,7 @@ class Uploader:
         parts: list[Part] = []
         left = source.size
         carry: memoryview | None = None
-        with _open(source) as file, _threads(1, "windlass-hash") as hashing:
+        with open_source(source) as file, _threads(1, "windlass-hash") as hashing:
             while left or carry:
                 buffer = self._take()
                 have = 0
@@ -308,89 +342,3 @@ def _threads(number: int, name: str) -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(number, thread_name_prefix=name)
-
-
-def _read(source: Source, view: memoryview) -> None:
-    """Read a whole file into a view that is one byte longer than it.
-
-    One look at its stat data behind the reading is enough where they still are what they were when it was added.
-    """
-    if not isinstance(source, Pieces):
-        with suppress(OSError):
-            handle = os.open(source.file, _FLAGS)
-            try:
-                if os.readv(handle, (view,)) == len(view) - 1 and signature(os.fstat(handle)) == source.signature:
-                    return
-            finally:
-                os.close(handle)
-    with _open(source) as file:
-        file.fill(view)
-
-
-def _open(source: Source) -> _Opened | PiecesReader:
-    return source.open() if isinstance(source, Pieces) else _Opened(source)
-
-
-class _Opened:
-    """A source's file, whose stat data must be the same before and after it was read, and since it was added."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def __enter__(self) -> Self:
-        try:
-            self._file = os.open(self._source.file, _FLAGS)
-        except FileNotFoundError:
-            raise ConflictError(
-                "the file has vanished since it was added",
-                where=self._source.file,
-                hint="Keep it until the artifact is logged, or add it with policy='mutable', which makes a copy.",
-            ) from None
-        except OSError as error:
-            raise StorageError(f"it cannot be read: {error.strerror}", where=self._source.file) from error
-        self._before = signature(os.fstat(self._file))
-        if self._before[:UNCHANGED] != self._source.signature[:UNCHANGED]:  # what is read now is fresh anyway
-            os.close(self._file)
-            self._changed("since it was added")
-        self._source.signature = self._before
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None and signature(os.fstat(self._file)) != self._before:
-                self._changed("while it was read")
-        finally:
-            os.close(self._file)
-
-    def _changed(self, when: str) -> None:
-        raise ConflictError(
-            f"the file has changed {when}",
-            where=self._source.file,
-            hint="Add it again when nothing writes to it, or add it with policy='mutable', which makes a copy.",
-        )
-
-    def fill(self, view: memoryview) -> None:
-        """Read the whole file into a view that is one byte longer than it."""
-        got = os.readv(self._file, [view])
-        size = len(view) - 1
-        while got < size:
-            count = os.readv(self._file, [view[got:]])
-            if not count:
-                break
-            got += count
-        if got != size:
-            self._changed("while it was read")
-
-    def read_exactly(self, view: memoryview) -> None:
-        """Fill the view."""
-        got = 0
-        while got < len(view):
-            count = os.readv(self._file, [view[got:]])
-            if not count:
-                self._changed("while it was read")
-            got += count
-
-    def at_end(self) -> None:
-        """Make sure that nothing follows."""
-        if os.read(self._file, 1):
-            self._changed("while it was read")
