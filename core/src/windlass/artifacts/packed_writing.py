@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.worker import Small
 from windlass.artifacts.workers import ENOUGH, WORKER_FAILURES, Worker, start_workers
 from windlass.blobs import BlobStore
+
+if TYPE_CHECKING:
+    from windlass.artifacts.worker import Small
 
 __all__ = ["PackedWriter", "Place", "spans"]
 

@@ -11,11 +11,13 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import blake3
 
-from windlass.artifacts.worker import Small
+if TYPE_CHECKING:
+    from windlass.artifacts.worker import Small
+
 
 __all__ = ["ENOUGH", "PLACES", "ROOM", "WORKER_FAILURES", "Worker", "start_workers"]
 
