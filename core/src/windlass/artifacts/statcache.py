@@ -214,21 +214,26 @@ class StatCache:
 
     def remembered_leaves(self, items: Iterable[Source | Entry]) -> bytes:
         """What was remembered of the manifest of files below the same folders; empty where nothing was."""
+        return self.recall("leaves", {root or "" for root in _roots(items)})
+
+    def remember_leaves(self, items: Iterable[Source | Entry], data: bytes) -> None:
+        """Remember something of the manifest of these files."""
+        self.note("leaves", {root or "" for root in _roots(items)}, data)
+
+    def recall(self, what: str, roots: set[str]) -> bytes:
+        """What was noted about several folders; empty where nothing was."""
         if self._folder is None:
             return b""
         try:
-            with self._leaves(items).open("rb") as file:
+            with self._path_of(what, roots).open("rb") as file:
                 return unframed(file)
         except (OSError, msgspec.DecodeError):
             return b""
 
-    def remember_leaves(self, items: Iterable[Source | Entry], data: bytes) -> None:
-        """Remember something of the manifest of these files."""
+    def note(self, what: str, roots: set[str], data: bytes) -> None:
+        """Keep something about several folders, instead of what was noted before."""
         if self._folder is not None:
-            _replace(self._leaves(items), [framed(data)])
-
-    def _leaves(self, items: Iterable[Source | Entry]) -> Path:
-        return self._path_of("leaves", {root or "" for root in _roots(items)})
+            _replace(self._path_of(what, roots), [framed(data)])
 
     def _summary(self, items: Collection[Source | Entry]) -> tuple[Path | None, bytes]:
         """Where the listing is remembered, and what it looks like; no place when it holds more than files."""
