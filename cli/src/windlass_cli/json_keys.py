@@ -60,7 +60,7 @@ OUTPUTS: dict[str, tuple[Output, ...]] = {
     "artifact ls": (Output("artifact", many=True),),
     "artifact show": (
         Output("artifact", more={
-            "files": "Its entries, each with `path`, `size`, `digest`, and `ref`, the address of a reference.",
+            "files": "Its entries, each with `path`, `size` (null: not known), `digest`, and `ref`, a reference's address.",
             "signatures": "Its signatures.",
         }),
     ),

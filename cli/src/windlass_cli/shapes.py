@@ -117,6 +117,11 @@ def policy(value: LaunchPolicy | None) -> dict[str, Any] | None:
     return {key: item for key, item in wire.to_plain(value).items() if item not in (None, {}, [], ())}
 
 
+def size(count: int) -> int | None:
+    """Bytes; null where they are not known."""
+    return count if count >= 0 else None
+
+
 def artifact(value: ArtifactVersion) -> dict[str, Any]:
     """An artifact version."""
     return {
@@ -129,7 +134,7 @@ def artifact(value: ArtifactVersion) -> dict[str, Any]:
         "digest": value.digest,
         "aliases": list(value.aliases),
         "tags": list(value.tags),
-        "size": value.size,
+        "size": size(value.size),
         "entries": value.entries,
         "description": value.description,
         "metadata": value.metadata,

@@ -138,7 +138,8 @@ def test_overwritten_and_missing(engine: ArtifactEngine, mount: Path, tmp_path: 
 def test_without_checksum(engine: ArtifactEngine, mount: Path, tmp_path: Path) -> None:
     artifact = Artifact("mnist", "dataset")
     artifact.add_reference(f"file://{mount}", checksum=False)
-    engine.log(artifact)
+    assert artifact.size == -1, "it is not known"
+    assert engine.log(artifact).size == engine.get("mnist").info.size == -1
     (mount / "sub" / "x").write_text("changed")
     artifact.download(tmp_path / "out")
     assert (tmp_path / "out" / "sub" / "x").read_text() == "changed"
