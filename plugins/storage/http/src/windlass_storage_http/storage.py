@@ -66,10 +66,11 @@ class HttpStorage(Storage):
                 if is_reference(value):
                     value = self._context.secrets.resolve(value["secret"], where=where).reveal()
                 if not isinstance(value, str):
-                    raise ConfigError("expected a text or {secret: env/NAME}", where=where)
+                    raise ConfigError("expected a text or {secret: env/NAME}", where=self._context.place(where))
                 value = value.strip()  # files and variables with secrets often end with a newline
                 if not (value.isascii() and value.isprintable()):  # without it: it may be a secret
-                    raise ConfigError("a header holds printable ASCII only", where=where, hint="Correct its value.")
+                    place = self._context.place(where)
+                    raise ConfigError("a header holds printable ASCII only", where=place, hint="Correct its value.")
                 found.setdefault(name, value)
             break
         return found
