@@ -15,6 +15,7 @@ from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
 from windlass.transfer import RangeStream, again, changed
 from windlass_storage_http.answers import (
+    check_page,
     compare,
     decoded,
     failure,
@@ -81,12 +82,14 @@ class HttpStorage(Storage):
         import httpx2
 
         try:
-            url = urldefrag(uri).url
+            url = first = urldefrag(uri).url
             for _ in range(self._config.redirects + 1):
                 sent = {**self._headers(url), **(headers or {})}
                 with self._client().stream(method, url, headers=sent) as answer:
                     following = answer.headers.get("location")
                     if answer.status_code not in (301, 302, 303, 307, 308) or not following:
+                        if url != first:
+                            check_page(answer, uri)
                         yield answer
                         return
                 url = urljoin(url, following)
