@@ -60,6 +60,9 @@ def test_put_and_get(windlass: Call, tmp_path: Path) -> None:
     assert windlass("get", "demo/data", "--root", str(part), "--path-prefix", "sub")[0] == 0
     assert [p.name for p in part.rglob("*.txt")] == ["b.txt"]
     assert windlass("get", "demo/data", "--checkout", "--include", "*")[0] == 2
+    before = set(Path.cwd().rglob("*"))
+    assert windlass("get", "demo/data", "--path-prefix", "wrong")[0] == 1
+    assert set(Path.cwd().rglob("*")) == before, "nothing is left behind"
 
 
 def test_what_a_version_says(windlass: Call) -> None:

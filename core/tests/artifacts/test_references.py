@@ -145,6 +145,16 @@ def test_without_checksum(engine: ArtifactEngine, mount: Path, tmp_path: Path) -
     assert (tmp_path / "out" / "sub" / "x").read_text() == "changed"
 
 
+def test_nothing_is_kept_of_references_alone(engine: ArtifactEngine) -> None:
+    artifact = Artifact("many", "dataset")
+    for number in range(20_000):  # several leaves
+        uri = f"mem://{number}"
+        artifact.draft.add_entry(Entry(f"{number:06}", f"uri:{uri}", -1, (), uri), overwrite=False)
+    engine.log(artifact)
+    assert len(list(engine.blobs.list())) > 2
+    assert not list(Path(engine.settings.cache_dir, "stat").glob("*"))
+
+
 def test_links_below_a_folder_are_refused_followed_or_skipped_as_asked(
     engine: ArtifactEngine, mount: Path, tmp_path: Path
 ) -> None:

@@ -190,6 +190,7 @@ def get(
         raise UsageError("a checkout is of the whole version", where="--checkout", hint="Leave the filters out.")
     engine = state.engine
     found = engine.get(path, type=type_, entity=state.settings.entity, project=state.settings.project)
+    engine.look_for(found.manifest, path_prefix)  # before a folder is claimed
     folder = found.target(root or None)
     with Progress("got", 0 if path_prefix or include or exclude else found.size) as progress:
         if checkout:

@@ -96,16 +96,20 @@ class ArtifactReading:
         """
         from windlass.artifacts.target import Target
 
-        if prefix and next(entries.iterate(prefix), None) is None:
-            raise ArtifactNotFoundError(
-                f"the artifact has nothing at or below '{prefix}'",
-                hint=f"There is: {', '.join(entry.path for entry in islice(entries, _NAMED)) or 'nothing'} …",
-            )
+        self.look_for(entries, prefix)
         chosen: Iterable[Entry] = entries.iterate(prefix)
         if include or exclude:
             patterns = Patterns(include, exclude)
             chosen = (entry for entry in chosen if patterns.takes(entry.path))
         return self._downloader(link).run(chosen, Target(root), allow_missing=allow_missing, done=done)
+
+    def look_for(self, entries: Manifest, prefix: str) -> None:
+        """Raise `ArtifactNotFoundError` when nothing is at or below a path."""
+        if prefix and next(entries.iterate(prefix), None) is None:
+            raise ArtifactNotFoundError(
+                f"the artifact has nothing at or below '{prefix}'",
+                hint=f"There is: {', '.join(entry.path for entry in islice(entries, _NAMED)) or 'nothing'} …",
+            )
 
     def download_entry(self, entry: Entry, root: str) -> str:
         """Write one entry below a folder and return its path there."""
