@@ -299,6 +299,13 @@ def test_lineage(windlass: Call) -> None:
     assert [edge["kind"] for edge in tree["edges"]] == ["input"]
     events = [json.loads(line) for line in windlass("lineage", "demo/model", "--openlineage")[1].splitlines()]
     assert [(e["inputs"][0]["name"], e["outputs"][0]["name"]) for e in events] == [("data", "model")]
+    windlass("rm", "demo/data:v0")
+    windlass("gc", "--undelete", "0", "--grace", "0")
+    assert "from ann/demo/data:v0  collected" in windlass("lineage", "demo/model")[1]
+    (event,) = (json.loads(line) for line in windlass("lineage", "demo/model", "--openlineage")[1].splitlines())
+    (given,) = event["inputs"]
+    assert (given["namespace"], given["name"]) == ("windlass://ann/demo", "data")
+    assert given["facets"]["version"]["datasetVersion"] == "v0"
 
 
 def test_sign_and_verify(windlass: Call, tmp_path: Path) -> None:

@@ -167,12 +167,13 @@ def agent(value: Agent) -> dict[str, Any]:
     }
 
 
-def edge(value: LineageEdge, version: ArtifactVersion | None) -> dict[str, Any]:
-    """A lineage edge."""
+def edge(value: LineageEdge, path: str) -> dict[str, Any]:
+    """A lineage edge to the version with this path."""
     return {
         "kind": value.kind.value,
         "run": value.run,
-        "artifact": version.path if version is not None else "",
+        "artifact": path,
+        "collected": bool(value.collected),
         "version_id": value.version,
         "created_at": iso(value.created_at),
     }

@@ -150,7 +150,7 @@ def lineage(state: State, path: str, depth: int, openlineage: bool, as_json: boo
         return
     if as_json:
         edges = state.store.artifacts.edges(version_id=found.id)
-        shape = {"path": found.path, "edges": [shapes.edge(edge, found) for edge in edges]}
+        shape = {"path": found.path, "edges": [shapes.edge(edge, found.path) for edge in edges]}
         print_json(shape | {"up": _plain(up), "down": _plain(down)})
         return
     click.echo(f"{found.path}  {found.type}")
