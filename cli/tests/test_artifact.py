@@ -61,7 +61,9 @@ def test_put_and_get(windlass: Call, tmp_path: Path) -> None:
     assert [p.name for p in part.rglob("*.txt")] == ["b.txt"]
     assert windlass("get", "demo/data", "--checkout", "--include", "*")[0] == 2
     before = set(Path.cwd().rglob("*"))
-    assert windlass("get", "demo/data", "--path-prefix", "wrong")[0] == 1
+    for flag in ("--path-prefix", "--include"):
+        assert windlass("get", "demo/data", flag, "wrong")[0] == 1
+    assert windlass("get", "demo/data", "--exclude", "*")[0] == 1
     assert set(Path.cwd().rglob("*")) == before, "nothing is left behind"
 
 

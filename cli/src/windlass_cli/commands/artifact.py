@@ -184,13 +184,22 @@ def get(
     exclude: tuple[str, ...], checkout: bool, allow_missing: bool, link: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Download the version PATH ([[entity/]project/]name[:alias|:v3|@digest]); every byte is verified."""
-    from windlass.errors import UsageError
+    from windlass.artifacts.patterns import Patterns
+    from windlass.errors import ArtifactNotFoundError, UsageError
 
     if checkout and (path_prefix or include or exclude):
         raise UsageError("a checkout is of the whole version", where="--checkout", hint="Leave the filters out.")
     engine = state.engine
     found = engine.get(path, type=type_, entity=state.settings.entity, project=state.settings.project)
     engine.look_for(found.manifest, path_prefix)  # before a folder is claimed
+    if include or exclude:
+        patterns = Patterns(include, exclude)
+        if not any(patterns.takes(entry.path) for entry in found.entries(path_prefix)):
+            raise ArtifactNotFoundError(
+                "--include and --exclude leave nothing of the artifact",
+                where=found.info.path,
+                hint=f"What it has is shown by: windlass artifact show {found.info.path}",
+            )
     folder = found.target(root or None)
     with Progress("got", 0 if path_prefix or include or exclude else found.size) as progress:
         if checkout:
