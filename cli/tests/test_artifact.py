@@ -148,22 +148,6 @@ def test_references(windlass: Call, tmp_path: Path) -> None:
     assert err == f"missing: a.txt ({folder}/a.txt)\n"
 
 
-def test_a_size_that_is_not_known_is_not_said_to_be_0(windlass: Call) -> None:
-    windlass("put", "data/a.txt", "-n", "demo/data")
-    made = parsed(
-        windlass(
-            "put", Path("data/sub").absolute().as_uri(), "-n", "demo/data", "--no-checksum", "--incremental", "--json"
-        )
-    )
-    assert (made["size"], made["entries"]) == (None, 2)
-    shown = parsed(windlass("show", "demo/data", "--json"))
-    assert [shown["size"], *(file["size"] for file in shown["files"])] == [None, 3, None]
-    assert parsed(windlass("verify", "demo/data", "--json"))["size"] is None
-    assert "at least 3 B, 1 of 2 sizes are unknown" in windlass("show", "demo/data")[1]
-    for command in (("ls", "demo"), ("diff", "demo/data:v0", "demo/data:v1"), ("verify", "demo/data")):
-        assert "unknown size" in windlass(*command)[1], command
-
-
 def test_verify_names_all_damage(windlass: Call, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         Path("data", f"{name}.bin").write_bytes(name.encode() * 200_000)

@@ -67,7 +67,8 @@ class Downloader:
         link: str = "auto",
     ) -> None:
         if link not in LINKS:
-            raise UsageError(f"'{link}' is no way to link", hint=f"Known: {', '.join(LINKS)}.")
+            hint = f"Known: {', '.join(LINKS)}."
+            raise UsageError(f"'{link}' is no way to link", where="WINDLASS_ARTIFACT_LINK", hint=hint)
         self._blobs = blobs
         self._storage_for = storage_for
         self._cache = cache

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windlass.artifacts.digest import interchange_digest, interchange_file_digest
+from windlass.artifacts.digest import ALGORITHMS, interchange_digest, interchange_file_digest
 from windlass.artifacts.files import below, is_abandoned, is_temporary
 from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.naming import naming
@@ -47,6 +47,9 @@ class ArtifactReading:
         self.store = store
         self.settings = settings
         self.algorithm = os.environ.get("WINDLASS_DIGEST") or "blake3"
+        if self.algorithm not in ALGORITHMS:
+            hint = f"Known: {', '.join(ALGORITHMS)}."
+            raise UsageError(f"'{self.algorithm}' is not a digest algorithm", where="WINDLASS_DIGEST", hint=hint)
         self.link = os.environ.get("WINDLASS_ARTIFACT_LINK") or "auto"
 
     # Blobs and cache are opened when they are needed: putting unchanged files again needs neither.
