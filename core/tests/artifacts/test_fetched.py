@@ -106,6 +106,24 @@ def test_another_recorded_etag_is_other_content(engine: ArtifactEngine, web: Web
     assert ((out / "a").read_text(), web.got) == ("first", ["/a"])
 
 
+def test_entries_one_by_one_and_what_is_damaged(engine: ArtifactEngine, web: Web, tmp_path: Path) -> None:
+    paths = [f"{number:02}" for number in range(30)]
+    web.files = {f"/{path}": (path.encode(), f'"{path}"') for path in paths}
+    artifact, out = logged(engine, web, *paths), tmp_path / "out"
+    for path in paths:
+        artifact.get_entry(path).download(out)
+    web.got.clear()
+    artifact.download(out)
+    assert web.got == []
+    (kept,) = (file for file in Path(engine.settings.cache_dir, "stat").iterdir() if b"blake3:" in file.read_bytes())
+    kept.write_bytes(kept.read_bytes()[:-1])
+    artifact.download(out)
+    fetched = len(web.got)
+    assert 0 < fetched <= len(paths)
+    artifact.download(out)
+    assert len(web.got) == fetched, "and it is known again"
+
+
 def test_an_address_alone_means_what_is_there_now(engine: ArtifactEngine, web: Web, tmp_path: Path) -> None:
     web.files = {"/a": (b"first", "")}
     artifact, out = logged(engine, web, "a"), tmp_path / "out"

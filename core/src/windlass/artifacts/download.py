@@ -95,7 +95,7 @@ class Downloader:
         The first failure stops the rest and is raised; files that were finished stay, others are not there.
         """
         missing: list[Entry] = []
-        self._fetched = Fetched(self._present, target.root)
+        self._fetched = Fetched(self._present.place("fetched", target.root), target.root)
         try:
             with Crew[list[Entry]](self._threads, "windlass-get") as crew:
                 for batch in _batched(entries, _REMOTE_BATCH if self._remote else _BATCH):

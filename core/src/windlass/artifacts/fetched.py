@@ -7,13 +7,16 @@ What its bytes were is known once they were fetched; from then on the file is co
 from __future__ import annotations
 
 import os
-import threading
+import random
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 
 import msgspec
 
+from windlass.artifacts.columns import framed, unframed
 from windlass.artifacts.digest import digest_of
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.statcache import StatCache
 
 __all__ = ["Fetched"]
 
@@ -23,18 +26,17 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Fetched:
-    """Digests of the bytes of references, by their path in one folder. Serves several threads.
+    """Digests of the bytes of references, by their path in one folder.
 
     Args:
-        present: Where it is kept.
+        path: The file they are kept in. None: nothing outlives this object.
         root: The folder.
     """
 
-    def __init__(self, present: StatCache, root: str) -> None:
-        self._present, self._root = present, root
-        self._lock = threading.Lock()
-        self._loaded: _Known | None = None  # most downloads have no references
-        self._changed = False
+    def __init__(self, path: Path | None, root: str) -> None:
+        self._path, self._root = path, root
+        self._new: _Known = {}
+        self._damaged = False
 
     def digest(self, entry: Entry) -> str:
         """What the bytes of a reference were, when the very same was fetched to its path last; else empty."""
@@ -42,28 +44,47 @@ class Fetched:
         return digest if digest and key == _key(entry) else ""
 
     def note(self, entry: Entry, digest: str) -> None:
-        """Remember what the bytes were. Nothing is, of an address alone: what is there now is as good."""
+        """Remember what the bytes were; called by several threads.
+
+        Nothing is, of an address alone: what is there now is as good.
+        """
         if not entry.digest.startswith("uri:"):
-            self._known[entry.path] = _key(entry), digest
-            self._changed = True
+            self._new[entry.path] = _key(entry), digest
 
     def save(self) -> None:
-        """Keep what is known of files that are there."""
-        if self._changed:
+        """Keep what was noted: behind what there is, or now and then with what there is of files that still are."""
+        if self._path is None or not self._new:
+            return
+        data = framed(_encode(self._new))
+        with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            size = self._path.stat().st_size if self._path.exists() else 0
+            # so rarely is all of it written anew that this costs, on average, no more than what is noted
+            if not self._damaged and random.random() * size > len(data):  # noqa: S311
+                with self._path.open("ab", buffering=0) as file:
+                    file.write(data)
+                return
             known = {path: what for path, what in self._known.items() if os.path.lexists(f"{self._root}/{path}")}
-            self._present.note("fetched", {self._root}, _encode(known))
-            self._changed = False
+            temporary = self._path.with_name(f"{self._path.name}.{os.urandom(4).hex()}.tmp")
+            try:
+                temporary.write_bytes(framed(_encode(known | self._new)))
+                os.replace(temporary, self._path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
-    @property
+    @cached_property
     def _known(self) -> _Known:
-        with self._lock:
-            if self._loaded is None:
-                try:
-                    data = self._present.recall("fetched", {self._root})
-                    self._loaded = _decode(data) if data else {}
-                except msgspec.DecodeError:  # of another version
-                    self._loaded = {}
-            return self._loaded
+        known: _Known = {}
+        try:
+            if self._path is not None:
+                with self._path.open("rb") as file:
+                    while data := unframed(file):
+                        known.update(_decode(data))
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.DecodeError):  # what is damaged, or of another version, is fetched again
+            self._damaged = True
+        return known
 
 
 def _key(entry: Entry) -> bytes:

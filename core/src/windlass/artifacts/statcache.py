@@ -214,26 +214,21 @@ class StatCache:
 
     def remembered_leaves(self, items: Iterable[Source | Entry]) -> bytes:
         """What was remembered of the manifest of files below the same folders; empty where nothing was."""
-        return self.recall("leaves", {root or "" for root in _roots(items)})
-
-    def remember_leaves(self, items: Iterable[Source | Entry], data: bytes) -> None:
-        """Remember something of the manifest of these files."""
-        self.note("leaves", {root or "" for root in _roots(items)}, data)
-
-    def recall(self, what: str, roots: set[str]) -> bytes:
-        """What was noted about several folders; empty where nothing was."""
         if self._folder is None:
             return b""
         try:
-            with self._path_of(what, roots).open("rb") as file:
+            with self._leaves(items).open("rb") as file:
                 return unframed(file)
         except (OSError, msgspec.DecodeError):
             return b""
 
-    def note(self, what: str, roots: set[str], data: bytes) -> None:
-        """Keep something about several folders, instead of what was noted before."""
+    def remember_leaves(self, items: Iterable[Source | Entry], data: bytes) -> None:
+        """Remember something of the manifest of these files."""
         if self._folder is not None:
-            _replace(self._path_of(what, roots), [framed(data)])
+            _replace(self._leaves(items), [framed(data)])
+
+    def _leaves(self, items: Iterable[Source | Entry]) -> Path:
+        return self._path_of("leaves", {root or "" for root in _roots(items)})
 
     def _summary(self, items: Collection[Source | Entry]) -> tuple[Path | None, bytes]:
         """Where the listing is remembered, and what it looks like; no place when it holds more than files."""
@@ -269,6 +264,10 @@ class StatCache:
                 return Columns.read(file, root)
         except (OSError, ValueError, msgspec.DecodeError):
             return Columns()
+
+    def place(self, what: str, root: str) -> Path | None:
+        """Where others may keep something about a folder; None: nothing is kept."""
+        return None if self._folder is None else self._path_of(what, {root})
 
     def _path_of(self, what: str, roots: set[str]) -> Path:
         """Where something is kept about the files below several folders."""
