@@ -60,6 +60,11 @@ def test_put_and_get(windlass: Call, tmp_path: Path) -> None:
     assert windlass("get", "demo/data", "--root", str(part), "--path-prefix", "sub")[0] == 0
     assert [p.name for p in part.rglob("*.txt")] == ["b.txt"]
     assert windlass("get", "demo/data", "--checkout", "--include", "*")[0] == 2
+    before = set(Path.cwd().rglob("*"))
+    for flag in ("--path-prefix", "--include"):
+        assert windlass("get", "demo/data", flag, "wrong")[0] == 1
+    assert windlass("get", "demo/data", "--exclude", "*")[0] == 1
+    assert set(Path.cwd().rglob("*")) == before, "nothing is left behind"
 
 
 def test_what_a_version_says(windlass: Call) -> None:
@@ -280,6 +285,13 @@ def test_lineage(windlass: Call) -> None:
     assert [edge["kind"] for edge in tree["edges"]] == ["input"]
     events = [json.loads(line) for line in windlass("lineage", "demo/model", "--openlineage")[1].splitlines()]
     assert [(e["inputs"][0]["name"], e["outputs"][0]["name"]) for e in events] == [("data", "model")]
+    windlass("rm", "demo/data:v0")
+    windlass("gc", "--undelete", "0", "--grace", "0")
+    assert "from ann/demo/data:v0  collected" in windlass("lineage", "demo/model")[1]
+    (event,) = (json.loads(line) for line in windlass("lineage", "demo/model", "--openlineage")[1].splitlines())
+    (given,) = event["inputs"]
+    assert (given["namespace"], given["name"]) == ("windlass://ann/demo", "data")
+    assert given["facets"]["version"]["datasetVersion"] == "v0"
 
 
 def test_sign_and_verify(windlass: Call, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Backends:
         self._check_settings(secrets=patient)
         environment = self.environment()
         if self._config.storage or environment is not None:
-            self._app.configure_storage(self._config.storage, environment=environment)
+            self._app.configure_storage(self._config.storage, environment=environment, document=self._config.document)
         for name in self._config.runners:
             try:
                 self.runner(name)

@@ -107,7 +107,7 @@ def _storages(config: AgentConfig, backends: Backends, app: App) -> Iterator[Fin
 
     def look() -> str:
         if config.storage:
-            app.configure_storage(config.storage, environment=backends.environment())
+            app.configure_storage(config.storage, environment=backends.environment(), document=config.document)
         names = app.check_storages()
         return f"settings of {', '.join(names)}" if names else ""
 

@@ -60,7 +60,7 @@ OUTPUTS: dict[str, tuple[Output, ...]] = {
     "artifact ls": (Output("artifact", many=True),),
     "artifact show": (
         Output("artifact", more={
-            "files": "Its entries, each with `path`, `size`, `digest`, and `ref`, the address of a reference.",
+            "files": "Its entries, each with `path`, `size` (or null), `digest` and `ref`, the address of a reference.",
             "signatures": "Its signatures.",
         }),
     ),

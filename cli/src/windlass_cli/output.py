@@ -78,7 +78,9 @@ def seconds(value: float | None) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes in a short form."""
+    """A number of bytes in a short form; below 0 it is not known."""
+    if count < 0:
+        return "unknown size"
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

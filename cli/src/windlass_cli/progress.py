@@ -20,12 +20,12 @@ class Progress:
 
     Args:
         verb: What is being done, e.g. ``stored``.
-        total: Bytes there will be, 0 if not known.
+        total: Bytes there will be, 0 or less if not known.
     """
 
     def __init__(self, verb: str, total: int = 0) -> None:
         self._verb = verb
-        self._total = total
+        self._total = max(total, 0)
         self._done = 0
         self._began = time.monotonic()
         self._next = self._began + _FIRST

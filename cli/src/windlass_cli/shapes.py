@@ -117,6 +117,11 @@ def policy(value: LaunchPolicy | None) -> dict[str, Any] | None:
     return {key: item for key, item in wire.to_plain(value).items() if item not in (None, {}, [], ())}
 
 
+def size(count: int) -> int | None:
+    """Bytes; null where they are not known."""
+    return count if count >= 0 else None
+
+
 def artifact(value: ArtifactVersion) -> dict[str, Any]:
     """An artifact version."""
     return {
@@ -129,7 +134,7 @@ def artifact(value: ArtifactVersion) -> dict[str, Any]:
         "digest": value.digest,
         "aliases": list(value.aliases),
         "tags": list(value.tags),
-        "size": value.size,
+        "size": size(value.size),
         "entries": value.entries,
         "description": value.description,
         "metadata": value.metadata,
@@ -162,12 +167,13 @@ def agent(value: Agent) -> dict[str, Any]:
     }
 
 
-def edge(value: LineageEdge, version: ArtifactVersion | None) -> dict[str, Any]:
-    """A lineage edge."""
+def edge(value: LineageEdge, path: str) -> dict[str, Any]:
+    """A lineage edge to the version with this path."""
     return {
         "kind": value.kind.value,
         "run": value.run,
-        "artifact": version.path if version is not None else "",
+        "artifact": path,
+        "collected": bool(value.collected),
         "version_id": value.version,
         "created_at": iso(value.created_at),
     }

@@ -318,8 +318,10 @@ class ArtifactStore(ABC):
         """Record that a run uses a version. May be repeated."""
 
     @abstractmethod
-    def edges(self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None) -> tuple[LineageEdge, ...]:
-        """Lineage of a run or of a version."""
+    def edges(
+        self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None, collected: bool = False
+    ) -> tuple[LineageEdge, ...]:
+        """Lineage of a run or of a version; with `collected` also to versions that were purged since."""
 
     @abstractmethod
     def begin_upload(self, owner: str) -> str:
@@ -346,7 +348,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def purge(self, deleted_before: float, dry_run: bool = False) -> tuple[str, ...]:
-        """Forget versions deleted (or out of their life time) before that time; returns their ids.
+        """Forget versions deleted (or out of their life time) before that time; returns their ids. Lineage names them.
 
         A version with a protected alias outlives its life time. With `dry_run` nothing is forgotten.
         """

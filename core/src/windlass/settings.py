@@ -29,7 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What a process needs to know before it opens anything.
 
     Attributes:
-        home: ``WINDLASS_HOME``: all local state. Default ``~/.windlass``.
+        home: ``WINDLASS_HOME``: all local state. Default ``~/.windlass``. What can only be read is read.
         base_url: ``WINDLASS_BASE_URL``: the metadata store. Empty: a SQLite file in `home`;
             ``sqlite:///path``, ``postgresql://…``, ``http(s)://…`` or ``unix:///socket`` for a server.
         api_key: ``WINDLASS_API_KEY``: key or token for a server.

@@ -13,7 +13,7 @@ from windlass.artifacts.artifact import Artifact
 from windlass.artifacts.engine import ArtifactEngine
 from windlass.artifacts.media import Html, Media, MediaReader, MediaWriter
 from windlass.artifacts.table import Table
-from windlass.errors import SerializationError, WindlassError
+from windlass.errors import SerializationError, UsageError, WindlassError
 
 
 def there_and_back(engine: ArtifactEngine, obj: Any) -> Any:
@@ -95,3 +95,24 @@ def test_what_nobody_could_read_is_not_stored(
     assert [entry.path for entry in artifact.entries() if not entry.path.startswith("media/html-file/")] == [
         "page.html-file.json"
     ]
+
+
+@pytest.mark.parametrize(
+    "content", ["null", "[1]", '{"columns": ["a"], "data": [[{"_type": "object", "value": 5}]]}', "["]
+)
+@pytest.mark.parametrize("media", ["table", "image-file", "html-file", "audio-file", "plotly-file", "graph-file"])
+def test_what_is_no_media_is_said_to_be_none(engine: ArtifactEngine, tmp_path: Path, media: str, content: str) -> None:
+    """Whoever logs an artifact can write anything into it."""
+    file = tmp_path / "forged.json"
+    file.write_text("[" * 100_000 if content == "[" else content)  # deeper than Python goes
+    artifact = Artifact("forged", "t")
+    record = {"object": {"kind": "media", "name": "x", "media": media, "files": []}}
+    artifact.draft.add_file(str(file), f"x.{media}.json", policy="immutable", overwrite=False, extra=record)
+    with pytest.raises(SerializationError, match="is not a"):
+        engine.log(artifact).get("x")
+
+
+def test_text_that_is_none() -> None:
+    with pytest.raises(UsageError, match="no Unicode text") as caught:
+        Html("\ud800")
+    assert caught.value.hint

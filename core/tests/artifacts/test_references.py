@@ -138,10 +138,21 @@ def test_overwritten_and_missing(engine: ArtifactEngine, mount: Path, tmp_path: 
 def test_without_checksum(engine: ArtifactEngine, mount: Path, tmp_path: Path) -> None:
     artifact = Artifact("mnist", "dataset")
     artifact.add_reference(f"file://{mount}", checksum=False)
-    engine.log(artifact)
+    assert artifact.size == -1, "it is not known"
+    assert engine.log(artifact).size == engine.get("mnist").info.size == -1
     (mount / "sub" / "x").write_text("changed")
     artifact.download(tmp_path / "out")
     assert (tmp_path / "out" / "sub" / "x").read_text() == "changed"
+
+
+def test_nothing_is_kept_of_references_alone(engine: ArtifactEngine) -> None:
+    artifact = Artifact("many", "dataset")
+    for number in range(20_000):  # several leaves
+        uri = f"mem://{number}"
+        artifact.draft.add_entry(Entry(f"{number:06}", f"uri:{uri}", -1, (), uri), overwrite=False)
+    engine.log(artifact)
+    assert len(list(engine.blobs.list())) > 2
+    assert not list(Path(engine.settings.cache_dir, "stat").glob("*"))
 
 
 def test_links_below_a_folder_are_refused_followed_or_skipped_as_asked(

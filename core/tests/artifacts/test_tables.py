@@ -215,3 +215,26 @@ def test_rows_of_arrow_tables_without_columns(engine: ArtifactEngine) -> None:
     for obj in (table, Table(dataframe=table)):
         with pytest.raises(UsageError, match="the 2 rows of a table without columns, nor can pickle"):
             there_and_back(engine, obj)
+
+
+@pytest.mark.parametrize("data", [{"a": [1]}, "ab", 5, [{"a": 1}], ["a"], [1], [{1}], np.arange(3)])
+def test_what_is_no_row(data: Any) -> None:
+    """Keys of a mapping and letters of a text would be taken for cells."""
+    with pytest.raises(UsageError, match=r"are rows, not a|is a list of cells, not a") as caught:
+        Table(columns=["a"], data=data)
+    assert "dataframe" in caught.value.hint
+
+
+def test_rows_that_come_one_by_one() -> None:
+    assert Table(columns=["a", "b"], data=zip([1, 2], "xy", strict=True)).data == [[1, "x"], [2, "y"]]
+    assert Table(data=(row for row in [[1]])).columns == [0]
+
+
+def test_what_is_no_cell_is_named_with_its_place(engine: ArtifactEngine) -> None:
+    around: list[Any] = []
+    around.append(around)
+    for cell, message in ((1j, "cannot be a complex"), (around, "holds itself")):
+        table = Table(columns=["a", "b"], data=[[1, 2], [3, [cell]]])
+        with pytest.raises(UsageError, match=message) as caught:
+            there_and_back(engine, table)
+        assert caught.value.where == "row 1, column 'b'"

@@ -230,6 +230,17 @@ class ArtifactTests:
         assert len(edges) == 2
         assert [e.run for e in store.artifacts.edges(version_id=version.id, kind=EdgeKind.INPUT)] == ["user"]
 
+    def test_lineage_names_what_was_purged(self, store: MetadataStore) -> None:
+        store.runs.create(Run(id="user", entity="kit", project="contract"))
+        first, second = commit(store, "a").version, commit(store, "b").version
+        for version in (first, second):
+            store.artifacts.use("user", version.id)
+        store.artifacts.delete(first.id)
+        store.artifacts.purge(store.now() + 1)
+        assert [edge.version for edge in store.artifacts.edges(run_id="user")] == [second.id]
+        edges = store.artifacts.edges(run_id="user", collected=True)
+        assert {edge.version: edge.collected for edge in edges} == {first.id: first.path, second.id: ""}
+
     def test_a_superseded_attempt_publishes_nothing(self, store: MetadataStore) -> None:
         store.runs.create(Run(id="r", entity="kit", project="contract", attempt=2))
         with pytest.raises(FencedError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from windlass_cli.output import ago, facts, note, print_json, size, table, yaml_
 from windlass_cli.progress import Progress
 from windlass_cli.state import State, pass_state
 from windlass_cli.tree import lazy_group
+
+if TYPE_CHECKING:
+    from windlass.artifacts.manifest import Entry
 
 _URI = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
 
@@ -181,12 +184,22 @@ def get(
     exclude: tuple[str, ...], checkout: bool, allow_missing: bool, link: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Download the version PATH ([[entity/]project/]name[:alias|:v3|@digest]); every byte is verified."""
-    from windlass.errors import UsageError
+    from windlass.artifacts.patterns import Patterns
+    from windlass.errors import ArtifactNotFoundError, UsageError
 
     if checkout and (path_prefix or include or exclude):
         raise UsageError("a checkout is of the whole version", where="--checkout", hint="Leave the filters out.")
     engine = state.engine
     found = engine.get(path, type=type_, entity=state.settings.entity, project=state.settings.project)
+    engine.look_for(found.manifest, path_prefix)  # before a folder is claimed
+    if include or exclude:
+        patterns = Patterns(include, exclude)
+        if not any(patterns.takes(entry.path) for entry in found.entries(path_prefix)):
+            raise ArtifactNotFoundError(
+                "--include and --exclude leave nothing of the artifact",
+                where=found.info.path,
+                hint=f"What it has is shown by: windlass artifact show {found.info.path}",
+            )
     folder = found.target(root or None)
     with Progress("got", 0 if path_prefix or include or exclude else found.size) as progress:
         if checkout:
@@ -259,15 +272,23 @@ def show(state: State, path: str, as_json: bool) -> None:
     shape = shapes.artifact(found.info)
     entries = list(found.entries())
     if as_json:
-        files = [{"path": e.path, "size": e.size, "digest": e.digest, "ref": e.ref or None} for e in entries]
+        files = [
+            {"path": e.path, "size": shapes.size(e.size), "digest": e.digest, "ref": e.ref or None} for e in entries
+        ]
         print_json(shape | {"files": files, "signatures": list(found.info.signatures)})
         return
     for key in ("name", "version", "entity", "project", "id"):
         shape.pop(key)
     shape["aliases"], shape["tags"] = ", ".join(shape["aliases"]), ", ".join(shape["tags"])
-    shape["size"], shape["metadata"] = size(shape["size"]), yaml_text(shape["metadata"])
+    shape["size"], shape["metadata"] = _total(entries), yaml_text(shape["metadata"])
     shape["signed by"] = ", ".join(str(s.get("key", "?")) for s in found.info.signatures if isinstance(s, dict))
     facts(shape)
     click.echo()
-    rows = [(e.path, size(e.size) if e.size >= 0 else "-", e.ref or e.digest) for e in entries]
+    rows = [(e.path, size(e.size), e.ref or e.digest) for e in entries]
     table(("path", "size", "digest or address"), rows, empty="It has no entries.")
+
+
+def _total(entries: list[Entry]) -> str:
+    unknown = sum(entry.size < 0 for entry in entries)
+    known = size(sum(max(entry.size, 0) for entry in entries))
+    return f"at least {known}, {unknown} of {len(entries)} sizes are unknown" if unknown else known

@@ -73,8 +73,8 @@ def verify(context: click.Context, path: str, root: str, signed: bool, as_json: 
             problems = [str(error) for error in state.engine.damages(found.manifest, done=progress)]
     signer = key.name or key.id if key else ""
     if as_json:
-        facts = {"path": found.info.path, "ok": not problems, "entries": found.info.entries, "size": found.info.size}
-        print_json(facts | {"problems": problems, "signed_by": signer or None})
+        facts = {"path": found.info.path, "ok": not problems, "entries": found.info.entries}
+        print_json(facts | {"size": shapes.size(found.info.size), "problems": problems, "signed_by": signer or None})
     elif not problems:
         by = f", signed by {signer}" if signer else ""
         click.echo(f"{found.info.path}: {found.info.entries} entries, {size(found.info.size)}, all as recorded{by}")
@@ -150,7 +150,7 @@ def lineage(state: State, path: str, depth: int, openlineage: bool, as_json: boo
         return
     if as_json:
         edges = state.store.artifacts.edges(version_id=found.id)
-        shape = {"path": found.path, "edges": [shapes.edge(edge, found) for edge in edges]}
+        shape = {"path": found.path, "edges": [shapes.edge(edge, found.path) for edge in edges]}
         print_json(shape | {"up": _plain(up), "down": _plain(down)})
         return
     click.echo(f"{found.path}  {found.type}")

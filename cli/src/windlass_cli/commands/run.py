@@ -107,7 +107,10 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             "cost": f"{found.cost:.2f}" if found.cost else "",
             "config": _lines(shape["config"]),
             "summary": _lines(shape["summary"]),
-            "artifacts": "\n".join(f"{item['kind']} {item['artifact']}" for item in _artifacts(state, run_id)),
+            "artifacts": "\n".join(
+                f"{item['kind']} {item['artifact']}{'  collected' if item['collected'] else ''}"
+                for item in _artifacts(state, run_id)
+            ),
             "tags": ", ".join(found.tags),
             "notes": found.notes,
         }
@@ -122,7 +125,8 @@ def _lines(values: dict[str, Any]) -> str:
 
 def _artifacts(state: State, run_id: str) -> list[dict[str, Any]]:
     store = state.store.artifacts
-    return [shapes.edge(edge, store.get_by_id(edge.version)) for edge in store.edges(run_id=run_id)]
+    edges = store.edges(run_id=run_id, collected=True)
+    return [shapes.edge(edge, edge.collected or store.get_by_id(edge.version).path) for edge in edges]
 
 
 @click.command()

@@ -88,8 +88,10 @@ class Artifact(ArtifactBuilding):
             IntegrityError: Bytes are not what was recorded.
             ObjectNotFoundError, ObjectChangedError: The target of a reference is gone, or is another.
         """
+        engine = self._logged_engine()
+        engine.look_for(self.manifest, path_prefix)  # before a folder is claimed
         target = self.target(root)
-        self._logged_engine().download(
+        engine.download(
             self.manifest,
             target,
             prefix=path_prefix,

@@ -55,11 +55,11 @@ class CacheInfo(msgspec.Struct, frozen=True, kw_only=True):
     leased: int
 
 
-def parse_size(text: str) -> int:
-    """Bytes from ``20GB``, ``512 MiB``, ``1000`` …. Raises `UsageError`."""
+def parse_size(text: str, where: str = "") -> int:
+    """Bytes from ``20GB``, ``512 MiB``, ``1000`` …. Raises `UsageError`, which names where it stands."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
     if match is None:
-        raise UsageError(f"'{text}' is not a size", hint="Write e.g. 20GB, 512MiB or 1000.")
+        raise UsageError(f"'{text}' is not a size", where=where, hint="Write e.g. 20GB, 512MiB or 1000.")
     number, unit, binary = match.groups()
     return int(float(number) * (_BINARY[unit] if binary and unit else _UNITS[unit]))
 
@@ -67,7 +67,7 @@ def parse_size(text: str) -> int:
 def local_cache(folder: Path) -> Cache:
     """The cache below the settings' folder. Raises `UsageError` when ``WINDLASS_CACHE_SIZE`` is no size."""
     size = os.environ.get("WINDLASS_CACHE_SIZE", "")
-    return Cache(folder / "artifacts", parse_size(size) if size else 0)
+    return Cache(folder / "artifacts", parse_size(size, "WINDLASS_CACHE_SIZE") if size else 0)
 
 
 class Cache:

@@ -13,12 +13,13 @@ from itertools import chain
 
 from windlass.artifacts.cache import Cache
 from windlass.artifacts.crew import Crew
-from windlass.artifacts.digest import ALGORITHMS, hash_file
+from windlass.artifacts.digest import ALGORITHMS, hash_file, hasher
+from windlass.artifacts.fetched import Fetched
 from windlass.artifacts.files import Source, reflink, signature, sweep, temporary_in, temporary_names
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.naming import translated
 from windlass.artifacts.packed_writing import PackedWriter, Place, spans
-from windlass.artifacts.proof import copy_verified, prove
+from windlass.artifacts.proof import copy_verified, prove, prove_stream
 from windlass.artifacts.reader import open_blob, open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.artifacts.target import Target
@@ -67,7 +68,8 @@ class Downloader:
         link: str = "auto",
     ) -> None:
         if link not in LINKS:
-            raise UsageError(f"'{link}' is no way to link", hint=f"Known: {', '.join(LINKS)}.")
+            hint = f"Known: {', '.join(LINKS)}."
+            raise UsageError(f"'{link}' is no way to link", where="WINDLASS_ARTIFACT_LINK", hint=hint)
         self._blobs = blobs
         self._storage_for = storage_for
         self._cache = cache
@@ -77,6 +79,7 @@ class Downloader:
         self._threads = _REMOTE_THREADS if self._remote else 2
         self._swept: set[str] = set()
         self._reflinks = self._nameless = True  # until the file system says that it has none
+        self._fetched: Fetched | None = None
 
     def run(
         self,
@@ -94,6 +97,7 @@ class Downloader:
         """
         missing: list[Entry] = []
         packed = PackedWriter(self._blobs, self._present.algorithm, _GAP)
+        self._fetched = Fetched(self._present.place("fetched", target.root), target.root)
         try:
             with packed, Crew[list[Entry]](self._threads, "windlass-get") as crew:
                 for batch in _batched(entries, _REMOTE_BATCH if self._remote else _BATCH):
@@ -108,6 +112,7 @@ class Downloader:
                 self._batch(packed.finish(), allow_missing)
         finally:
             self._cache.settle()
+            self._fetched.save()  # also when one is gone: the others need not be fetched again
         self._present.save()
         return missing
 
@@ -225,7 +230,7 @@ class Downloader:
 
     def _is_linked(self, entry: Entry) -> bool:
         """Whether an entry is large enough to be linked, and the cache can prove it."""
-        return entry.size >= self._link_from and entry.digest.partition(":")[0] in ALGORITHMS
+        return entry.size >= self._link_from and _is_digest(entry.digest)
 
     def _link_known(self, entry: Entry, place: str) -> bool:
         """Link to what the cache has already. False: it has not, or something is in the way."""
@@ -269,18 +274,21 @@ class Downloader:
             found = os.lstat(place)
         except OSError:
             return False
-        algorithm = entry.digest.partition(":")[0]
-        if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size or algorithm not in ALGORITHMS:
+        wanted = entry.digest
+        if entry.ref and self._fetched is not None and not _is_digest(wanted):
+            wanted = self._fetched.digest(entry)
+        if not _is_digest(wanted) or not stat.S_ISREG(found.st_mode) or entry.size not in (-1, found.st_size):
             return False
+        algorithm = wanted.partition(":")[0]
         source = Source(entry.path, root, signature(found))
         remembering = algorithm == self._present.algorithm
         if remembering and (known := self._present.entry(source)) is not None:
-            return known.digest == entry.digest
+            return known.digest == wanted
         began = time.time_ns()
         digest = hash_file(place, algorithm)
         if remembering and signature(os.lstat(place)) == source.signature:
             self._present.remember(source, digest, (), began)
-        return digest == entry.digest
+        return digest == wanted
 
     def _fill(self, entry: Entry, handle: int, data: memoryview | None = None) -> None:
         if data is not None:
@@ -288,7 +296,22 @@ class Downloader:
             write_all(handle, data)
             return
         with open_entry(entry, self._blobs, self._storage_for) as stream:
-            copy_verified(stream, handle, entry)
+            if self._fetched is None or _is_digest(entry.digest):
+                copy_verified(stream, handle, entry)
+                return
+            made = hasher(self._present.algorithm)
+
+            def sink(view: memoryview) -> None:
+                made.update(view)
+                write_all(handle, view)
+
+            prove_stream(stream, entry, sink)
+            self._fetched.note(entry, f"{self._present.algorithm}:{made.hexdigest()}")
+
+
+def _is_digest(digest: str) -> bool:
+    """Whether a file can be compared with it: it is no store's own word."""
+    return digest.partition(":")[0] in ALGORITHMS
 
 
 def _batched(entries: Iterable[Entry], most: int) -> Iterable[list[Entry]]:

@@ -40,6 +40,11 @@ class Draft:
         """What the version that this one adds to loses, and whether it must have it."""
         self._staging = ""
 
+    @property
+    def sized(self) -> bool:
+        """Whether the size of every item is known; that of a reference may not be."""
+        return all(isinstance(item, Source) or item.size >= 0 for item in self.items.values())
+
     def stage(self) -> str:
         """A private folder for content that exists nowhere else; removed with the draft."""
         import shutil

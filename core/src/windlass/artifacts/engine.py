@@ -112,6 +112,7 @@ class ArtifactEngine(ArtifactReading):
                     manifest, size = same.manifest, same.size
                 else:
                     manifest, size = self._write(rows)
+                    size = size if draft.sized else -1
                 try:
                     committed = self.store.artifacts.commit(
                         replace(

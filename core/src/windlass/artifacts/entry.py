@@ -24,7 +24,7 @@ class ArtifactEntry:
         self._engine = engine
 
     def __repr__(self) -> str:
-        return f"<ArtifactEntry {self.path} {self.size} bytes>"
+        return f"<ArtifactEntry {self.path} {self.size if self.size >= 0 else 'unknown'} bytes>"
 
     @property
     def path(self) -> str:

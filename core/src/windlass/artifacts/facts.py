@@ -167,8 +167,10 @@ class ArtifactFacts:
 
     @property
     def size(self) -> int:
-        """Sum of the sizes of its entries in bytes."""
-        return self.info.size if self._version else sum(max(item.size, 0) for item in self.draft.items.values())
+        """Sum of the sizes of its entries in bytes; -1 when that of a reference is not known."""
+        if self._version is not None:
+            return self._version.size
+        return sum(item.size for item in self.draft.items.values()) if self.draft.sized else -1
 
     @property
     def aliases(self) -> list[str]:

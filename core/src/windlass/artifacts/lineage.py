@@ -28,7 +28,7 @@ class LineageNode:
         kind: ``artifact`` or ``run``.
         id: Id of the version or run.
         name: ``entity/project/name:v3``, or the run's name.
-        type: Type of the artifact, or state of the run.
+        type: Type of the artifact, ``collected`` for one that is gone for good; or state of the run.
         children: What it was made from (upwards) or what was made from it (downwards).
         job: The job of a run, else empty.
         repeated: It stands elsewhere in the tree with its children.
@@ -74,8 +74,13 @@ def lineage_tree(
         seen.add(run_id)
         children: list[LineageNode] = []
         if left > 0 and not repeated:
-            edges = store.artifacts.edges(run_id=run_id, kind=to_version)
-            children = [artifact(store.artifacts.get_by_id(edge.version), left - 1) for edge in edges]
+            edges = store.artifacts.edges(run_id=run_id, kind=to_version, collected=True)
+            children = [
+                LineageNode(kind="artifact", id=edge.version, name=edge.collected, type="collected")
+                if edge.collected
+                else artifact(store.artifacts.get_by_id(edge.version), left - 1)
+                for edge in edges
+            ]
         return LineageNode(
             kind="run",
             id=run_id,
@@ -103,10 +108,10 @@ def openlineage_events(store: MetadataStore, root: LineageNode) -> list[dict[str
 
 def _event(store: MetadataStore, run_id: str) -> dict[str, Any]:
     found = _run(store, run_id)
-    edges = store.artifacts.edges(run_id=run_id)
+    edges = store.artifacts.edges(run_id=run_id, collected=True)
     datasets: dict[EdgeKind, list[dict[str, Any]]] = {EdgeKind.INPUT: [], EdgeKind.OUTPUT: []}
     for edge in edges:
-        datasets[edge.kind].append(_dataset(store.artifacts.get_by_id(edge.version)))
+        datasets[edge.kind].append(_dataset(edge.collected or store.artifacts.get_by_id(edge.version).path))
     ended = (found.finished_at if found else 0.0) or max((edge.created_at for edge in edges), default=0.0)
     failed = found is not None and str(found.state) in ("failed", "crashed", "killed")
     owner = f"{found.entity}/{found.project}" if found else "unknown"
@@ -122,15 +127,17 @@ def _event(store: MetadataStore, run_id: str) -> dict[str, Any]:
     }
 
 
-def _dataset(version: ArtifactVersion) -> dict[str, Any]:
+def _dataset(path: str) -> dict[str, Any]:
+    owner, _, name = path.rpartition("/")
+    name, _, version = name.rpartition(":")
     return {
-        "namespace": f"windlass://{version.entity}/{version.project}",
-        "name": version.name,
+        "namespace": f"windlass://{owner}",
+        "name": name,
         "facets": {
             "version": {
                 "_producer": _PRODUCER,
                 "_schemaURL": "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json",
-                "datasetVersion": f"v{version.version}",
+                "datasetVersion": version,
             }
         },
     }

@@ -192,7 +192,7 @@ class KnownRows(Rows):
         end = first + leaf.entries
         if content := self._content(first, end):
             self._noted.append(_Known(leaf, size, content, end == len(self._items)))
-        if end == len(self._items):
+        if end == len(self._items) and (self._noted or self._before):
             self._cache.remember_leaves(self._items, _encode(self._noted))
 
     def _content(self, first: int, end: int) -> bytes:

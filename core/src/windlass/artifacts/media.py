@@ -189,7 +189,7 @@ class MediaReader:
         try:
             facts = json.loads(self._engine.read(entry))
             return kind.from_media(facts, self)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SerializationError(f"'{entry.path}' is not a {kind.media_name}: {error}") from error
 
     def object(self, facts: Mapping[str, Any]) -> Media:

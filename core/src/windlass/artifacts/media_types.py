@@ -159,7 +159,11 @@ class Html(_FileMedia):
         if hasattr(data, "read"):
             data = data.read()
         if isinstance(data, str) and not (data.endswith((".html", ".htm")) and os.path.isfile(data)):
-            data = data.encode()
+            try:
+                data = data.encode()
+            except UnicodeEncodeError as error:
+                hint = "Clean the text: text.encode(errors='replace')."
+                raise UsageError(f"it is no Unicode text: {error.reason}", where="Html", hint=hint) from None
         super().__init__(data, caption=caption or "")
 
     @property

@@ -20,7 +20,7 @@ __all__ = ["EntryReader", "entry_ref", "open_blob", "open_entry"]
 
 OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
 """What to do about a reference whose bytes are others."""
-GONE = "Put it back, or record what is there now. '--allow-missing' (allow_missing) goes on without it."
+GONE = "Put it back, or record it anew. '--allow-missing' (allow_missing_references) downloads without it."
 """What to do about a reference whose bytes are not there."""
 DAMAGED = (
     "Try again, as it may have happened on the way. 'windlass artifact verify' names all that is damaged in the store; "

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windlass.artifacts.digest import interchange_digest, interchange_file_digest
+from windlass.artifacts.digest import ALGORITHMS, interchange_digest, interchange_file_digest
 from windlass.artifacts.files import below, is_abandoned, is_temporary
 from windlass.artifacts.manifest import Entry, Manifest
 from windlass.artifacts.naming import naming
@@ -47,6 +47,9 @@ class ArtifactReading:
         self.store = store
         self.settings = settings
         self.algorithm = os.environ.get("WINDLASS_DIGEST") or "blake3"
+        if self.algorithm not in ALGORITHMS:
+            hint = f"Known: {', '.join(ALGORITHMS)}."
+            raise UsageError(f"'{self.algorithm}' is not a digest algorithm", where="WINDLASS_DIGEST", hint=hint)
         self.link = os.environ.get("WINDLASS_ARTIFACT_LINK") or "auto"
 
     # Blobs and cache are opened when they are needed: putting unchanged files again needs neither.
@@ -96,16 +99,20 @@ class ArtifactReading:
         """
         from windlass.artifacts.target import Target
 
-        if prefix and next(entries.iterate(prefix), None) is None:
-            raise ArtifactNotFoundError(
-                f"the artifact has nothing at or below '{prefix}'",
-                hint=f"There is: {', '.join(entry.path for entry in islice(entries, _NAMED)) or 'nothing'} …",
-            )
+        self.look_for(entries, prefix)
         chosen: Iterable[Entry] = entries.iterate(prefix)
         if include or exclude:
             patterns = Patterns(include, exclude)
             chosen = (entry for entry in chosen if patterns.takes(entry.path))
         return self._downloader(link).run(chosen, Target(root), allow_missing=allow_missing, done=done)
+
+    def look_for(self, entries: Manifest, prefix: str) -> None:
+        """Raise `ArtifactNotFoundError` when nothing is at or below a path."""
+        if prefix and next(entries.iterate(prefix), None) is None:
+            raise ArtifactNotFoundError(
+                f"the artifact has nothing at or below '{prefix}'",
+                hint=f"There is: {', '.join(entry.path for entry in islice(entries, _NAMED)) or 'nothing'} …",
+            )
 
     def download_entry(self, entry: Entry, root: str) -> str:
         """Write one entry below a folder and return its path there."""

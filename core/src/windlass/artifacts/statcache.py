@@ -265,6 +265,10 @@ class StatCache:
         except (OSError, ValueError, msgspec.DecodeError):
             return Columns()
 
+    def place(self, what: str, root: str) -> Path | None:
+        """Where others may keep something about a folder; None: nothing is kept."""
+        return None if self._folder is None else self._path_of(what, {root})
+
     def _path_of(self, what: str, roots: set[str]) -> Path:
         """Where something is kept about the files below several folders."""
         return self._path("\0".join((what, *sorted(roots))))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from windlass.artifacts.cells import cell_from_json, cell_to_json
@@ -13,6 +14,8 @@ from windlass.errors import SerializationError, UsageError
 from windlass.frames import arrow_of, check_rows
 
 __all__ = ["Table"]
+
+_NO_ROW = (str, bytes, Mapping, AbstractSet)
 
 
 class Table(Media):
@@ -57,8 +60,8 @@ class Table(Media):
             self._frame, self._rows = dataframe, None
             self.columns: list[str | int] = [str(name) for name in _column_names(dataframe)]
             return
-        data = _items(data)
-        width = len(data[0]) if data is not None and len(data) else 0
+        data = None if data is None else _checked_rows(_items(data))
+        width = len(data[0]) if data else 0
         if columns is None:
             columns = ["Input", "Output", "Expected"] if data is None else list(range(width))
         self.columns = [name if isinstance(name, (str, int)) else str(name) for name in columns]
@@ -78,7 +81,10 @@ class Table(Media):
     def add_data(self, *data: Any) -> None:
         """Add a row. Raises `UsageError` unless it has one cell per column."""
         if len(data) != len(self.columns):
-            raise UsageError(f"a row of {len(data)} cells does not fit {len(self.columns)} columns: {self.columns}")
+            raise UsageError(
+                f"a row of {len(data)} cells does not fit {len(self.columns)} columns: {self.columns}",
+                where=f"row {len(self.data)}",
+            )
         self.data.append(list(data))
         self._frame = None
 
@@ -161,8 +167,26 @@ class Table(Media):
         data = _parquet(self._frame, self._kind) if self._frame is not None else b""
         if data:
             return {"columns": self.columns, "frame": self._kind, "path": writer.file(data, ".parquet")}
-        rows = [[cell_to_json(cell, writer) for cell in row] for row in self.data]
+        rows: list[list[Any]] = []
+        try:
+            for row in self.data:
+                rows.append([cell_to_json(cell, writer) for cell in row])  # noqa: PERF401 - how far it came is told
+        except (UsageError, RecursionError) as error:
+            raise self._misfit(len(rows), writer, error) from error
         return {"columns": self.columns, "frame": self._kind, "nrows": len(rows), "data": rows}
+
+    def _misfit(self, number: int, writer: MediaWriter, error: UsageError | RecursionError) -> UsageError:
+        """What is wrong with a row, with its place."""
+        where = f"row {number}"
+        for name, cell in zip(self.columns, self.data[number], strict=True):
+            try:
+                cell_to_json(cell, writer)
+            except (UsageError, RecursionError):
+                where += f", column '{name}'"
+                break
+        if isinstance(error, RecursionError):
+            return UsageError("a cell is nested too deeply, or holds itself", where=where, hint="Make it flatter.")
+        return UsageError(error.message, where=where, hint=error.hint)
 
     @classmethod
     def from_media(cls, facts: Mapping[str, Any], reader: MediaReader) -> Table:
@@ -210,6 +234,18 @@ def _frame_rows(frame: Any, kind: str) -> Iterator[Sequence[Any]]:
         return iter(frame.iter_rows())
     columns = [column.to_pylist() for column in frame.columns]
     return zip(*columns, strict=True)
+
+
+def _checked_rows(data: Any) -> list[Any]:
+    """Rows as a list. Raises `UsageError` for what has cells in no order, or is a cell itself."""
+    hint = "Write data=[[1, 'a'], [2, 'b']]; for mappings make a data frame of them: Table(dataframe=…)."
+    if isinstance(data, _NO_ROW) or not isinstance(data, Iterable):
+        raise UsageError(f"the data of a table are rows, not a {type(data).__name__}", hint=hint)
+    rows = list(data)
+    for number, row in enumerate(rows):
+        if type(row) not in (list, tuple) and (isinstance(row, _NO_ROW) or not isinstance(row, Iterable)):
+            raise UsageError(f"a row is a list of cells, not a {type(row).__name__}", where=f"row {number}", hint=hint)
+    return rows
 
 
 def _items(data: Any) -> Any:

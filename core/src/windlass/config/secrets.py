@@ -73,10 +73,15 @@ class SecretResolver:
     relative to the working directory, ``file//abs`` for absolute paths), ``keyring/SERVICE/USER`` (the system's
     keyring, when the package `keyring` is installed). Other packages add schemes by an entry point of the group
     ``windlass.secrets``: its name is the scheme, its value a function from the rest to the secret.
+
+    Args:
+        env: Environment variables; default are those of the process.
+        place: Where the owner of the references finds a place that he is told, see `Context.place`.
     """
 
-    def __init__(self, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, env: Mapping[str, str] | None = None, place: Callable[[str], str] = str) -> None:
         self._env = os.environ if env is None else env
+        self._place = place
         self._schemes: dict[str, Callable[[str], str]] = {
             "env": self._from_env,
             "file": _from_file,
@@ -86,9 +91,14 @@ class SecretResolver:
     def resolve(self, reference: str, *, where: str = "") -> Secret:
         """The secret behind a reference.
 
+        Args:
+            reference: How it is written.
+            where: The place it is written at, for messages.
+
         Raises:
             SecretError: Unknown scheme, or nothing there. Never holds a value.
         """
+        where = self._place(where)
         scheme, _, rest = reference.partition("/")
         resolve = (self._schemes.get(scheme) or _plugin(scheme, where)) if rest else None
         if resolve is None:

@@ -84,7 +84,7 @@ class ArtifactVersion(msgspec.Struct, frozen=True, kw_only=True):
         version: Number within the collection, from 0; written ``v<N>``.
         digest: Digest of paths and entry digests, ``<algorithm>:<hex>``.
         manifest: Digest of the blob that holds the manifest.
-        size: Sum of the entries' sizes in bytes (references included when known).
+        size: Sum of the entries' sizes in bytes, references included; -1 when that of one is not known.
         entries: Number of entries.
         aliases: ``latest`` and chosen ones; ``v<N>`` is not listed.
         ttl_seconds: Life time from creation; None is for ever.

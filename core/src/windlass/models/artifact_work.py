@@ -63,12 +63,18 @@ class ArtifactFilter:
 
 @frozen(kw_only=True)
 class LineageEdge:
-    """A run used or logged an artifact version."""
+    """A run used or logged an artifact version.
+
+    Attributes:
+        version: Id of the version.
+        collected: Path that the version had, when it was deleted and collected; else empty.
+    """
 
     kind: EdgeKind
     run: str
     version: str
     created_at: float = 0.0
+    collected: str = ""
 
 
 @frozen(kw_only=True)

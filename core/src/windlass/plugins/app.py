@@ -140,16 +140,29 @@ class App:
 
         fire(self.hooks, event)
 
-    def context(self, environment: Environment | None = None, *, kind: str = "", name: str = "") -> Context:
+    def context(
+        self,
+        environment: Environment | None = None,
+        *,
+        kind: str = "",
+        name: str = "",
+        where: str = "$",
+        document: Document | None = None,
+    ) -> Context:
         """The context for a plugin's constructor."""
         from windlass.config.secrets import SecretResolver
+
+        def place(path: str) -> str:
+            full = where + path[1:] if path.startswith("$") else path
+            return document.place(full) if document is not None and full.startswith("$") else full
 
         return Context(
             settings=self.settings,
             app=self,
-            secrets=SecretResolver(),
+            secrets=SecretResolver(place=place),
             environment=environment,
             logger_name=f"windlass.{kind}.{name}" if kind else "windlass.plugin",
+            place=place,
         )
 
     def create(
@@ -179,8 +192,9 @@ class App:
         settings = self.read_settings(kind, name, config, where=where, document=document)
         catalog = self.catalog(kind)
         descriptor, info = catalog.get(name), catalog.info(name)
+        context = self.context(environment, kind=kind, name=name, where=where, document=document)
         try:
-            backend = descriptor.create(settings, self.context(environment, kind=kind, name=name))
+            backend = descriptor.create(settings, context)
         except WindlassError:
             raise
         except (Exception, SystemExit) as error:
@@ -242,7 +256,12 @@ class App:
         return self._storages.get(uri)
 
     def configure_storage(
-        self, configs: Mapping[str, Any], *, environment: Environment | None = None, where: str = "$.storage"
+        self,
+        configs: Mapping[str, Any],
+        *,
+        environment: Environment | None = None,
+        where: str = "$.storage",
+        document: Document | None = None,
     ) -> None:
         """Give storages their configs (by plugin name) and cloud credentials; before they are used for the first time.
 
@@ -251,7 +270,7 @@ class App:
         Raises:
             ConfigError: An unknown name, or a config that is no mapping.
         """
-        self._storages.configure(configs, environment, where)
+        self._storages.configure(configs, environment, where, document)
 
     def check_storages(self) -> tuple[str, ...]:
         """Names of the storages that are configured. Raises `ConfigError` for settings and secrets that do not fit."""

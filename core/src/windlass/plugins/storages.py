@@ -10,6 +10,7 @@ from windlass.errors import ConfigError, Problem, SecretError
 from windlass.plugins.lookup import storage_name
 
 if TYPE_CHECKING:
+    from windlass.config.document import Document
     from windlass.environments import Environment
     from windlass.plugins.app import App
     from windlass.storage import Storage
@@ -30,17 +31,19 @@ class Storages:
         self._lock = threading.Lock()
         self._open: dict[str, Storage] = {}
         self._configs: Mapping[str, Any] | None = None
-        self._where = "$"
+        self._places: dict[str, tuple[str, Document | None]] = {}  # path of each config, and the file it stands in
         self._environment: Environment | None = None
 
-    def configure(self, configs: Mapping[str, Any], environment: Environment | None, where: str) -> None:
+    def configure(
+        self, configs: Mapping[str, Any], environment: Environment | None, where: str, document: Document | None
+    ) -> None:
         """Use these configs, by plugin name, and these credentials for storages that are made from now on.
 
         Raises:
             ConfigError: A name that no installed storage plugin has, or a config that is no mapping.
         """
-        self._configs = {**self._from_file(), **_checked(self._app, configs, where)}
-        self._where = where
+        self._configs = {**self._from_file(), **_checked(self._app, configs, where, document)}
+        self._places.update({name: (f"{where}.{name}", document) for name in configs})
         self._environment = environment
 
     def check(self) -> tuple[str, ...]:
@@ -55,20 +58,20 @@ class Storages:
             self._configs = self._from_file()
         problems: list[Problem] = []
         for name, config in self._configs.items():
-            where = f"{self._where}.{name}"
+            where, document = self._places[name]
             try:
-                settings = self._app.read_settings("storage", name, config, where=where)
+                settings = self._app.read_settings("storage", name, config, where=where, document=document)
             except ConfigError as error:
                 problems += error.problems or [Problem(error.message, where=error.where, hint=error.hint)]
                 continue
-            secrets = self._app.context(self._environment, kind="storage", name=name).secrets
-            for place, reference in references_in(settings, where):
+            secrets = self._app.context(kind="storage", name=name, where=where, document=document).secrets
+            for place, reference in references_in(settings, "$"):
                 try:
                     secrets.resolve(reference, where=place)
                 except SecretError as error:
                     problems.append(Problem(error.message, where=error.where, hint=error.hint))
         if problems:
-            raise ConfigError("the storage configuration does not fit", where=self._where, problems=problems)
+            raise ConfigError("the storage configuration does not fit", problems=problems)
         return tuple(self._configs)
 
     def get(self, uri: str) -> Storage:
@@ -93,8 +96,9 @@ class Storages:
         if self._configs is None:
             self._configs = self._from_file()
         config = self._configs.get(name, {})
-        where = f"{self._where}.{name}"
-        return cast("Storage", self._app.create("storage", name, config, environment=self._environment, where=where))
+        where, document = self._places.get(name, ("$", None))
+        made = self._app.create("storage", name, config, environment=self._environment, where=where, document=document)
+        return cast("Storage", made)
 
     def _from_file(self) -> Mapping[str, Any]:
         path = self._app.settings.home / FILE
@@ -103,8 +107,9 @@ class Storages:
         from windlass.config.document import load
 
         document = load(path)
-        self._where = str(path)
-        return _checked(self._app, document.data, str(path))
+        found = _checked(self._app, document.data, "$", document)
+        self._places = {name: (f"$.{name}", document) for name in found}
+        return found
 
     def close(self) -> None:
         """Close what was opened. May be repeated."""
@@ -114,20 +119,26 @@ class Storages:
             storage.close()
 
 
-def _checked(app: App, configs: Any, where: str) -> dict[str, Any]:
+def _checked(app: App, configs: Any, where: str, document: Document | None) -> dict[str, Any]:
+    place = document.place if document is not None else str
     if not isinstance(configs, Mapping):
-        raise ConfigError("expected a mapping of storage plugins to their configs", where=where)
+        raise ConfigError("expected a mapping of storage plugins to their configs", where=place(where))
     installed = app.storage.names()
     problems = [
-        Problem(f"no storage plugin is called '{name}'", where=where, hint=f"installed: {', '.join(installed)}")
+        Problem(
+            f"no storage plugin is called '{name}'",
+            where=place(f"{where}.{name}"),
+            hint=f"installed: {', '.join(installed)}",
+        )
         for name in configs
         if name not in installed
     ]
     problems += [
-        Problem("expected a mapping", where=f"{where}.{name}")
+        Problem("expected a mapping", where=place(f"{where}.{name}"))
         for name, c in configs.items()
         if not isinstance(c, Mapping)
     ]
     if problems:
-        raise ConfigError("the storage configuration does not fit", where=where, problems=problems)
+        source = document.source if document is not None else where
+        raise ConfigError("the storage configuration does not fit", where=source, problems=problems)
     return dict(configs)

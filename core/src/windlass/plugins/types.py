@@ -105,6 +105,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         environment: Cloud credentials, when one is configured.
         clock: Seconds since the epoch; replaced in tests.
         logger_name: That of `logger`.
+        place: Where a JSON path of the plugin's own config (``$.key``) stands for those who wrote it: its path in the
+            whole document, with file and line where there are any. `secrets` names places so by itself.
     """
 
     settings: Settings
@@ -113,6 +115,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     environment: Environment | None = None
     clock: Callable[[], float] = time
     logger_name: str = "windlass.plugin"
+    place: Callable[[str], str] = str
 
     def __repr__(self) -> str:
         return f"Context({self.logger_name})"

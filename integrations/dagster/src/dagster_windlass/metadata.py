@@ -73,7 +73,7 @@ def version_facts(client: WindlassClient, artifact: Artifact) -> dict[str, Any]:
         "windlass_artifact_name": artifact.name,
         "windlass_artifact_type": artifact.type,
         "windlass_artifact_version": artifact.version,
-        "windlass_artifact_size": dg.MetadataValue.int(artifact.size),
+        "windlass_artifact_size": dg.MetadataValue.int(artifact.size) if artifact.size >= 0 else "unknown",
         "windlass_artifact_url": _link(client, page),
         "windlass_artifact_digest": artifact.digest,
         "windlass_artifact_aliases": dg.MetadataValue.json(list(artifact.aliases)),

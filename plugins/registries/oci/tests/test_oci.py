@@ -129,7 +129,7 @@ def test_config_that_does_not_fit(make, config, message):
 
 def test_unset_secret_names_its_place(make, monkeypatch):
     monkeypatch.delenv("OCI_TEST_UNSET", raising=False)
-    with pytest.raises(SecretError, match=r"\$\.registry\.password"):
+    with pytest.raises(SecretError, match=r"\$\.password"):
         make(uri="r.example.com", username="u", password="env/OCI_TEST_UNSET")
 
 

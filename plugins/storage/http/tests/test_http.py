@@ -171,6 +171,35 @@ def test_redirects_that_go_nowhere(make, serve, location, message):
         make(redirects=3).stat(url)
 
 
+def test_the_page_of_a_sign_in_is_no_file(make, serve):
+    page = {"Content-Type": "text/html; charset=utf-8"}
+    sso, _ = serve(lambda m, p, h: (200, page, b"<form>"), host="127.0.0.2")
+    signed_in = [False]
+
+    def answer(method, path, headers):
+        if path == "/there/data.csv":
+            return 200, page, b"a,b"  # a server that says so of all files
+        if path == "/moved.csv":
+            return 302, {"Location": "/there/data.csv"}, b""
+        if signed_in[0]:
+            return 200, {"Content-Type": "text/csv", "ETag": '"1"'}, b"a,b"
+        return 302, {"Location": f"{sso}/login?state=secret"}, b""
+
+    url, _ = serve(answer)
+    storage = make()
+    with pytest.raises(AccessError, match=f"no .csv file.*{sso}/login\n") as caught:
+        storage.stat(f"{url}/data.csv?x=1")
+    assert "127.0.0.1: {headers" in caught.value.hint
+    for path in ("/report.html", "/report"):  # it may be meant
+        assert storage.stat(url + path).size == 6
+    assert storage.open(storage.stat(f"{url}/moved.csv").ref).read() == b"a,b"
+    signed_in[0] = True
+    ref = storage.stat(f"{url}/data.csv").ref
+    signed_in[0] = False
+    with pytest.raises(AccessError, match="a web page"):
+        storage.open(ref).read()
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_refusals_tell_where_sign_in_is_given(make, serve, status):
     url, _ = serve(lambda m, p, h: (status, {}, b""))

@@ -191,19 +191,20 @@ class SqlArtifacts(ArtifactStore):
             versions.link(tx, EdgeKind.INPUT, run_id, version_id, self._db.now())
 
     def edges(
-        self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None
+        self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None, collected: bool = False
     ) -> tuple[models.LineageEdge, ...]:
         """See `ArtifactStore.edges`."""
         wanted = {"run": run_id, "version": version_id, "kind": kind.value if kind else ""}
         if not run_id and not version_id:
             raise UsageError("lineage of what?", hint="Give a run or a version.")
         tests = {f"{name} = ?": value for name, value in wanted.items() if value}
-        sql = (
-            f"SELECT kind, run, version, created_at FROM edges WHERE {' AND '.join(tests)} ORDER BY created_at, version"
-        )
+        where = " AND ".join([*tests, *(() if collected else ("collected = ''",))])
+        sql = f"SELECT kind, run, version, created_at, collected FROM edges WHERE {where} ORDER BY created_at, version"
         with self._db.read() as tx:
             rows = tx.rows(sql, *tests.values())
-        return tuple(models.LineageEdge(kind=EdgeKind(k), run=r, version=v, created_at=t) for k, r, v, t in rows)
+        return tuple(
+            models.LineageEdge(kind=EdgeKind(k), run=r, version=v, created_at=t, collected=c) for k, r, v, t, c in rows
+        )
 
     def begin_upload(self, owner: str) -> str:
         """See `ArtifactStore.begin_upload`."""
@@ -265,8 +266,15 @@ class SqlArtifacts(ArtifactStore):
             gone = versions.expired(tx, deleted_before)
             for start in range(0, len(gone), 500):
                 part = gone[start : start + 500]
-                for table, column in (("aliases", "version_id"), ("edges", "version"), ("versions", "id")):
-                    tx.run(f"DELETE FROM {table} WHERE {column} IN ({marks(len(part))})", *(i for i, _ in part))
+                purged = [version_id for version_id, _ in part]
+                tx.run(
+                    "UPDATE edges SET collected = (SELECT c.entity || '/' || c.project || '/' || c.name || ':v' || "
+                    "v.version FROM versions v JOIN collections c ON c.id = v.collection_id "
+                    f"WHERE v.id = edges.version) WHERE version IN ({marks(len(purged))})",
+                    *purged,
+                )
+                for table, column in (("aliases", "version_id"), ("versions", "id")):
+                    tx.run(f"DELETE FROM {table} WHERE {column} IN ({marks(len(purged))})", *purged)
             for number in {number for _, number in gone}:
                 versions.renew_latest(tx, number)
         return tuple(version_id for version_id, _ in gone)

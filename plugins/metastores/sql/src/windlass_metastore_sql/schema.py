@@ -22,6 +22,7 @@ VERSIONS = (
     "0007_trigger_chains",
     "0008_admins",
     "0009_quiet_ends",
+    "0010_collected",
 )
 LATEST = len(VERSIONS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -15,6 +16,7 @@ from windlass.errors import NoSpaceError, StoreError, StoreUnavailableError, Usa
 from windlass_metastore_sql import schema
 from windlass_metastore_sql.database import Database, Tx
 from windlass_metastore_sql.sqlite_bells import SocketBells
+from windlass_metastore_sql.sqlite_reading import reading
 from windlass_metastore_sql.turns import Turns
 
 NORMAL, FULL = 1, 2
@@ -26,6 +28,8 @@ class SqliteDatabase(Database):
 
     A ``durable`` transaction is flushed to the disk (``synchronous=FULL``); the others are written without a flush
     (``NORMAL``): after a power failure the newest of them may be missing, never half there.
+
+    A file that is there, in a directory that cannot be written, is read; writing says why it cannot be.
 
     Args:
         path: The file; made with its directory when it is not there.
@@ -45,15 +49,19 @@ class SqliteDatabase(Database):
         self._guard = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._sync = FULL
+        self._turns: Turns | None = None
+        self._reason = ""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._turns = Turns(path)
         except OSError as error:
-            raise StoreError(
-                f"cannot open the database: {error.strerror}",
-                where=str(path),
-                hint="Set WINDLASS_HOME to a directory you may write to.",
-            ) from None
+            self._reason = str(error.strerror)
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not os.access(path, os.R_OK):
+                raise StoreError(
+                    f"cannot open the database: {self._reason}",
+                    where=str(path),
+                    hint="Set WINDLASS_HOME to a directory you may write to.",
+                ) from None
         self.bells = SocketBells(path.parent / "bells")
 
     def now(self) -> float:
@@ -63,6 +71,10 @@ class SqliteDatabase(Database):
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A read transaction on a connection of its own; never waits for writers."""
+        if self._turns is None:
+            with self._errors(), reading(self.path, self._timeout) as only:
+                yield _tx(only)
+            return
         with self._errors():
             with self._guard:
                 connection = self._idle.pop() if self._idle else None
@@ -81,7 +93,7 @@ class SqliteDatabase(Database):
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Tx]:
         """A write transaction, in turn with all threads and processes."""
-        with self._errors(), self._turns.turn(self._timeout) as left:
+        with self._errors(), self._writers().turn(self._timeout) as left:
             if self._writer is None:
                 self._writer = self._connect()
             connection = self._writer
@@ -106,6 +118,15 @@ class SqliteDatabase(Database):
         if tx.topics:
             self.bells.send(tx.topics)
 
+    def _writers(self) -> Turns:
+        if self._turns is None:
+            raise StoreError(
+                f"the home can only be read ({self._reason}); nothing was changed",
+                where=str(self.path),
+                hint="Make it writable, or set WINDLASS_HOME to a directory you may write to.",
+            )
+        return self._turns
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -123,13 +144,18 @@ class SqliteDatabase(Database):
 
     def migrate(self) -> None:
         """Make or upgrade the schema; does nothing, and needs no turn, when it is this version's."""
+        if self._turns is None:
+            with self.read() as tx:
+                if (tx.row("PRAGMA user_version") or (0,))[0] == schema.LATEST:
+                    return
+        turns = self._writers()
         with self._errors():
             connection = self._connect()
             try:
                 found = connection.execute("PRAGMA user_version").fetchone()[0]
                 if found == schema.LATEST:
                     return
-                with self._turns.turn(self._timeout):
+                with turns.turn(self._timeout):
                     schema.migrate_sqlite(connection, str(self.path))
             finally:
                 connection.close()
@@ -158,7 +184,8 @@ class SqliteDatabase(Database):
             self._writer = None
         for connection in connections:
             connection.close()
-        self._turns.close()
+        if self._turns is not None:
+            self._turns.close()
 
 
 def _tx(connection: sqlite3.Connection) -> Tx:

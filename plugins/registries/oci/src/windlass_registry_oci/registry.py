@@ -39,7 +39,7 @@ class OciRegistry(Registry):
                 hint="Give both, the password as a secret reference: env/NAME.",
             )  # fmt: skip
         self._password: Secret | None = (
-            secrets.resolve(config.password, where="$.registry.password") if config.password else None
+            secrets.resolve(config.password, where="$.password") if config.password else None
         )
         self._found: dict[str, tuple[float, Credentials]] = {}
         self._client = OciClient(

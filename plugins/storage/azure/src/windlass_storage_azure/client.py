@@ -85,7 +85,7 @@ class Clients:
         if not url and not account:
             raise ConfigError(
                 "no storage account is named",
-                where="$.account",
+                where=self._context.place("$.account"),
                 hint="Write https://<account>.blob.core.windows.net/…, or set AZURE_STORAGE_ACCOUNT_NAME.",
             )
         url = url or f"https://{account}.blob.core.windows.net"

@@ -88,7 +88,9 @@ class Client:
         except GoogleAuthError as error:
             raise AccessError(str(error).partition("\n")[0], where="gs://", hint=CREDENTIALS_HINT) from error
         except ValueError:
-            raise ConfigError("not the JSON of Google credentials", where="$.credentials") from None
+            raise ConfigError(
+                "not the JSON of Google credentials", where=self._context.place("$.credentials")
+            ) from None
 
     def pool(self) -> Any:
         """The connection pool."""

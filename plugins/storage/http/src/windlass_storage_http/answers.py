@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import re
 import zlib
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from windlass.transfer import changed
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["compare", "decoded", "failure", "first_byte", "info_of", "is_encoded", "same_etag", "total"]
+__all__ = ["check_page", "compare", "decoded", "failure", "first_byte", "info_of", "is_encoded", "same_etag", "total"]
 
+_PAGE = ("text/html", "application/xhtml+xml")
+_PAGES = (".html", ".htm", ".xhtml", ".php", ".asp", ".aspx", ".jsp")
 _MODIFIED = "W/modified-"
 """Begins what stands for the ETag of a server that tells only when a file was modified."""
 
@@ -111,6 +114,28 @@ def compare(ref: ObjectRef, info: ObjectInfo) -> None:
         raise changed(ref, "ETag", ref.etag, info.etag)
 
 
+def check_page(answer: httpx2.Response, uri: str) -> None:
+    """Raise `AccessError` when a redirect has led from a file to a web page: that of a sign-in says 200, too."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    wanted, found = (posixpath.splitext(path)[1].lower() for path in (urlsplit(uri).path, answer.url.path))
+    if not answer.is_success or kind not in _PAGE or not wanted or wanted in (found, *_PAGES):
+        return
+    url = f"{answer.url.scheme}://{answer.url.netloc.decode()}{answer.url.path}"  # what follows may be a secret
+    raise AccessError(
+        f"it is no {wanted} file that it redirects to, but a web page: {url}",
+        where=uri,
+        hint=f"If it asks to sign in: {_sign_in(uri)} Else refer to the file's own address.",
+        context={"status": answer.status_code},
+    )
+
+
+def _sign_in(uri: str) -> str:
+    return (
+        "Give headers that the host takes in WINDLASS_HOME/storage.yaml: "
+        f"http: {{hosts: {{{urlsplit(uri).hostname}: {{headers: {{Authorization: {{secret: env/…}}}}}}}}}}."
+    )
+
+
 def failure(answer: httpx2.Response, uri: str) -> WindlassError:
     """The error for an answer that is no success."""
     status = answer.status_code
@@ -125,12 +150,7 @@ def failure(answer: httpx2.Response, uri: str) -> WindlassError:
         hint = "It was removed for good; refer to a copy." if status == 410 else "Check the address."
         return ObjectNotFoundError("there is no such file", where=uri, hint=hint, context=facts)
     if status in (401, 403, 407):
-        host = urlsplit(uri).hostname
-        hint = (
-            "Give headers that the host takes in WINDLASS_HOME/storage.yaml: "
-            f"http: {{hosts: {{{host}: {{headers: {{Authorization: {{secret: env/…}}}}}}}}}}."
-        )
-        return AccessError(text, where=uri, hint=hint, context=facts)
+        return AccessError(text, where=uri, hint=_sign_in(uri), context=facts)
     later = status >= 500 or status in (408, 425, 429)
     wait = answer.headers.get("retry-after", "").strip()
     if later and wait.isdigit():

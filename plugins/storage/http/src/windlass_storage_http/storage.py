@@ -15,6 +15,7 @@ from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
 from windlass.transfer import RangeStream, again, changed
 from windlass_storage_http.answers import (
+    check_page,
     compare,
     decoded,
     failure,
@@ -66,10 +67,11 @@ class HttpStorage(Storage):
                 if is_reference(value):
                     value = self._context.secrets.resolve(value["secret"], where=where).reveal()
                 if not isinstance(value, str):
-                    raise ConfigError("expected a text or {secret: env/NAME}", where=where)
+                    raise ConfigError("expected a text or {secret: env/NAME}", where=self._context.place(where))
                 value = value.strip()  # files and variables with secrets often end with a newline
                 if not (value.isascii() and value.isprintable()):  # without it: it may be a secret
-                    raise ConfigError("a header holds printable ASCII only", where=where, hint="Correct its value.")
+                    place = self._context.place(where)
+                    raise ConfigError("a header holds printable ASCII only", where=place, hint="Correct its value.")
                 found.setdefault(name, value)
             break
         return found
@@ -80,12 +82,14 @@ class HttpStorage(Storage):
         import httpx2
 
         try:
-            url = urldefrag(uri).url
+            url = first = urldefrag(uri).url
             for _ in range(self._config.redirects + 1):
                 sent = {**self._headers(url), **(headers or {})}
                 with self._client().stream(method, url, headers=sent) as answer:
                     following = answer.headers.get("location")
                     if answer.status_code not in (301, 302, 303, 307, 308) or not following:
+                        if url != first:
+                            check_page(answer, uri)
                         yield answer
                         return
                 url = urljoin(url, following)

@@ -41,7 +41,9 @@ def keys(config: S3Config, context: Context) -> dict[str, str]:
     """
     if bool(config.access_key_id) != bool(config.secret_access_key):
         raise ConfigError(
-            "access-key-id and secret-access-key belong together", where="$.access-key-id", hint="Give both or none."
+            "access-key-id and secret-access-key belong together",
+            where=context.place("$.access-key-id"),
+            hint="Give both or none.",
         )
     named = {
         "aws_access_key_id": config.access_key_id,

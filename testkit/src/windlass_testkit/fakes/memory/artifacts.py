@@ -6,6 +6,7 @@ import builtins
 import math
 from collections.abc import Iterable
 
+from attrs import evolve
 from msgspec.structs import replace
 
 from windlass.artifacts.names import check_alias, check_name, check_tag, check_type
@@ -167,12 +168,15 @@ class MemoryArtifacts(ArtifactStore):
             self._version(version_id)
             self._edge(EdgeKind.INPUT, run_id, version_id, now)
 
-    def edges(self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None) -> tuple[LineageEdge, ...]:
+    def edges(
+        self, run_id: str = "", version_id: str = "", kind: EdgeKind | None = None, collected: bool = False
+    ) -> tuple[LineageEdge, ...]:
         with self._world.changing():
             return tuple(
                 edge
                 for edge in self._world.edges
                 if run_id in ("", edge.run) and version_id in ("", edge.version) and kind in (None, edge.kind)
+                if collected or not edge.collected
             )
 
     def begin_upload(self, owner: str) -> str:
@@ -215,7 +219,10 @@ class MemoryArtifacts(ArtifactStore):
         with self._world.changing():
             gone = [v.id for v in self._world.versions.values() if self._is_over(v, deleted_before)]
             for version_id in () if dry_run else gone:
-                del self._world.versions[version_id]
+                path = self._world.versions.pop(version_id).path
+                self._world.edges = [
+                    evolve(edge, collected=path) if edge.version == version_id else edge for edge in self._world.edges
+                ]
             return tuple(gone)
 
     def add_part(self, part: DistributedPart) -> None:

@@ -1,0 +1,2 @@
+DELETE FROM edges WHERE collected <> '';
+ALTER TABLE edges DROP COLUMN collected;
