@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import accumulate
-from typing import TYPE_CHECKING
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, NamedTuple
 
 from windlass.artifacts.chunking import cutter
-from windlass.artifacts.digest import digest_of, hasher, short_form
+from windlass.artifacts.digest import Hasher, digest_of, hasher, short_form
 from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Part
 from windlass.artifacts.memory import fresh_memory
@@ -49,7 +50,29 @@ class _Buffer:
     def __init__(self) -> None:
         self.view = fresh_memory(WHOLE + 1)
         self.used = 0
-        self.left = 0  # puts that still read from it
+        self.users = 1
+
+
+class _Cut(NamedTuple):
+    """A large file that is being stored.
+
+    Attributes:
+        source: The file.
+        began: When its reading began, in ns.
+        whole: The hash of its content.
+        hashed: Done when all of it was hashed.
+        stored: Each gives the places of some chunks, in their order.
+    """
+
+    source: Source
+    began: int
+    whole: Hasher
+    hashed: Future[None]
+    stored: list[Future[list[Part]]]
+
+    def is_stored(self) -> bool:
+        """True when nothing has to be waited for."""
+        return self.hashed.done() and all(future.done() for future in self.stored)
 
 
 class Uploader:
@@ -70,7 +93,8 @@ class Uploader:
         self._buffers = _REMOTE_BUFFERS if blobs.remote else _BUFFERS
         self._free: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
         self._made = 0
-        self._futures: list[Future[None]] = []
+        self._futures: list[Future[list[Part]]] = []
+        self._cut: deque[_Cut] = deque()
         self._pack: _Buffer | None = None
         self._packed: list[Source] = []
         self._inside: dict[str, int] = {}  # where the contents of the pack that was begun are in it, by their digests
@@ -99,18 +123,24 @@ class Uploader:
                         self._store_each(batch)
                     done(sum(batch.sizes))
             self._flush()
+            self._finish_cut(wait=True)
             self._check(wait=True)
         except BaseException:
             for future in self._futures:
                 future.cancel()
             raise
         finally:
-            if "_pool" in vars(self):
-                self._pool.shutdown(wait=True)
+            for name in ("_pool", "_hashing"):
+                if name in vars(self):
+                    getattr(self, name).shutdown(wait=True)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return _threads(self._buffers - 1, "windlass-put")
+
+    @cached_property
+    def _hashing(self) -> ThreadPoolExecutor:
+        return _threads(1, "windlass-hash")
 
     def _store_each(self, batch: Batch) -> None:
         start = 0
@@ -185,18 +215,18 @@ class Uploader:
         if buffer is None:
             return
         if not self._packed:
-            self._give_back(buffer)
+            self._release(buffer)
             return
         pack = ""
         if len(self._packed) == 1:
             (digest,) = self._inside
             self._finish(self._packed[0], digest, (), self._began)
-            self._put(buffer, [(digest, 0, buffer.used)])
+            self._put(buffer, digest, buffer.used)
         else:
             pack = digest_of(buffer.view[: buffer.used], self._algorithm)
             self._cache.remember_pack(pack, self._packed, self._inside, self._began)
             self._placed.update(zip(map(short_form, self._inside), self._packed, strict=True))
-            self._put(buffer, [(pack, 0, buffer.used)])
+            self._put(buffer, pack, buffer.used)
         for source, digest in self._twins:
             self._finish(source, digest, ((pack, self._inside[digest], source.size),) if pack else (), self._began)
         self._packed, self._inside, self._twins = [], {}, []
@@ -209,42 +239,51 @@ class Uploader:
         known = self._known(digest)
         if known is None:
             known = ()
-            self._put(buffer, [(digest, 0, source.size)])
+            self._put(buffer, digest, source.size)
         else:
-            self._give_back(buffer)
+            self._release(buffer)
         self._finish(source, digest, known, began)
 
     def _large(self, source: Source) -> None:
         cut = cutter()
         began = now_ns()
         whole = hasher(self._algorithm)
-        parts: list[Part] = []
+        hashed: list[Future[None]] = []
+        stored: list[Future[list[Part]]] = []
         left = source.size
-        carry: memoryview | None = None
-        with open_source(source) as file, _threads(1, "windlass-hash") as hashing:
+        carry = b""
+        with open_source(source) as file:
             while left or carry:
+                self._check(wait=False)
                 buffer = self._take()
-                have = 0
-                if carry:
-                    have = len(carry)
-                    buffer.view[:have] = carry
-                count = min(left, WHOLE - have)
-                file.read_exactly(buffer.view[have : have + count])
-                left -= count
-                have += count
-                hashed = hashing.submit(whole.update, buffer.view[have - count : have])
-                lengths = cut(buffer.view[:have], not left)
-                puts, offset = [], 0
-                for length in lengths:
-                    digest = digest_of(buffer.view[offset : offset + length], self._algorithm)
-                    parts.append((digest, 0, length))
-                    puts.append((digest, offset, length))
-                    offset += length
-                carry = memoryview(bytes(buffer.view[offset:have])) if offset < have else None
-                hashed.result()  # the buffer is free again when it is stored
-                self._put(buffer, puts)
+                start = len(carry)
+                end = min(start + left, WHOLE)
+                buffer.view[:start] = carry
+                file.read_exactly(buffer.view[start:end])
+                left -= end - start
+                buffer.users = 2
+                hashed.append(self._hashing.submit(self._hash, whole, buffer, start, end))
+                lengths = cut(buffer.view[:end], not left)
+                carry = bytes(buffer.view[sum(lengths) : end])
+                stored.append(self._pool.submit(self._store, buffer, lengths))
+                self._futures.append(stored[-1])
             file.at_end()
-        self._finish(source, f"{self._algorithm}:{whole.hexdigest()}", tuple(parts), began)
+        self._cut.append(_Cut(source, began, whole, hashed[-1], stored))
+        self._finish_cut(wait=False)
+
+    def _hash(self, whole: Hasher, buffer: _Buffer, start: int, end: int) -> None:
+        try:
+            whole.update(buffer.view[start:end])
+        finally:
+            self._release(buffer)
+
+    def _finish_cut(self, *, wait: bool) -> None:
+        """Remember the large files that are stored; with `wait` all that were begun."""
+        while self._cut and (wait or self._cut[0].is_stored()):
+            cut = self._cut.popleft()
+            cut.hashed.result()
+            parts = tuple(chain.from_iterable(future.result() for future in cut.stored))
+            self._finish(cut.source, f"{self._algorithm}:{cut.whole.hexdigest()}", parts, cut.began)
 
     # -- what they share
 
@@ -267,65 +306,47 @@ class Uploader:
             return _Buffer()
         while True:
             try:
-                return self._free.get(timeout=1.0)
+                buffer = self._free.get(timeout=1.0)
             except queue.Empty:
                 self._check(wait=False)  # a failed put must not leave us waiting
+            else:
+                buffer.users = 1
+                return buffer
 
-    def _give_back(self, buffer: _Buffer) -> None:
-        buffer.used = 0
-        self._free.put(buffer)
+    def _release(self, buffer: _Buffer) -> None:
+        with self._lock:
+            buffer.users -= 1
+            free = buffer.users == 0
+        if free:
+            buffer.used = 0
+            self._free.put(buffer)
 
-    def _put(self, buffer: _Buffer, pieces: Sequence[tuple[str, int, int]]) -> None:
+    def _put(self, buffer: _Buffer, digest: str, length: int) -> None:
+        """Store what a buffer holds, in another thread if that is worth it."""
         self._check(wait=False)
-        if not pieces:
-            self._give_back(buffer)
-        elif self._blobs.remote:
-            self._futures.append(self._pool.submit(self._put_all, buffer, pieces))
+        if length <= _LITTLE and not self._blobs.remote and "_pool" not in vars(self):
+            self._store(buffer, [length], [digest])
         else:
-            self._put_each(buffer, pieces)
+            self._futures.append(self._pool.submit(self._store, buffer, [length], [digest]))
 
-    def _put_all(self, buffer: _Buffer, pieces: Sequence[tuple[str, int, int]]) -> None:
-        """Ask and store in another thread, so that reading and hashing do not wait for the answers."""
+    def _store(self, buffer: _Buffer, lengths: list[int], digests: Sequence[str] = ()) -> list[Part]:
+        """Store the pieces that a buffer holds, one behind the other; those that are stored already are left out.
+
+        Returns their places.
+        """
         try:
-            for digest, offset, length in self._absent(pieces):
-                self._blobs.put_buffer(digest, buffer.view[offset : offset + length])
+            views = [buffer.view[end - size : end] for size, end in zip(lengths, accumulate(lengths), strict=True)]
+            digests = digests or [digest_of(view, self._algorithm) for view in views]
+            absent = self._blobs.missing(digests)
+            for digest, view in zip(digests, views, strict=True):
+                if digest in absent:
+                    absent.discard(digest)
+                    self._blobs.put_buffer(digest, view)
+                    with self._lock:
+                        self.stored += len(view)
+            return [(digest, 0, size) for digest, size in zip(digests, lengths, strict=True)]
         finally:
-            self._give_back(buffer)
-
-    def _put_each(self, buffer: _Buffer, pieces: Sequence[tuple[str, int, int]]) -> None:
-        wanted = self._absent(pieces)
-        if not wanted:
-            self._give_back(buffer)
-            return
-        if "_pool" not in vars(self) and sum([length for _, _, length in wanted]) <= _LITTLE:
-            for digest, offset, length in wanted:
-                self._blobs.put_buffer(digest, buffer.view[offset : offset + length])
-            self._give_back(buffer)
-            return
-        buffer.left = len(wanted)
-        for digest, offset, length in wanted:
-            future = self._pool.submit(self._blobs.put_buffer, digest, buffer.view[offset : offset + length])
-            future.add_done_callback(lambda _, buffer=buffer: self._landed(buffer))  # type: ignore[misc]
-            self._futures.append(future)
-
-    def _absent(self, pieces: Sequence[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
-        """Those that are not stored yet, each once; they count as stored."""
-        absent = self._blobs.missing(digest for digest, _, _ in pieces)
-        wanted = []
-        for piece in pieces:
-            if piece[0] in absent:
-                absent.discard(piece[0])
-                wanted.append(piece)
-        with self._lock:
-            self.stored += sum(length for _, _, length in wanted)
-        return wanted
-
-    def _landed(self, buffer: _Buffer) -> None:
-        with self._lock:
-            buffer.left -= 1
-            empty = buffer.left == 0
-        if empty:
-            self._give_back(buffer)
+            self._release(buffer)
 
     def _check(self, *, wait: bool) -> None:
         """Raise what a put has raised; with `wait` when all are over."""

@@ -38,7 +38,7 @@ def test_a_version_that_is_gone(s3, s3_bucket, record):
     s3_bucket.Object("d/a").Version(entry.extra["version"]).delete()
     with pytest.raises(ObjectNotFoundError, match="recorded is gone, and what is there now") as caught:
         open_entry(entry, None, lambda _: s3).read()
-    assert "record what is there now" in caught.value.hint
+    assert "record it anew" in caught.value.hint
     s3_bucket.put_object(Key="d/a", Body=b"one")
     assert open_entry(entry, None, lambda _: s3).read() == b"one"
     s3_bucket.Object("d/a").delete()
