@@ -5,8 +5,8 @@ import http.server
 import itertools
 import os
 import sys
-import time
 import threading
+import time
 import urllib.request
 
 import pytest
