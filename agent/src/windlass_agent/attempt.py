@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from windlass.models.launch import LaunchPolicy
     from windlass.models.queue import Claim
     from windlass_agent.claims import Held
+    from windlass_agent.pools import Pools
     from windlass_agent.services import Services
     from windlass_agent.watcher import Watcher
 
@@ -52,7 +53,7 @@ class Attempt:
         claim: What the store gave.
         held: The claim's lease.
         watcher: Where it goes once it is submitted.
-        later: Has a function called by a thread that may take its time.
+        pools: Threads that may take their time.
         done: Called when the claim is held no longer.
     """
 
@@ -62,14 +63,14 @@ class Attempt:
         claim: Claim,
         held: Held,
         watcher: Watcher,
-        later: Callable[[Callable[[], None]], None],
+        pools: Pools,
         done: Callable[[Attempt], None],
     ) -> None:
         self._services = services
         self._claim = claim
         self._record = Record(services, claim, held)
         self._watcher = watcher
-        self._later = later
+        self._pools = pools
         self._done = done
         self._submission: Submission | None = None
         self._handle: RunHandle | None = None
@@ -155,12 +156,15 @@ class Attempt:
 
     # -- the start --------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Bring the run to its runner, or find that it is there. Called once, by a pool thread."""
-        self._services.faults.hit(Point.CLAIMED, self.run_id)
-        self._attempted(self._begin)
+    def start(self, *, builds: bool = False) -> None:
+        """Bring the run to its runner, or find that it is there. Called once, by a start thread of the runner's.
 
-    def _begin(self) -> None:
+        With `builds` it needs an image if it is not there; that is then for a thread that builds.
+        """
+        self._services.faults.hit(Point.CLAIMED, self.run_id)
+        self._attempted(lambda: self._begin(builds))
+
+    def _begin(self, builds: bool) -> None:
         run = self._record.run
         self._submission = Submission(self._services, self._record, self._claim.queue, self._watcher)
         if run.stop_requested:
@@ -168,13 +172,21 @@ class Attempt:
         # The first claim of a run finds nothing; every later one may find what a predecessor submitted.
         if run.fence > 1 and self._adopt(self._submission):
             return
+        if builds:
+            self._pools.build(lambda: self._attempted(lambda: self._bring(self._planned)))
+        else:
+            self._bring(self._submission)
+
+    def _bring(self, submission: Submission) -> None:
+        run = self._record.run
+        self.held.check()  # it may have waited in line
         if self._end_early(limits.before_start(self._policy, run, self._services.now())):
             return
         try:
-            spec = self._submission.prepare()
+            spec = submission.prepare()
             if self._end_early(None):
                 return
-            handle = self._submission.submit(spec)
+            handle = submission.submit(spec)
         except (FencedError, StoreUnavailableError):
             raise
         except WindlassError:
@@ -185,25 +197,15 @@ class Attempt:
 
     def _adopt(self, submission: Submission) -> bool:
         """Take up what a predecessor submitted. False when nothing was, and the attempt must be started."""
-        run = self._record.run
-        lost = None
-        handle = None
-        if submission.capabilities.host_bound and run.host and run.host != self._services.host:
-            lost = outcome.host_lost(run.host)
-        else:
-            handle = submission.find()
-            if handle is None and (run.handle is not None or run.state is RunState.RUNNING):
-                lost = outcome.GONE
-        if lost is not None:
-            self._conclude(RunStatus(state=RunnerState.LOST, reason=lost))
-            return True
-        if handle is None:
-            return False
-        _log.info("%s was started before and is adopted", self.run_id)
-        if run.handle is None:
-            self._record.update(RunUpdate(handle=handle))
-        self._watch(handle, fresh=False)
-        return True
+        found = submission.predecessor()
+        if isinstance(found, Reason):
+            self._conclude(RunStatus(state=RunnerState.LOST, reason=found))
+        elif found is not None:
+            _log.info("%s was started before and is adopted", self.run_id)
+            if self._record.run.handle is None:
+                self._record.update(RunUpdate(handle=found))
+            self._watch(found, fresh=False)
+        return found is not None
 
     def _watch(self, handle: RunHandle, *, fresh: bool) -> None:
         runner = self.runner
@@ -238,7 +240,7 @@ class Attempt:
         if status.state.is_terminal:
             self._ending = True
             self._watcher.remove(self)
-            self._later(lambda: self._attempted(lambda: self._end(status)))
+            self._pools.end(lambda: self._attempted(lambda: self._end(status)))
             return
         if self._output is not None:
             self._output.carry()
@@ -301,8 +303,7 @@ class Attempt:
         """End a run that was not submitted, because it was stopped or passed a limit."""
         if passed is None and self._stop is None:
             return False
-        reason = passed or self._stop
-        self._report(RunState.KILLED, RunUpdate(reason=reason, timings=self._planned.queued()))
+        self._report(RunState.KILLED, RunUpdate(reason=passed or self._stop, timings=self._planned.queued()))
         self._clean()
         return True
 
@@ -373,7 +374,7 @@ class Attempt:
 
     def _interrupt(self) -> None:
         if self._submission is not None and self._handle is None:
-            self._later(self._submission.interrupt)  # ending a build may take seconds
+            self._pools.end(self._submission.interrupt)  # ending a build may take seconds
 
     def _leave(self) -> None:
         if not self._over:

@@ -20,9 +20,10 @@ from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models import INTERNAL
 from windlass.models.job import SourceKind
 from windlass.models.queue import QueueRef
+from windlass.models.reason import Reason
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
-from windlass_agent import checkpoints, limits
+from windlass_agent import checkpoints, limits, outcome
 from windlass_agent.absent import Postponed
 from windlass_agent.faults import Point
 from windlass_agent.patience import Patience
@@ -83,13 +84,22 @@ class Submission:
         """Name of the attempt."""
         return attempt_id(self._record.claimed.id, self._record.claimed.attempt)
 
-    def find(self) -> RunHandle | None:
-        """What a predecessor submitted, None if nothing was. Asks until the runner answers.
+    def predecessor(self) -> RunHandle | Reason | None:
+        """What a predecessor submitted, or why it is lost; None if nothing was, so that it is to be started.
 
         Raises:
             FencedError: The claim was lost meanwhile.
             StoreUnavailableError: The agent ends.
         """
+        run = self._record.run
+        if self.capabilities.host_bound and run.host and run.host != self._services.host:
+            return outcome.host_lost(run.host)
+        handle = self._find()
+        if handle is None and (run.handle is not None or run.state is RunState.RUNNING):
+            return outcome.GONE
+        return handle
+
+    def _find(self) -> RunHandle | None:
         wait = 0.1
         while True:
             try:
