@@ -288,7 +288,7 @@ class Attempt:
 
     def _conclude(self, status: RunStatus) -> None:
         """Store how the attempt ended, then remove what it left."""
-        state, reason = outcome.of(status, self._stop)
+        state, reason = outcome.of(status, self._stop, self._planned.folder)
         known = status.started_at and status.finished_at
         changes = RunUpdate(
             exit_code=status.exit_code,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
-import shutil
 import time
-from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Submission"]
 
 _log = logging.getLogger(__name__)
-_LEAST_SPACE = 1 << 20
-"""Bytes below which nothing can be started here: items stay in their queue rather than fail one by one."""
 
 
 class Submission:
@@ -148,6 +145,11 @@ class Submission:
         services.faults.hit(Point.STARTING, run.id)
         return spec
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the attempt works, if that is on this machine."""
+        return self._services.work / self.name if self.capabilities.host_bound else None
+
     def interrupt(self) -> None:
         """End what `prepare` does soon: it raises. Called by any thread."""
         self._interrupted = True
@@ -179,9 +181,8 @@ class Submission:
                 self._record.held.lost.wait(0.05)
 
     def _ask(self) -> None:
-        with suppress(OSError):
-            if shutil.disk_usage(self._services.app.settings.home).free < _LEAST_SPACE:
-                raise self._no_space()
+        if outcome.is_full(self._services.app.settings.home):
+            raise self._no_space()
         self.runner.check()
 
     def _check(self) -> None:
