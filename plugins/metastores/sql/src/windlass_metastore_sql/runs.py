@@ -37,6 +37,7 @@ class SqlRuns(RunStore):
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._turn = spending.Turn()
 
     def create(self, run: Run) -> Run:
         """See `RunStore.create`."""
@@ -92,9 +93,10 @@ class SqlRuns(RunStore):
         if not self._db.one_writer and ends and fence is not None and attempt is None:
             from windlass_metastore_sql import endings  # only agents with PostgreSQL come here
 
-            if endings.is_simple(changes):
+            now = self._db.now()
+            if endings.is_simple(changes) and not self._turn.spanned(self._db, run_id, now):
                 with self._db.single() as tx:
-                    if run := endings.end(tx, run_id, changes, fence, agent, self._db.now()):
+                    if run := endings.end(tx, run_id, changes, fence, agent, now):
                         return run
         with self._db.write(durable=ends or changes.phase is RunPhase.STARTING) as tx:
             run = get_run(tx, run_id, lock=True)
