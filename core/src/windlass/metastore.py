@@ -76,7 +76,12 @@ class MetastoreCapabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStore(ABC):
-    """Runs, their history and their logs."""
+    """Runs, their history and their logs.
+
+    A run that no agent runs says itself that it lives. When it `fell_silent`, whoever looks at it ends it: it is
+    ``crashed``, finished when it was last heard of. So no process is needed that looks after such runs. One that is
+    heard of again (`RunUpdate.heartbeat`) goes on, as its machine has slept or the store was out of its reach.
+    """
 
     @abstractmethod
     def create(self, run: Run) -> Run:
