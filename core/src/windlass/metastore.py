@@ -417,11 +417,16 @@ class AccessStore(ABC):
 
     @abstractmethod
     def set_member(self, member: Member) -> None:
-        """Give a user a role in an entity."""
+        """Give a user a role in an entity.
+
+        Raises:
+            NotFoundError: There is no such user.
+            ConflictError: The entity's only admin would be none any more.
+        """
 
     @abstractmethod
     def remove_member(self, entity: str, user: str) -> None:
-        """Take a user's role away."""
+        """Take a user's role away. May be repeated. Raises `ConflictError` for the only admin of the entity."""
 
     @abstractmethod
     def members(self, entity: str) -> tuple[Member, ...]:

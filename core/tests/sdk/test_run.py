@@ -127,6 +127,17 @@ def test_summary_rules(store) -> None:
             run.define_metric("x", summary="median")
 
 
+def test_a_mean_goes_on_when_the_run_is_resumed(store) -> None:
+    with windlass.init(id="r", settings=quick()) as run:
+        run.define_metric("loss", summary="mean")
+        for value in (1, 2, 3):
+            run.log({"loss": value})
+    with windlass.init(id="r", resume="must", settings=quick()) as run:
+        run.define_metric("loss", summary="mean")
+        run.log({"loss": 6})
+        assert run.summary["loss"] == {"mean": 3}
+
+
 def test_what_is_logged_later_does_not_change_what_was_logged(store) -> None:
     with windlass.init(settings=quick()) as run:
         values = [1]

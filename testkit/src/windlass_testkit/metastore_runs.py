@@ -195,7 +195,7 @@ class RunTests:
 
     def test_a_run_that_fell_silent_is_ended_by_who_looks(self, store: MetadataStore) -> None:
         long_ago = store.now() - 2 * LOST_AFTER
-        times = {"created_at": long_ago - 9, "started_at": long_ago - 9, "heartbeat_at": long_ago}
+        times: dict[str, Any] = {"created_at": long_ago - 9, "started_at": long_ago - 9, "heartbeat_at": long_ago}
         for name in ("gone", "lost", "alive"):
             store.runs.create(evolve(_run(name), **times))
         store.runs.create(evolve(_run("mute"), **{**times, "heartbeat_at": 0.0}))  # it never says that it lives

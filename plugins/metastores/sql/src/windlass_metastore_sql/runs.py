@@ -105,7 +105,7 @@ class SqlRuns(RunStore):
         with self._db.read() as tx:
             return tuple(RUNS.load(row) for row in tx.rows(sql, *values, where.limit))
 
-    def _end_silent(self, run_ids: Sequence[str]) -> list[Run]:
+    def _end_silent(self, run_ids: Sequence[str]) -> Sequence[Run]:
         with self._db.write() as tx:
             found = [get_run(tx, run_id, lock=True) for run_id in run_ids]
             return [_ended(tx, run) if fell_silent(run, self._db.now()) else run for run in found]
