@@ -32,7 +32,7 @@ from windlass_agent.jobapi import JobAccess
 from windlass_agent.left import Left
 from windlass_agent.pools import Pools
 from windlass_agent.presence import Presence
-from windlass_agent.services import Services, store_clock
+from windlass_agent.services import Services
 from windlass_agent.signals import AtOnce, signals
 from windlass_agent.slots import Slots
 from windlass_agent.sweep import sweep
@@ -127,7 +127,6 @@ class Agent:
                 access=JobAccess(self._app, self._store),
                 slots=self._slots,
                 host=host,
-                now=store_clock(self._store),
                 faults=self._faults,
                 patient=self._patient,
                 absent=self._absent,
@@ -240,7 +239,9 @@ class Agent:
         for claim, held in zip(claims, self._services.claims.take(claims, asked_at), strict=True):
             attempt = Attempt(self._services, claim, held, self._watcher, self._pools, self._done)
             with self._lock:
-                self._attempts[claim.run.id] = attempt
+                before, self._attempts[claim.run.id] = self._attempts.get(claim.run.id), attempt
+            if before is not None:  # by the store's clock its lease was over, so that may have been set
+                attempt.record.now = before.record.now
             name = attempt_id(claim.run.id, claim.run.attempt)
             self._slots.take(claim.run, claim.queue, self._services.work / name)
             self._turns.served(QueueRef(entity=claim.queue.entity, name=claim.queue.name))

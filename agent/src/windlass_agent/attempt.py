@@ -68,7 +68,7 @@ class Attempt:
     ) -> None:
         self._services = services
         self._claim = claim
-        self._record = Record(services, claim, held)
+        self.record = Record(services, claim, held)
         self._watcher = watcher
         self._pools = pools
         self._done = done
@@ -91,12 +91,12 @@ class Attempt:
     @property
     def run_id(self) -> str:
         """Id of the run."""
-        return self._record.id
+        return self.record.id
 
     @property
     def held(self) -> Held:
         """The claim's lease."""
-        return self._record.held
+        return self.record.held
 
     @property
     def age(self) -> float:
@@ -145,7 +145,7 @@ class Attempt:
         self.held.lost.set()  # whatever is under way in other threads ends at its next step
         self._interrupt()
         try:
-            told = RunUpdate(reason=self._record.run.reason)  # it knows the retries used
+            told = RunUpdate(reason=self.record.run.reason)  # it knows the retries used
             self._services.store.queues.release(self.held.lease, 0.0, told, next_attempt=False)
         except WindlassError as error:
             _log.warning("%s could not be handed over, its lease will end: %s", self.run_id, error.message)
@@ -165,8 +165,8 @@ class Attempt:
         self._attempted(lambda: self._begin(builds))
 
     def _begin(self, builds: bool) -> None:
-        run = self._record.run
-        self._submission = Submission(self._services, self._record, self._claim.queue, self._watcher)
+        run = self.record.run
+        self._submission = Submission(self._services, self.record, self._claim.queue, self._watcher)
         if run.stop_requested:
             self.request_stop(outcome.STOPPED_BY_USER)
         # The first claim of a run finds nothing; every later one may find what a predecessor submitted.
@@ -178,9 +178,9 @@ class Attempt:
             self._bring(self._submission)
 
     def _bring(self, submission: Submission) -> None:
-        run = self._record.run
+        run = self.record.run
         self.held.check()  # it may have waited in line
-        if self._end_early(limits.before_start(self._policy, run, self._services.now())):
+        if self._end_early(limits.before_start(self._policy, run, self.record.now())):
             return
         try:
             spec = submission.prepare()
@@ -202,8 +202,8 @@ class Attempt:
             self._conclude(RunStatus(state=RunnerState.LOST, reason=found))
         elif found is not None:
             _log.info("%s was started before and is adopted", self.run_id)
-            if self._record.run.handle is None:
-                self._record.update(RunUpdate(handle=found))
+            if self.record.run.handle is None:
+                self.record.update(RunUpdate(handle=found))
             self._watch(found, fresh=False)
         return found is not None
 
@@ -252,21 +252,21 @@ class Attempt:
         return usage if gpu_seconds is None else evolve(usage or ResourceUsage(), gpu_seconds=gpu_seconds)
 
     def _note_progress(self, status: RunStatus) -> None:
-        run = self._record.run
+        run = self.record.run
         if status.state is RunnerState.RUNNING and run.state is not RunState.RUNNING:
-            took = max(0.0, self._services.now() - self._planned.submitted_at)
-            self._record.update(RunUpdate(state=RunState.RUNNING, phase=RunPhase.NONE, timings={"start": took}))
+            took = max(0.0, self.record.now() - self._planned.submitted_at)
+            self.record.update(RunUpdate(state=RunState.RUNNING, phase=RunPhase.NONE, timings={"start": took}))
         elif status.state is RunnerState.STARTING and status.reason is not None:
             used = retries_used(run)
             context = {**status.reason.context, **({"retries": used} if used else {})}
             reason = evolve(status.reason, context=context)
             if reason != run.reason:
-                self._record.update(RunUpdate(reason=reason))
+                self.record.update(RunUpdate(reason=reason))
 
     def _enforce(self, status: RunStatus) -> None:
         assert self._idle is not None
-        now = self._services.now()
-        passed = limits.while_running(self._policy, self._record.run, status, self._planned.submitted_at, now)
+        now = self.record.now()
+        passed = limits.while_running(self._policy, self.record.run, status, self._planned.submitted_at, now)
         passed = passed or self._idle.look(self._usage, now)
         if passed is not None:
             self.request_stop(passed)
@@ -283,7 +283,7 @@ class Attempt:
     def _end(self, status: RunStatus) -> None:
         self._services.faults.hit(Point.ENDED, self.run_id)
         if self._output is not None:
-            self._output.finish(self._record.insist, self._services.aborted)
+            self._output.finish(self.record.insist, self._services.aborted)
         self._conclude(status)
 
     def _conclude(self, status: RunStatus) -> None:
@@ -321,20 +321,20 @@ class Attempt:
         self._services.faults.hit(Point.REPORTING, self.run_id)
         retry = None
         if state in (RunState.FAILED, RunState.CRASHED) and self._stop is None and self._submission and changes.reason:
-            retry = next_retry(self._policy, self._record.claimed, changes.reason, retryable=retryable)
-            changes = evolve(changes, reason=told_retries(self._policy, self._record.claimed, changes.reason))
+            retry = next_retry(self._policy, self.record.claimed, changes.reason, retryable=retryable)
+            changes = evolve(changes, reason=told_retries(self._policy, self.record.claimed, changes.reason))
         self._reporting = True
         if retry is not None:
-            announce = self._record.retry(retry.delay, evolve(changes, reason=retry.reason))
+            announce = self.record.retry(retry.delay, evolve(changes, reason=retry.reason))
         else:
-            announce = self._record.finish(state, changes)
+            announce = self.record.finish(state, changes)
         self._services.faults.hit(Point.REPORTED, self.run_id)
         self._leave()
         announce()
 
     def _clean(self) -> None:
         """Remove resource and directory. What fails here is done by the sweep."""
-        name = attempt_id(self._record.claimed.id, self._record.claimed.attempt)
+        name = attempt_id(self.record.claimed.id, self.record.claimed.attempt)
         try:
             if self._handle is not None:
                 self.runner.cleanup(self._handle)
@@ -342,7 +342,7 @@ class Attempt:
             _log.warning("%s: something is left behind for now: %s", name, error)
             return
         shutil.rmtree(self._services.work / name, ignore_errors=True)
-        checkpoints.tidy(self._services, self._record.run)
+        checkpoints.tidy(self._services, self.record.run)
         self._services.faults.hit(Point.CLEANED, self.run_id)
 
     def _attempted(self, step: Callable[[], None]) -> None:

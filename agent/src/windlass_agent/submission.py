@@ -173,7 +173,7 @@ class Submission:
         while True:
             not_after = self._record.insist(lambda: services.claims.ensure(self._record.held))
             services.faults.hit(Point.SUBMITTING, self._record.id)
-            self.submitted_at = services.now()
+            self.submitted_at = self._record.now()
             try:
                 return self.runner.submit(evolve(spec, not_after=not_after))
             except FencedError as error:
@@ -197,7 +197,7 @@ class Submission:
 
     def _waited_enough(self, waited: float) -> bool:
         policy = self.plan.policy
-        late = limits.passed_deadline(policy, self._record.claimed, self._services.now())
+        late = limits.passed_deadline(policy, self._record.claimed, self._record.now())
         return late is not None or (policy.start_timeout is not None and waited > policy.start_timeout)
 
     def queued(self) -> dict[str, float]:
