@@ -45,7 +45,7 @@ def test_clocks_that_are_put_forward() -> None:
 
 
 def test_a_gap_of_half_an_hour() -> None:
-    """On 2026-10-04 the half hour from 02:00 is missing on Lord Howe Island: what comes every hour keeps its minutes."""
+    """On 2026-10-04 the half hour from 02:00 is missing on Lord Howe Island; hourly times keep their minutes."""
     island = ZoneInfo("Australia/Lord_Howe")
     assert following("*/20 * * * *", "2026-10-04T01:30", 3, island) == ["10-04 01:40", "10-04 02:40", "10-04 03:00"]
     assert following("15 2 * * *", "2026-10-04T01:30", 2, island) == ["10-04 02:45", "10-05 02:15"]

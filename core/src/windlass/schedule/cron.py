@@ -5,7 +5,7 @@
 or 7. Also ``@hourly @daily @weekly @monthly @yearly``.
 
 Where clocks are put forward, a time that does not exist is due as much later as the gap is long, unless the hour is
-``*``. Where they are put back, a time that comes twice is due once, the first time, unless the hour is ``*`` or ``*/n``.
+``*``. Where they are put back, a time that comes twice is due once, the first time, unless the hour begins with ``*``.
 """
 
 from __future__ import annotations
