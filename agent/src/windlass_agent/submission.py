@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import logging
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 import windlass
-from windlass.errors import FencedError, NoSpaceError, RunnerError, StoreUnavailableError, WindlassError
+from windlass.errors import FencedError, NoSpaceError, RunnerError, StoreUnavailableError, SubmitError, WindlassError
 from windlass.ids import attempt_id
 from windlass.launch.plan import RunPlan, plan_run
 from windlass.launch.provenance import KEY, record
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["Submission"]
 
 _log = logging.getLogger(__name__)
+
+
+class _Late(SubmitError):
+    code = "start-timeout"
 
 
 class Submission:
@@ -155,6 +161,7 @@ class Submission:
         self._interrupted = True
         self._patience.end()
         try:
+            self.runner.cancel(self.name)
             if self._preparation is not None:
                 self._preparation.interrupt()
         except WindlassError as error:
@@ -163,10 +170,32 @@ class Submission:
     def submit(self, spec: RunSpec) -> RunHandle:
         """Start it. The claim is made sure of right before, so that a stale agent starts nothing."""
         began = time.monotonic()
-        handle = self._patience.attempt(lambda: self._start(spec), started=True)
+        handle = self._in_time(lambda: self._patience.attempt(lambda: self._start(spec), started=True))
         self._services.faults.hit(Point.SUBMITTED, self._record.id)
         self._record.update(self._submitted(handle, began))
         return handle
+
+    def _in_time(self, step: Callable[[], RunHandle]) -> RunHandle:
+        """Do a step that may not take longer than a run may take to start."""
+        limit, passed = self.plan.policy.start_timeout, threading.Event()
+        if limit is None:
+            return step()
+
+        def end() -> None:
+            passed.set()
+            self.runner.cancel(self.name)
+
+        timer = threading.Timer(limit, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            return step()
+        except SubmitError as error:
+            if passed.is_set():
+                raise _Late(f"it did not start within {limit:g} s: {error.message}", hint=limits.RAISE) from None
+            raise
+        finally:
+            timer.cancel()
 
     def _start(self, spec: RunSpec) -> RunHandle:
         services = self._services

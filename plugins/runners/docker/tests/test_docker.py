@@ -301,3 +301,24 @@ def test_no_engine(tmp_path: Path) -> None:
     app = App(Settings.from_env({"WINDLASS_HOME": str(tmp_path)}))
     with pytest.raises(WindlassError, match="does not answer"):
         app.create_runner("docker", {"docker-host": f"unix://{tmp_path}/none.sock"}).check()
+
+
+@needs_engine
+def test_memory_that_ran_out_is_told_by_events_too(
+    app: App, run: Callable[..., RunHandle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the engine hears of it after the end, and its state never says so."""
+    runner = app.create_runner("docker")
+    inspect = runner_module.DockerRunner._inspect
+
+    def forgetful(self: Any, attempt_id: str) -> Any:
+        found = inspect(self, attempt_id)
+        if found is not None:
+            found["State"]["OOMKilled"] = False
+        return found
+
+    monkeypatch.setattr(runner_module.DockerRunner, "_inspect", forgetful)
+    out = run("exec python3 -c 'x = bytearray(1 << 30)'", resource_args={"memory": "32m"})
+    other = run("exit 137", resource_args={"memory": "32m"})
+    assert [end(runner, handle).reason.code for handle in (out, other)] == ["out-of-memory", "signal"]
+    runner.close()
