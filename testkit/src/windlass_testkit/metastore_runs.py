@@ -71,8 +71,9 @@ class RunTests:
         assert [run.id for run in first] == ["r4", "r3"]
         assert [run.id for run in store.runs.list(evolve(where, before="r3"))] == ["r2", "r1"]
         assert [run.id for run in store.runs.list(RunFilter(group="odd"))] == ["r3", "r1"]
-        store.runs.update("r1", RunUpdate(state=RunState.FAILED))
+        store.runs.update("r1", RunUpdate(state=RunState.FAILED, job="kit/p/job:v1"))
         assert [run.id for run in store.runs.list(RunFilter(states=(RunState.FAILED,)))] == ["r1"]
+        assert [run.id for run in store.runs.list(RunFilter(job="kit/p/job:v1"))] == ["r1"]
         assert len(store.runs.list(RunFilter(entity="kit", states=(RunState.RUNNING,)))) == 5
 
     def test_live_runs_are_listed_whatever_way_they_came(self, store: MetadataStore) -> None:

@@ -191,6 +191,7 @@ class RunFilter:
     """Which runs to list; empty fields match all. Newest first.
 
     Attributes:
+        job: Artifact path of the job, as the run has it; with a queue that is one look into an index.
         before: Cursor: only runs older than this run id's creation (exclusive), for paging.
         limit: At most so many.
     """
@@ -200,6 +201,7 @@ class RunFilter:
     queue: str = ""
     agent: str = ""
     group: str = ""
+    job: str = ""
     states: tuple[RunState, ...] = ()
     before: str = ""
     limit: int = 100

@@ -81,7 +81,7 @@ class SqlRuns(RunStore):
     def list(self, where: RunFilter) -> tuple[Run, ...]:
         """See `RunStore.list`."""
         tests, values, order = [], [], "seq"
-        for name in ("entity", "project", "queue", "agent", "group"):
+        for name in ("entity", "project", "queue", "agent", "group", "job"):
             if wanted := getattr(where, name):
                 tests.append(f'"{name}" = ?')
                 values.append(wanted)

@@ -129,7 +129,7 @@ class MemoryRuns(RunStore):
             if where.before:
                 self._world.run(where.before)
                 newest = newest[next(i for i, run in enumerate(newest) if run.id == where.before) + 1 :]
-            wanted = {name: getattr(where, name) for name in ("entity", "project", "queue", "agent", "group")}
+            wanted = {name: getattr(where, name) for name in ("entity", "project", "queue", "agent", "group", "job")}
             found = (
                 run
                 for run in newest
