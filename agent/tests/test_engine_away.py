@@ -228,3 +228,4 @@ def test_a_restart_without_its_engine_keeps_no_other_runs_waiting(
     for run_id in adopted:
         run = world.wait(run_id, seconds=90)
         assert (run.state, run.attempt) == (RunState.KILLED, 1), run.reason
+    eventually(lambda: not list((world.home / "work").glob("*/run.json")), 20)  # nothing is left in the engine
