@@ -159,6 +159,10 @@ def test_a_missing_file_and_a_bad_variable(tmp_path: Path) -> None:
         load(write(tmp_path, ""), env={"WINDLASS_LAUNCH_MAX_JOBS": "x"})
     with pytest.raises(ConfigError, match="at least -1"):
         load(write(tmp_path, ""), {"max_jobs": -2}, env={})
+    with pytest.raises(ConfigError, match="at least -1, got '-2'"):
+        load(write(tmp_path, ""), env={"WINDLASS_LAUNCH_MAX_JOBS": "-2"})
+    with pytest.raises(ConfigError, match="1 problem in"):
+        load(write(tmp_path, "max_jobs: -7\n"), env={})
 
 
 def test_storages_get_their_settings_and_the_environments_credentials(tmp_path: Path) -> None:

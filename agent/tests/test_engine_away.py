@@ -15,6 +15,7 @@ from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchPolicy
 from windlass.models.run import RunState
 from windlass_agent import patience
+from windlass_agent.faults import Faults, Point
 from windlass_testkit.services import PYTHON_IMAGE, docker_socket
 from windlass_testkit.simulators.switch import Switch
 from windlass_testkit.waiting import eventually
@@ -187,3 +188,44 @@ def test_builds_wait_for_their_registry(world: Any) -> None:
         eventually(lambda: waiting(world, run_id), 20)
         world.store.runs.request_stop(run_id)
         assert world.wait(run_id).state is RunState.KILLED
+
+
+def test_a_restart_without_its_engine_keeps_no_other_runs_waiting(
+    world: Any, switch: Switch, engine: dict[str, Any]
+) -> None:
+    """More runs to adopt than a backend has threads, and more of them to build than there are builds at a time."""
+    world.queue("dq", "docker")
+    world.queue("pq", "process")
+    artifact = world.code("built", {"Dockerfile": f"FROM {PYTHON_IMAGE}\n", "main.py": ""})
+    code = JobSource(kind=SourceKind.CODE, artifact=artifact, dockerfile="Dockerfile", entry_point=("sh",))
+    both = {**engine, "queues": ("dq", "pq"), "max_jobs": -1}
+    first = world.agent(**both)
+    hold = "trap 'exit 0' TERM; while :; do sleep 0.2; done"
+    adopted = [world.launch(hold, queue="dq", source=source) for source in (code,) * 3 + (IMAGE,) * 9]
+    for run_id in adopted:
+        world.wait(run_id, lambda run: run.state is RunState.RUNNING, 90)
+    held = world.launch("cat; sleep 2; echo adopted", queue="pq")
+    world.wait(held, lambda run: run.state is RunState.RUNNING)
+    first.stop()
+    first.stop()
+    switch.off()
+
+    class Slow(Faults):
+        """It takes a while to load the SDK that says that the engine is away: meanwhile all of them are claimed."""
+
+        def hit(self, point: Point, run_id: str) -> None:
+            if point is Point.CLAIMED and run_id in adopted:
+                time.sleep(2.0)
+
+    world.agent(**both, faults=Slow())
+    eventually(lambda: all(world.store.runs.get(run_id).fence > 1 for run_id in adopted), 30)
+    other = world.launch("echo other", queue="pq")
+    assert world.wait(other, seconds=20).state is RunState.FINISHED
+    assert world.wait(held, seconds=20).state is RunState.FINISHED
+    switch.on()
+    for run_id in adopted:
+        world.store.runs.request_stop(run_id)
+    for run_id in adopted:
+        run = world.wait(run_id, seconds=90)
+        assert (run.state, run.attempt) == (RunState.KILLED, 1), run.reason
+    eventually(lambda: not list((world.home / "work").glob("*/run.json")), 20)  # nothing is left in the engine

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from attrs import evolve
 
 from windlass.errors import ConfigError
 from windlass.models.job import JobSource, SourceKind
@@ -68,3 +69,23 @@ def test_an_agent_without_its_secrets_takes_nothing(world: Any, tmp_path: Path) 
     assert [problem.where.partition(" ")[0] for problem in caught.value.problems] == [f"{file}:5", f"{file}:3"]
     assert "NOT_THERE is not set" in str(caught.value)
     assert world.store.runs.get(run_id).state is RunState.QUEUED
+
+
+def test_a_repository_without_the_script_says_so(world: Any, tmp_path: Path) -> None:
+    """That is known when the code is there: the launch sees no files of a repository."""
+    work = tmp_path / "work"
+    plain = ["git", "-C", str(work), "-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", "init", "-q", str(work)], check=True)
+    (work / "train.py").write_text("")
+    subprocess.run([*plain, "add", "train.py"], check=True)
+    subprocess.run([*plain, "commit", "-q", "-m", "x"], check=True)
+    commit = subprocess.run([*plain, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    item = world.item("")
+    source = JobSource(kind=SourceKind.GIT, remote=f"file://{work}", commit=commit, entry_point=("python", "main.py"))
+    spec = evolve(item.spec, source=source, entry_point=())
+    run = world.store.queues.enqueue([evolve(item, spec=spec)])[0]
+    world.drain()
+    run = world.wait(run.id)
+    assert (run.state, run.reason.code) == (RunState.FAILED, "config"), run.reason
+    assert "no file 'main.py'" in run.reason.message
+    assert "train.py" in run.reason.hint

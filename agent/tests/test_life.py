@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from windlass.models.launch import LaunchPolicy, LaunchSpec
 from windlass.models.queue import NewItem, Queue, QueueRef
 from windlass.models.run import RunPhase, RunState
 from windlass.plugins import hookimpl
-from windlass_agent import left, submission
+from windlass_agent import left, outcome
 from windlass_agent.agent import Agent
 from windlass_agent.backends import Backends
 from windlass_agent.config import AgentConfig
@@ -478,7 +479,7 @@ def test_a_drain_that_has_to_wait_says_for_what(
 
 
 def test_a_full_disk_is_waited_for(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submission, "_LEAST_SPACE", 1 << 60)
+    monkeypatch.setattr(outcome, "LEAST_SPACE", 1 << 60)
     world.agent()
     run_ids = [world.launch("exit 0") for _ in range(3)]
 
@@ -488,5 +489,25 @@ def test_a_full_disk_is_waited_for(world: Any, monkeypatch: pytest.MonkeyPatch) 
         return len(told) == 1 and sum(run.state is RunState.QUEUED for run in runs) == 2
 
     eventually(waits, 20)
-    monkeypatch.setattr(submission, "_LEAST_SPACE", 0)
+    monkeypatch.setattr(outcome, "LEAST_SPACE", 0)
     assert {world.wait(run_id).state for run_id in run_ids} == {RunState.FINISHED}
+
+
+def test_a_job_that_failed_by_its_full_disk(world: Any) -> None:
+    """Its own words find no room there either, so its exit code is all that it leaves."""
+    place = world.home / "work"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        run_id = world.launch("yes > big; exit 7")
+        world.drain()
+        run = world.store.runs.get(run_id)
+        assert (run.state, run.exit_code, run.reason.code) == (RunState.FAILED, 7, "exit-code")
+        assert f"the disk of {place}/{run_id} was full" in run.reason.message
+        other = world.launch("exit 7")
+        world.drain()
+        assert "disk" not in world.store.runs.get(other).reason.message
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)

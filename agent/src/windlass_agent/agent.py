@@ -8,9 +8,9 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import windlass
@@ -30,8 +30,9 @@ from windlass_agent.config import AgentConfig
 from windlass_agent.faults import Faults
 from windlass_agent.jobapi import JobAccess
 from windlass_agent.left import Left
+from windlass_agent.pools import Pools
 from windlass_agent.presence import Presence
-from windlass_agent.services import Services, store_clock
+from windlass_agent.services import Services
 from windlass_agent.signals import AtOnce, signals
 from windlass_agent.slots import Slots
 from windlass_agent.sweep import sweep
@@ -46,7 +47,6 @@ __all__ = ["Agent"]
 
 _log = logging.getLogger(__name__)
 _BATCH = 16
-_THREADS = 8
 _SWEEP_EVERY = 600.0
 _LAST_WORDS = 2.0
 
@@ -54,8 +54,8 @@ _LAST_WORDS = 2.0
 class Agent:
     """Takes items off queues and sees them through.
 
-    Threads: the caller's claims; one waits for the store's bell; one renews claims; one watches runs; two small pools
-    bring runs to their runners (one of them builds images) and one concludes them.
+    Threads: the caller's claims; one waits for the store's bell; one renews claims; one watches runs; small pools
+    bring runs to their runners, build images and conclude runs, see `Pools`.
 
     Args:
         config: What to take and how.
@@ -127,7 +127,6 @@ class Agent:
                 access=JobAccess(self._app, self._store),
                 slots=self._slots,
                 host=host,
-                now=store_clock(self._store),
                 faults=self._faults,
                 patient=self._patient,
                 absent=self._absent,
@@ -165,9 +164,7 @@ class Agent:
     def _work(self) -> None:
         services = self._services
         self._watcher = Watcher()
-        self._starts = ThreadPoolExecutor(_THREADS, thread_name_prefix="windlass-start")
-        self._builds = ThreadPoolExecutor(self._config.builds, thread_name_prefix="windlass-build")
-        self._ends = ThreadPoolExecutor(_THREADS, thread_name_prefix="windlass-end")
+        self._pools = Pools(self._config.builds)
         services.access.start()
         services.claims.start()
         self._watcher.start()
@@ -189,8 +186,7 @@ class Agent:
             self._let_go()
 
     def _end(self, *, wait: bool) -> None:
-        for pool in (self._starts, self._builds, self._ends):
-            pool.shutdown(wait=wait, cancel_futures=True)
+        self._pools.close(wait=wait)
         if not wait:
             self._hand_over()
         self._watcher.close()
@@ -241,13 +237,15 @@ class Agent:
         asked_at = lease_clock()
         claims = self._store.queues.claim(request)
         for claim, held in zip(claims, self._services.claims.take(claims, asked_at), strict=True):
-            attempt = Attempt(self._services, claim, held, self._watcher, self._later, self._done)
+            attempt = Attempt(self._services, claim, held, self._watcher, self._pools, self._done)
             with self._lock:
-                self._attempts[claim.run.id] = attempt
+                before, self._attempts[claim.run.id] = self._attempts.get(claim.run.id), attempt
+            if before is not None:  # by the store's clock its lease was over, so that may have been set
+                attempt.record.now = before.record.now
             name = attempt_id(claim.run.id, claim.run.attempt)
             self._slots.take(claim.run, claim.queue, self._services.work / name)
             self._turns.served(QueueRef(entity=claim.queue.entity, name=claim.queue.name))
-            (self._builds if self._must_build(claim) else self._starts).submit(attempt.start)
+            self._pools.start(_resource(claim), partial(attempt.start, builds=self._must_build(claim)))
         if claims:
             self._say("running")
         return bool(claims)
@@ -260,7 +258,7 @@ class Agent:
         if spec is None or spec.source.kind is SourceKind.IMAGE:
             return False
         try:
-            return self._services.backends.capabilities(resource_name(claim.queue.resource)).needs_image
+            return self._services.backends.capabilities(_resource(claim)).needs_image
         except PluginError:
             return False  # it will fail in a moment, where that is reported
 
@@ -301,12 +299,6 @@ class Agent:
             self._pause(left)
 
     # -- what other threads bring -----------------------------------------------------------------------------
-
-    def _later(self, work: Callable[[], None]) -> None:
-        try:
-            self._ends.submit(work)
-        except RuntimeError:
-            _log.debug("the agent ends; a successor concludes this run")
 
     def _done(self, attempt: Attempt) -> None:
         with self._lock:
@@ -390,3 +382,8 @@ class Agent:
         thread.start()
         thread.join(_LAST_WORDS)
         self._unreported.update(list(self._attempts))
+
+
+def _resource(claim: Claim) -> str:
+    spec = claim.run.spec
+    return resource_name(claim.queue.resource or (spec.resource if spec else ""))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from windlass.models.launch import LaunchPolicy
     from windlass.models.queue import Claim
     from windlass_agent.claims import Held
+    from windlass_agent.pools import Pools
     from windlass_agent.services import Services
     from windlass_agent.watcher import Watcher
 
@@ -52,7 +53,7 @@ class Attempt:
         claim: What the store gave.
         held: The claim's lease.
         watcher: Where it goes once it is submitted.
-        later: Has a function called by a thread that may take its time.
+        pools: Threads that may take their time.
         done: Called when the claim is held no longer.
     """
 
@@ -62,14 +63,14 @@ class Attempt:
         claim: Claim,
         held: Held,
         watcher: Watcher,
-        later: Callable[[Callable[[], None]], None],
+        pools: Pools,
         done: Callable[[Attempt], None],
     ) -> None:
         self._services = services
         self._claim = claim
-        self._record = Record(services, claim, held)
+        self.record = Record(services, claim, held)
         self._watcher = watcher
-        self._later = later
+        self._pools = pools
         self._done = done
         self._submission: Submission | None = None
         self._handle: RunHandle | None = None
@@ -90,12 +91,12 @@ class Attempt:
     @property
     def run_id(self) -> str:
         """Id of the run."""
-        return self._record.id
+        return self.record.id
 
     @property
     def held(self) -> Held:
         """The claim's lease."""
-        return self._record.held
+        return self.record.held
 
     @property
     def age(self) -> float:
@@ -144,7 +145,7 @@ class Attempt:
         self.held.lost.set()  # whatever is under way in other threads ends at its next step
         self._interrupt()
         try:
-            told = RunUpdate(reason=self._record.run.reason)  # it knows the retries used
+            told = RunUpdate(reason=self.record.run.reason)  # it knows the retries used
             self._services.store.queues.release(self.held.lease, 0.0, told, next_attempt=False)
         except WindlassError as error:
             _log.warning("%s could not be handed over, its lease will end: %s", self.run_id, error.message)
@@ -155,26 +156,37 @@ class Attempt:
 
     # -- the start --------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Bring the run to its runner, or find that it is there. Called once, by a pool thread."""
-        self._services.faults.hit(Point.CLAIMED, self.run_id)
-        self._attempted(self._begin)
+    def start(self, *, builds: bool = False) -> None:
+        """Bring the run to its runner, or find that it is there. Called once, by a start thread of the runner's.
 
-    def _begin(self) -> None:
-        run = self._record.run
-        self._submission = Submission(self._services, self._record, self._claim.queue, self._watcher)
+        With `builds` it needs an image if it is not there; that is then for a thread that builds.
+        """
+        self._services.faults.hit(Point.CLAIMED, self.run_id)
+        self._attempted(lambda: self._begin(builds))
+
+    def _begin(self, builds: bool) -> None:
+        run = self.record.run
+        self._submission = Submission(self._services, self.record, self._claim.queue, self._watcher)
         if run.stop_requested:
             self.request_stop(outcome.STOPPED_BY_USER)
         # The first claim of a run finds nothing; every later one may find what a predecessor submitted.
         if run.fence > 1 and self._adopt(self._submission):
             return
-        if self._end_early(limits.before_start(self._policy, run, self._services.now())):
+        if builds:
+            self._pools.build(lambda: self._attempted(lambda: self._bring(self._planned)))
+        else:
+            self._bring(self._submission)
+
+    def _bring(self, submission: Submission) -> None:
+        run = self.record.run
+        self.held.check()  # it may have waited in line
+        if self._end_early(limits.before_start(self._policy, run, self.record.now())):
             return
         try:
-            spec = self._submission.prepare()
+            spec = submission.prepare()
             if self._end_early(None):
                 return
-            handle = self._submission.submit(spec)
+            handle = submission.submit(spec)
         except (FencedError, StoreUnavailableError):
             raise
         except WindlassError:
@@ -185,25 +197,15 @@ class Attempt:
 
     def _adopt(self, submission: Submission) -> bool:
         """Take up what a predecessor submitted. False when nothing was, and the attempt must be started."""
-        run = self._record.run
-        lost = None
-        handle = None
-        if submission.capabilities.host_bound and run.host and run.host != self._services.host:
-            lost = outcome.host_lost(run.host)
-        else:
-            handle = submission.find()
-            if handle is None and (run.handle is not None or run.state is RunState.RUNNING):
-                lost = outcome.GONE
-        if lost is not None:
-            self._conclude(RunStatus(state=RunnerState.LOST, reason=lost))
-            return True
-        if handle is None:
-            return False
-        _log.info("%s was started before and is adopted", self.run_id)
-        if run.handle is None:
-            self._record.update(RunUpdate(handle=handle))
-        self._watch(handle, fresh=False)
-        return True
+        found = submission.predecessor()
+        if isinstance(found, Reason):
+            self._conclude(RunStatus(state=RunnerState.LOST, reason=found))
+        elif found is not None:
+            _log.info("%s was started before and is adopted", self.run_id)
+            if self.record.run.handle is None:
+                self.record.update(RunUpdate(handle=found))
+            self._watch(found, fresh=False)
+        return found is not None
 
     def _watch(self, handle: RunHandle, *, fresh: bool) -> None:
         runner = self.runner
@@ -238,7 +240,7 @@ class Attempt:
         if status.state.is_terminal:
             self._ending = True
             self._watcher.remove(self)
-            self._later(lambda: self._attempted(lambda: self._end(status)))
+            self._pools.end(lambda: self._attempted(lambda: self._end(status)))
             return
         if self._output is not None:
             self._output.carry()
@@ -250,21 +252,21 @@ class Attempt:
         return usage if gpu_seconds is None else evolve(usage or ResourceUsage(), gpu_seconds=gpu_seconds)
 
     def _note_progress(self, status: RunStatus) -> None:
-        run = self._record.run
+        run = self.record.run
         if status.state is RunnerState.RUNNING and run.state is not RunState.RUNNING:
-            took = max(0.0, self._services.now() - self._planned.submitted_at)
-            self._record.update(RunUpdate(state=RunState.RUNNING, phase=RunPhase.NONE, timings={"start": took}))
+            took = max(0.0, self.record.now() - self._planned.submitted_at)
+            self.record.update(RunUpdate(state=RunState.RUNNING, phase=RunPhase.NONE, timings={"start": took}))
         elif status.state is RunnerState.STARTING and status.reason is not None:
             used = retries_used(run)
             context = {**status.reason.context, **({"retries": used} if used else {})}
             reason = evolve(status.reason, context=context)
             if reason != run.reason:
-                self._record.update(RunUpdate(reason=reason))
+                self.record.update(RunUpdate(reason=reason))
 
     def _enforce(self, status: RunStatus) -> None:
         assert self._idle is not None
-        now = self._services.now()
-        passed = limits.while_running(self._policy, self._record.run, status, self._planned.submitted_at, now)
+        now = self.record.now()
+        passed = limits.while_running(self._policy, self.record.run, status, self._planned.submitted_at, now)
         passed = passed or self._idle.look(self._usage, now)
         if passed is not None:
             self.request_stop(passed)
@@ -281,12 +283,12 @@ class Attempt:
     def _end(self, status: RunStatus) -> None:
         self._services.faults.hit(Point.ENDED, self.run_id)
         if self._output is not None:
-            self._output.finish(self._record.insist, self._services.aborted)
+            self._output.finish(self.record.insist, self._services.aborted)
         self._conclude(status)
 
     def _conclude(self, status: RunStatus) -> None:
         """Store how the attempt ended, then remove what it left."""
-        state, reason = outcome.of(status, self._stop)
+        state, reason = outcome.of(status, self._stop, self._planned.folder)
         known = status.started_at and status.finished_at
         changes = RunUpdate(
             exit_code=status.exit_code,
@@ -301,8 +303,7 @@ class Attempt:
         """End a run that was not submitted, because it was stopped or passed a limit."""
         if passed is None and self._stop is None:
             return False
-        reason = passed or self._stop
-        self._report(RunState.KILLED, RunUpdate(reason=reason, timings=self._planned.queued()))
+        self._report(RunState.KILLED, RunUpdate(reason=passed or self._stop, timings=self._planned.queued()))
         self._clean()
         return True
 
@@ -320,20 +321,20 @@ class Attempt:
         self._services.faults.hit(Point.REPORTING, self.run_id)
         retry = None
         if state in (RunState.FAILED, RunState.CRASHED) and self._stop is None and self._submission and changes.reason:
-            retry = next_retry(self._policy, self._record.claimed, changes.reason, retryable=retryable)
-            changes = evolve(changes, reason=told_retries(self._policy, self._record.claimed, changes.reason))
+            retry = next_retry(self._policy, self.record.claimed, changes.reason, retryable=retryable)
+            changes = evolve(changes, reason=told_retries(self._policy, self.record.claimed, changes.reason))
         self._reporting = True
         if retry is not None:
-            announce = self._record.retry(retry.delay, evolve(changes, reason=retry.reason))
+            announce = self.record.retry(retry.delay, evolve(changes, reason=retry.reason))
         else:
-            announce = self._record.finish(state, changes)
+            announce = self.record.finish(state, changes)
         self._services.faults.hit(Point.REPORTED, self.run_id)
         self._leave()
         announce()
 
     def _clean(self) -> None:
         """Remove resource and directory. What fails here is done by the sweep."""
-        name = attempt_id(self._record.claimed.id, self._record.claimed.attempt)
+        name = attempt_id(self.record.claimed.id, self.record.claimed.attempt)
         try:
             if self._handle is not None:
                 self.runner.cleanup(self._handle)
@@ -341,7 +342,7 @@ class Attempt:
             _log.warning("%s: something is left behind for now: %s", name, error)
             return
         shutil.rmtree(self._services.work / name, ignore_errors=True)
-        checkpoints.tidy(self._services, self._record.run)
+        checkpoints.tidy(self._services, self.record.run)
         self._services.faults.hit(Point.CLEANED, self.run_id)
 
     def _attempted(self, step: Callable[[], None]) -> None:
@@ -373,7 +374,7 @@ class Attempt:
 
     def _interrupt(self) -> None:
         if self._submission is not None and self._handle is None:
-            self._later(self._submission.interrupt)  # ending a build may take seconds
+            self._pools.end(self._submission.interrupt)  # ending a build may take seconds
 
     def _leave(self) -> None:
         if not self._over:

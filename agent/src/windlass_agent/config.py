@@ -130,7 +130,8 @@ def load(
     found, wrong = structure_most(data, AgentConfig, document=document)
     config = found or AgentConfig()
     if wrong:
-        raise failure(document, [*wrong, *_problems(config, document)])
+        told = {problem.where for problem in wrong}
+        raise failure(document, [*wrong, *(p for p in _problems(config, document) if p.where not in told)])
     given = {**_from_env(env), **_given(flags or {})}
     config = evolve(config, **given)
     owners = [name.rpartition("/")[0] for name in config.queues]
@@ -206,14 +207,15 @@ def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
         found["entity"] = env["WINDLASS_ENTITY"]
     if env.get("WINDLASS_LAUNCH_QUEUES"):
         found["queues"] = tuple(name.strip() for name in env["WINDLASS_LAUNCH_QUEUES"].split(",") if name.strip())
-    if env.get("WINDLASS_LAUNCH_MAX_JOBS"):
+    if said := env.get("WINDLASS_LAUNCH_MAX_JOBS"):
         try:
-            found["max_jobs"] = int(env["WINDLASS_LAUNCH_MAX_JOBS"])
+            found["max_jobs"] = int(said)
         except ValueError:
-            problem = Problem(
-                f"{env['WINDLASS_LAUNCH_MAX_JOBS']!r} is not a whole number", where="WINDLASS_LAUNCH_MAX_JOBS"
-            )
-            raise ConfigError("an environment variable does not fit", problems=[problem]) from None
+            found["max_jobs"] = None
+        if found["max_jobs"] is None or found["max_jobs"] < -1:
+            wrong = f"must be a whole number of at least -1, got {said!r}"
+            problem = Problem(wrong, where="WINDLASS_LAUNCH_MAX_JOBS", hint="-1: no limit")
+            raise ConfigError("an environment variable does not fit", problems=[problem])
     return found
 
 

@@ -7,7 +7,9 @@ from windlass.models.reason import Reason
 from windlass.models.run import ResourceUsage, Run
 from windlass.runners import RunnerState, RunStatus
 
-__all__ = ["IdleWatch", "before_start", "passed_deadline", "while_running"]
+__all__ = ["RAISE", "IdleWatch", "before_start", "passed_deadline", "while_running"]
+
+RAISE = "Raise the limit in the queue's policy if that was right."
 
 
 def before_start(policy: LaunchPolicy, run: Run, now: float) -> Reason | None:
@@ -75,4 +77,4 @@ class IdleWatch:
 
 
 def _passed(code: str, message: str) -> Reason:
-    return Reason(code=code, message=message, hint="Raise the limit in the queue's policy if that was right.")
+    return Reason(code=code, message=message, hint=RAISE)

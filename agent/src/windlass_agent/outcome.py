@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+from attrs import evolve
+
 from windlass.models.reason import Reason
 from windlass.models.run import RunState
 from windlass.runners import RunnerState, RunStatus
 
-__all__ = ["GONE", "STOPPED_BY_USER", "host_lost", "of"]
+__all__ = ["GONE", "LEAST_SPACE", "STOPPED_BY_USER", "host_lost", "is_full", "of"]
+
+LEAST_SPACE = 1 << 20
+"""Bytes below which a disk is full: nothing can be started there, so items stay in their queue rather than fail."""
 
 STOPPED_BY_USER = Reason(code="stopped-by-user", message="somebody asked it to stop")
 GONE = Reason(
@@ -41,16 +49,36 @@ def host_lost(host: str) -> Reason:
     )
 
 
-def of(status: RunStatus, asked: Reason | None) -> tuple[RunState, Reason]:
+def of(status: RunStatus, asked: Reason | None, folder: Path | None = None) -> tuple[RunState, Reason]:
     """State and reason of a run after its last attempt.
 
     Args:
         status: How the attempt ended.
         asked: Why this agent stopped it, if it did.
+        folder: Where it worked, if that is known and on this machine.
     """
     code, message = _SENTENCES[status.state]
     reason = status.reason or Reason(code=code, message=message)
     if status.state is RunnerState.STOPPED and asked is not None:
         # A limit that was passed is the run's failure; a person who stops it is not.
         return (RunState.KILLED if asked == STOPPED_BY_USER else RunState.FAILED), asked
-    return _STATES[status.state], reason
+    return _STATES[status.state], _with_disk(reason, folder)
+
+
+def is_full(folder: Path) -> bool:
+    """Whether nothing can be written there any more; False also when nobody can tell."""
+    try:
+        return shutil.disk_usage(folder).free < LEAST_SPACE
+    except OSError:
+        return False
+
+
+def _with_disk(reason: Reason, folder: Path | None) -> Reason:
+    """A program whose last words found no room on the disk leaves nothing but an exit code."""
+    if folder is None or reason.code not in ("exit-code", "signal") or not is_full(folder):
+        return reason
+    return evolve(
+        reason,
+        message=f"{reason.message}, and the disk of {folder} was full at its end",
+        hint="Free some space there: it may have failed by that, and the end of its output may be missing.",
+    )

@@ -17,6 +17,8 @@ from attrs import evolve, field, frozen
 from windlass.builders import BuildSpec
 from windlass.errors import AccessError, ConfigError, UnsupportedError
 from windlass.ids import attempt_id
+from windlass.launch.plan import command_of
+from windlass.launch.start_script import check_script
 from windlass.models.job import SourceKind
 from windlass.models.run import RunPhase
 from windlass.plugins.events import ImageBuilt
@@ -155,6 +157,7 @@ class Preparation:
         code = self._fetch(folder)
         if not needs_image:
             root = self._context_of(code)
+            check_script(command_of(self._run.spec)[0], root, "entry_point")
             return evolve(self._environment(folder, root), work_dir=str(root), timings=self._done())
         built, asked = self._build(folder, code)
         return Prepared(

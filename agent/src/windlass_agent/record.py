@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +30,7 @@ class Record:
         run: As it was last seen.
         claimed: As it was claimed.
         held: The claim's lease.
+        now: The store's clock as it was at the claim. Limits are judged by it: somebody may set a clock by hours.
     """
 
     def __init__(self, services: Services, claim: Claim, held: Held) -> None:
@@ -36,6 +38,8 @@ class Record:
         self.claimed: Run = claim.run
         self.run: Run = claim.run
         self.held = held
+        offset = claim.run.claimed_at - time.monotonic()
+        self.now: Callable[[], float] = lambda: time.monotonic() + offset
 
     @property
     def id(self) -> str:

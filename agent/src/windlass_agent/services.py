@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -38,7 +37,6 @@ class Services:
     """The store, the plugins and the state that all runs of an agent use.
 
     Attributes:
-        now: The store's clock, as seen from here.
         patient: Runs wait for a backend that is away. Nobody sits in front of a queue; in front of a run here and now
             somebody does, who wants to be told at once.
         absent: Queues whose backends do not answer.
@@ -56,7 +54,6 @@ class Services:
     access: JobAccess
     slots: Slots
     host: str
-    now: Callable[[], float]
     faults: Faults
     patient: bool = True
     absent: Absent
@@ -90,9 +87,3 @@ class Services:
                 )
             held.lost.wait(wait)
             wait = min(wait * 2, 2.0)
-
-
-def store_clock(store: MetadataStore) -> Callable[[], float]:
-    """The store's clock without asking it each time: this machine's monotonic clock plus a measured offset."""
-    offset = store.now() - time.monotonic()
-    return lambda: time.monotonic() + offset

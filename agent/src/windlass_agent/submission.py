@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import logging
-import shutil
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 import windlass
-from windlass.errors import FencedError, NoSpaceError, RunnerError, StoreUnavailableError, WindlassError
+from windlass.errors import FencedError, NoSpaceError, RunnerError, StoreUnavailableError, SubmitError, WindlassError
 from windlass.ids import attempt_id
 from windlass.launch.plan import RunPlan, plan_run
 from windlass.launch.provenance import KEY, record
@@ -20,9 +21,10 @@ from windlass.launch.secret_env import resolve_secrets, secret_references
 from windlass.models import INTERNAL
 from windlass.models.job import SourceKind
 from windlass.models.queue import QueueRef
+from windlass.models.reason import Reason
 from windlass.models.run import RunHandle, RunPhase, RunState, RunUpdate
 from windlass.runners import RunnerCapabilities, RunnerState, RunSpec
-from windlass_agent import checkpoints, limits
+from windlass_agent import checkpoints, limits, outcome
 from windlass_agent.absent import Postponed
 from windlass_agent.faults import Point
 from windlass_agent.patience import Patience
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["Submission"]
 
 _log = logging.getLogger(__name__)
-_LEAST_SPACE = 1 << 20
-"""Bytes below which nothing can be started here: items stay in their queue rather than fail one by one."""
+
+
+class _Late(SubmitError):
+    code = "start-timeout"
 
 
 class Submission:
@@ -83,13 +87,22 @@ class Submission:
         """Name of the attempt."""
         return attempt_id(self._record.claimed.id, self._record.claimed.attempt)
 
-    def find(self) -> RunHandle | None:
-        """What a predecessor submitted, None if nothing was. Asks until the runner answers.
+    def predecessor(self) -> RunHandle | Reason | None:
+        """What a predecessor submitted, or why it is lost; None if nothing was, so that it is to be started.
 
         Raises:
             FencedError: The claim was lost meanwhile.
             StoreUnavailableError: The agent ends.
         """
+        run = self._record.run
+        if self.capabilities.host_bound and run.host and run.host != self._services.host:
+            return outcome.host_lost(run.host)
+        handle = self._find()
+        if handle is None and (run.handle is not None or run.state is RunState.RUNNING):
+            return outcome.GONE
+        return handle
+
+    def _find(self) -> RunHandle | None:
         wait = 0.1
         while True:
             try:
@@ -138,11 +151,17 @@ class Submission:
         services.faults.hit(Point.STARTING, run.id)
         return spec
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the attempt works, if that is on this machine."""
+        return self._services.work / self.name if self.capabilities.host_bound else None
+
     def interrupt(self) -> None:
         """End what `prepare` does soon: it raises. Called by any thread."""
         self._interrupted = True
         self._patience.end()
         try:
+            self.runner.cancel(self.name)
             if self._preparation is not None:
                 self._preparation.interrupt()
         except WindlassError as error:
@@ -151,17 +170,39 @@ class Submission:
     def submit(self, spec: RunSpec) -> RunHandle:
         """Start it. The claim is made sure of right before, so that a stale agent starts nothing."""
         began = time.monotonic()
-        handle = self._patience.attempt(lambda: self._start(spec), started=True)
+        handle = self._in_time(lambda: self._patience.attempt(lambda: self._start(spec), started=True))
         self._services.faults.hit(Point.SUBMITTED, self._record.id)
         self._record.update(self._submitted(handle, began))
         return handle
+
+    def _in_time(self, step: Callable[[], RunHandle]) -> RunHandle:
+        """Do a step that may not take longer than a run may take to start."""
+        limit, passed = self.plan.policy.start_timeout, threading.Event()
+        if limit is None:
+            return step()
+
+        def end() -> None:
+            passed.set()
+            self.runner.cancel(self.name)
+
+        timer = threading.Timer(limit, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            return step()
+        except SubmitError as error:
+            if passed.is_set():
+                raise _Late(f"it did not start within {limit:g} s: {error.message}", hint=limits.RAISE) from None
+            raise
+        finally:
+            timer.cancel()
 
     def _start(self, spec: RunSpec) -> RunHandle:
         services = self._services
         while True:
             not_after = self._record.insist(lambda: services.claims.ensure(self._record.held))
             services.faults.hit(Point.SUBMITTING, self._record.id)
-            self.submitted_at = services.now()
+            self.submitted_at = self._record.now()
             try:
                 return self.runner.submit(evolve(spec, not_after=not_after))
             except FencedError as error:
@@ -169,9 +210,8 @@ class Submission:
                 self._record.held.lost.wait(0.05)
 
     def _ask(self) -> None:
-        with suppress(OSError):
-            if shutil.disk_usage(self._services.app.settings.home).free < _LEAST_SPACE:
-                raise self._no_space()
+        if outcome.is_full(self._services.app.settings.home):
+            raise self._no_space()
         self.runner.check()
 
     def _check(self) -> None:
@@ -186,7 +226,7 @@ class Submission:
 
     def _waited_enough(self, waited: float) -> bool:
         policy = self.plan.policy
-        late = limits.passed_deadline(policy, self._record.claimed, self._services.now())
+        late = limits.passed_deadline(policy, self._record.claimed, self._record.now())
         return late is not None or (policy.start_timeout is not None and waited > policy.start_timeout)
 
     def queued(self) -> dict[str, float]:

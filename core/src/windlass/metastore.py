@@ -76,7 +76,12 @@ class MetastoreCapabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStore(ABC):
-    """Runs, their history and their logs."""
+    """Runs, their history and their logs.
+
+    A run that no agent runs says itself that it lives. When it `fell_silent`, whoever looks at it ends it: it is
+    ``crashed``, finished when it was last heard of. So no process is needed that looks after such runs. One that is
+    heard of again (`RunUpdate.heartbeat`) goes on, as its machine has slept or the store was out of its reach.
+    """
 
     @abstractmethod
     def create(self, run: Run) -> Run:
@@ -414,11 +419,16 @@ class AccessStore(ABC):
 
     @abstractmethod
     def set_member(self, member: Member) -> None:
-        """Give a user a role in an entity."""
+        """Give a user a role in an entity.
+
+        Raises:
+            NotFoundError: There is no such user.
+            ConflictError: The entity's only admin would be none any more.
+        """
 
     @abstractmethod
     def remove_member(self, entity: str, user: str) -> None:
-        """Take a user's role away."""
+        """Take a user's role away. May be repeated. Raises `ConflictError` for the only admin of the entity."""
 
     @abstractmethod
     def members(self, entity: str) -> tuple[Member, ...]:

@@ -189,6 +189,13 @@ class Runner(ABC):
                 of its claim and asks again, or leaves the run to its successor.
         """
 
+    def cancel(self, attempt_id: str) -> None:
+        """End a `submit` of that attempt that is under way; it raises `SubmitError`. Does nothing when there is none.
+
+        Called from another thread when the run was stopped or did not start in time. May be repeated. A runner whose
+        `submit` returns at once need not know it; one that waits, for an image that is pulled, say, should.
+        """
+
     @abstractmethod
     def find(self, attempt_id: str) -> RunHandle | None:
         """The handle of an attempt that was started before, by whichever process; None if there is none.

@@ -72,6 +72,19 @@ def test_a_chain_of_dead_letters_stays_a_chain(world, launch):
     assert world.store.runs.get("c-r-r").state is RunState.FINISHED
 
 
+def test_retries_are_looked_for_among_runs_of_the_same_job(world, launch, monkeypatch):
+    launch("a"), launch("b", "a")
+    end(world, RunState.FAILED)
+    launch_again(world.store, "a")
+    asked, listed = [], world.store.runs.list
+    monkeypatch.setattr(type(world.store.runs), "list", lambda _, where: asked.append(where) or listed(where))
+    again, _ = launch_again(world.store, "b")
+    (where,) = asked
+    assert (where.queue, where.job) == ("k", world.store.runs.get("a").job)
+    assert where.job
+    assert again.spec.depends_on != ("a",)
+
+
 def test_what_failed_and_was_not_launched_again_is_not_waited_for(world, launch):
     launch("a"), launch("b", "a")
     end(world, RunState.FAILED)

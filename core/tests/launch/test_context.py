@@ -372,3 +372,12 @@ def test_a_mistake_in_a_dockerfile_has_its_line():
 
 def test_network_faults_are_retryable():
     assert build_error("dial tcp: lookup x: Temporary failure in name resolution").retryable
+
+
+def test_a_script_that_is_not_there_is_named(make):
+    asked = LaunchSpec(
+        source=JobSource(kind=SourceKind.GIT), job="team/demo/My_Job:v0", entry_point=("python", "trian.py")
+    )
+    with pytest.raises(ConfigError, match=r"no file 'trian.py' .*'python trian.py'") as caught:
+        make(asked)
+    assert "main.py" in caught.value.hint

@@ -44,6 +44,13 @@ def test_clocks_that_are_put_forward() -> None:
     assert following("30 * * * *", "2026-03-29T01:00", 3, BERLIN) == ["03-29 01:30", "03-29 03:30", "03-29 04:30"]
 
 
+def test_a_gap_of_half_an_hour() -> None:
+    """On 2026-10-04 the half hour from 02:00 is missing on Lord Howe Island; hourly times keep their minutes."""
+    island = ZoneInfo("Australia/Lord_Howe")
+    assert following("*/20 * * * *", "2026-10-04T01:30", 3, island) == ["10-04 01:40", "10-04 02:40", "10-04 03:00"]
+    assert following("15 2 * * *", "2026-10-04T01:30", 2, island) == ["10-04 02:45", "10-05 02:15"]
+
+
 def test_clocks_that_are_put_back() -> None:
     """On 2026-10-25 the hour from 02:00 to 03:00 comes twice in Berlin."""
     assert following("30 2 * * *", "2026-10-24T12:00", 2, BERLIN) == ["10-25 02:30", "10-26 02:30"]

@@ -70,6 +70,28 @@ def test_a_child_that_just_ends(tmp_path, how, end, state, code) -> None:
         assert (parent.state, parent.summary["code"]) == ("finished", code)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 tells nobody of it")
+@pytest.mark.parametrize(
+    ("end", "state", "code"),
+    [
+        ("raise SystemExit(3)", "failed", 3),
+        ("raise SystemExit('no data')", "failed", 1),
+        ("raise SystemExit(None)", "finished", 0),
+        ("work()", "failed", 7),
+        ("try:\n    work()\nexcept SystemExit:\n    pass", "finished", 0),
+        ("windlass.finish(); windlass.init(id='second'); work()", "finished", 7),
+    ],
+)
+def test_an_exit_that_is_raised(tmp_path, end, state, code) -> None:
+    program = f"import windlass\nwindlass.init(id='r')\ndef work():\n    raise SystemExit(7)\n{end}\n"
+    done = python(program, tmp_path)
+    assert done.returncode == code, done.stderr
+    with windlass.Api(Settings(home=tmp_path / "home")) as api:
+        assert (api.run("r").state, api.run("r").exit_code) == (state, code if state == "failed" else 0)
+        if "second" in end:
+            assert (api.run("second").state, api.run("second").exit_code) == ("failed", 7)
+
+
 def test_the_end_of_a_thread_is_not_the_end_of_the_run(tmp_path) -> None:
     program = """
         import sys, threading

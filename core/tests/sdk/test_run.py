@@ -13,7 +13,7 @@ import windlass
 from windlass.errors import ConflictError, FencedError, RunNotFoundError, StoreUnavailableError, UsageError
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchSpec
-from windlass.models.run import Run, RunState, RunUpdate
+from windlass.models.run import LOST_AFTER, Run, RunState, RunUpdate
 from windlass.sdk import launch
 from windlass.sdk.leftovers import send_all
 from windlass.sdk.settings import Settings
@@ -125,6 +125,17 @@ def test_summary_rules(store) -> None:
         assert "noise" not in run.summary
         with pytest.raises(UsageError, match="no summary rule"):
             run.define_metric("x", summary="median")
+
+
+def test_a_mean_goes_on_when_the_run_is_resumed(store) -> None:
+    with windlass.init(id="r", settings=quick()) as run:
+        run.define_metric("loss", summary="mean")
+        for value in (1, 2, 3):
+            run.log({"loss": value})
+    with windlass.init(id="r", resume="must", settings=quick()) as run:
+        run.define_metric("loss", summary="mean")
+        run.log({"loss": 6})
+        assert run.summary["loss"] == {"mean": 3}
 
 
 def test_what_is_logged_later_does_not_change_what_was_logged(store) -> None:
@@ -393,3 +404,21 @@ def test_names_that_nothing_can_be_found_under_are_refused(store, given, said) -
         windlass.init(settings=quick(), **given)
     assert windlass.run is None
     assert not store.runs.list(windlass_filter())
+
+
+def test_a_run_whose_machine_slept_goes_on(store) -> None:
+    """Meanwhile somebody has seen that nothing is heard of it any more."""
+    shift = [0.0]
+    store.world.clock = lambda: time.time() + shift[0]
+    with windlass.init(settings=quick(heartbeat_seconds=3600.0)) as run:
+        run.log({"x": 1})
+        run.flush()
+        shift[0] = 2 * LOST_AFTER
+        assert store.runs.get(run.id).state is RunState.CRASHED
+        run.log({"x": 2})
+        run.config.update({"lr": 1})
+        run.flush()
+        assert store.runs.get(run.id).state is RunState.RUNNING
+        shift[0] *= 2
+        assert store.runs.get(run.id).state is RunState.CRASHED
+    assert (store.runs.get(run.id).state, store.runs.get(run.id).exit_code) == (RunState.FINISHED, 0)

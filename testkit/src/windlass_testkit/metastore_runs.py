@@ -71,8 +71,9 @@ class RunTests:
         assert [run.id for run in first] == ["r4", "r3"]
         assert [run.id for run in store.runs.list(evolve(where, before="r3"))] == ["r2", "r1"]
         assert [run.id for run in store.runs.list(RunFilter(group="odd"))] == ["r3", "r1"]
-        store.runs.update("r1", RunUpdate(state=RunState.FAILED))
+        store.runs.update("r1", RunUpdate(state=RunState.FAILED, job="kit/p/job:v1"))
         assert [run.id for run in store.runs.list(RunFilter(states=(RunState.FAILED,)))] == ["r1"]
+        assert [run.id for run in store.runs.list(RunFilter(job="kit/p/job:v1"))] == ["r1"]
         assert len(store.runs.list(RunFilter(entity="kit", states=(RunState.RUNNING,)))) == 5
 
     def test_live_runs_are_listed_whatever_way_they_came(self, store: MetadataStore) -> None:
@@ -192,6 +193,33 @@ class RunTests:
         assert gone.finished_at > 0
         assert (alive.state, alive.stop_requested) == (RunState.RUNNING, True)
         store.runs.delete("gone")
+
+    def test_a_run_that_fell_silent_is_ended_by_who_looks(self, store: MetadataStore) -> None:
+        long_ago = store.now() - 2 * LOST_AFTER
+        times: dict[str, Any] = {"created_at": long_ago - 9, "started_at": long_ago - 9, "heartbeat_at": long_ago}
+        for name in ("gone", "lost", "alive"):
+            store.runs.create(evolve(_run(name), **times))
+        store.runs.create(evolve(_run("mute"), **{**times, "heartbeat_at": 0.0}))  # it never says that it lives
+        store.runs.update("alive", RunUpdate(heartbeat=True))
+        gone = store.runs.get("gone")
+        assert (gone.state, gone.reason, gone.finished_at) == (RunState.CRASHED, Reason.unheard(), long_ago)
+        assert [run.id for run in store.runs.list(RunFilter(states=(RunState.RUNNING,)))] == ["mute", "alive"]
+        assert {run.id for run in store.runs.list(RunFilter(states=(RunState.CRASHED,)))} == {"gone", "lost"}
+        assert {store.runs.get(name).state for name in ("alive", "mute")} == {RunState.RUNNING}
+
+    def test_a_run_that_is_heard_of_again_goes_on(self, store: MetadataStore) -> None:
+        long_ago = store.now() - 2 * LOST_AFTER
+        store.runs.create(evolve(_run("r"), created_at=long_ago, started_at=long_ago, heartbeat_at=long_ago))
+        assert store.runs.get("r").state is RunState.CRASHED
+        store.runs.update("r", RunUpdate(summary={"loss": 1}))
+        assert store.runs.get("r").state is RunState.CRASHED, "anybody may write that"
+        again = store.runs.update("r", RunUpdate(heartbeat=True))
+        assert (again.state, again.reason, again.finished_at) == (RunState.RUNNING, None, 0.0)
+        assert [run.id for run in store.runs.list(RunFilter(states=(RunState.RUNNING,)))] == ["r"]
+        ended = store.runs.update("r", RunUpdate(heartbeat=True, state=RunState.FINISHED, exit_code=0))
+        assert (ended.state, ended.exit_code) == (RunState.FINISHED, 0)
+        store.runs.update("r", RunUpdate(heartbeat=True))
+        assert store.runs.get("r").state is RunState.FINISHED
 
     def test_only_a_run_that_is_over_is_deleted(self, store: MetadataStore) -> None:
         store.runs.create(_run("r"))

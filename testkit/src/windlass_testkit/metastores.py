@@ -212,6 +212,21 @@ class MetadataStoreContract(RunTests, QueueTests, ArtifactTests, ScheduleTests, 
         with pytest.raises(NotFoundError):
             store.access.set_member(Member(entity="team", user="nobody", role=Role.VIEWER))
 
+    def test_an_entity_keeps_an_admin(self, store: MetadataStore) -> None:
+        for name in ("ada", "bob"):
+            store.access.create_user(User(name=name))
+        store.access.set_member(Member(entity="team", user="ada", role=Role.ADMIN))
+        store.access.set_member(Member(entity="team", user="bob", role=Role.OWNER))
+        for entity in ("ada", "team"):
+            with pytest.raises(ConflictError, match=f"'ada' is the only admin of '{entity}'"):
+                store.access.set_member(Member(entity=entity, user="ada", role=Role.OWNER))
+            with pytest.raises(ConflictError, match="the only admin"):
+                store.access.remove_member(entity, "ada")
+        store.access.set_member(Member(entity="team", user="ada", role=Role.ADMIN))
+        store.access.set_member(Member(entity="team", user="bob", role=Role.ADMIN))
+        store.access.remove_member("team", "ada")
+        assert store.access.members("team") == (Member(entity="team", user="bob", role=Role.ADMIN),)
+
     def test_a_run_token_is_good_for_its_run_and_attempt(self, store: MetadataStore) -> None:
         ref = make_queue(store)
         store.queues.enqueue(items(ref, "r"))

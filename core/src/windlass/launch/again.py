@@ -169,9 +169,12 @@ def _dead_before(store: MetadataStore, run: Run) -> tuple[str, ...]:
 
 
 def _retries(store: MetadataStore, run: Run) -> tuple[Run, ...]:
-    """Retries of a run, and retries of these, oldest first."""
-    later = takewhile(lambda other: other.id != run.id and other.created_at >= run.created_at,
-                      _all(store, RunFilter(entity=run.entity, project=run.project, limit=_PAGE)))  # fmt: skip
+    """Retries of a run, and retries of these, oldest first. They run its job on its queue."""
+    same = RunFilter(
+        entity=run.entity, project=run.project, limit=_PAGE, job=run.spec.job if run.spec is not None else "",
+        queue="" if was_private(run, store) else run.queue,
+    )  # fmt: skip
+    later = takewhile(lambda other: other.id != run.id and other.created_at >= run.created_at, _all(store, same))
     family = {run.id: run}
     for other in reversed(list(later)):
         if noted(other.config, RETRY_OF) in family or other.id.removesuffix("-r") in family:

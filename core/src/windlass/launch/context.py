@@ -17,6 +17,7 @@ from windlass.launch.ignore import DockerIgnore
 from windlass.launch.plan import base_image, command_of
 from windlass.launch.requirements import Requirements, find_requirements, python_version
 from windlass.launch.safe import inside, read_text
+from windlass.launch.start_script import check_script
 from windlass.launch.wheels import job_requirements, pack_wheels
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import Queue
@@ -71,7 +72,7 @@ def make_context(
         cache_dir: For packed wheels; the settings' by default.
 
     Raises:
-        ConfigError: No such directory or Dockerfile, or a file of the source does not fit.
+        ConfigError: No such directory, script or Dockerfile, or a file of the source does not fit.
         UsageError: The base image is no image reference.
     """
     spec = run.spec
@@ -101,6 +102,7 @@ def make_context(
             _support_windlass(target / SUPPORT_FOLDER, cache_dir)
         return PreparedContext(context=target, dockerfile=dockerfile, name=name, notes=(note,))
     command = command_of(spec)[0]
+    check_script(command, root, "entry_point")
     needs = find_requirements(root, spec.requirements, command)
     base = base_image(spec, queue)
     ours, unreleased = job_requirements()

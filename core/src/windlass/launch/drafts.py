@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -24,6 +23,7 @@ from windlass.launch.requirements import check_python
 from windlass.launch.safe import build_path_problems, inside, relative_problem
 from windlass.launch.script import TABLE, script_of
 from windlass.launch.sources import code_artifact
+from windlass.launch.start_script import DEFAULT_SCRIPT, check_script
 from windlass.launch.uris import UriKind, classify
 from windlass.models import JSON
 from windlass.models.job import JobSource, JobSpec, SourceKind
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from windlass.settings import Settings
 
 __all__ = ["Draft", "make_draft", "spec_problems", "store_draft"]
-
-_DEFAULT_SCRIPT = "main.py"
 
 
 @frozen(kw_only=True)
@@ -154,12 +152,8 @@ def _check_context(root: Path, wanted: str, dockerfile: str, where: str, dockerf
 
 def _check_script(entry: tuple[str, ...], context: Path, dockerfile: str, where: str) -> None:
     """Raise `ConfigError` if the script that is to be started is not there, and no Dockerfile can bring it."""
-    own = dockerfile or any((context / file).is_file() for file in UNASKED_DOCKERFILES)
-    if not own and (missing := _missing_script(entry, context)):
-        raise ConfigError(
-            f"there is no file {missing!r} in the build context", where=where,
-            hint=f"The build context is {context}; the entry point starts there.",
-        )  # fmt: skip
+    if not dockerfile and not any((context / file).is_file() for file in UNASKED_DOCKERFILES):
+        check_script(entry, context, where)
 
 
 def _check_words(words: tuple[str, ...], where: str) -> None:
@@ -224,12 +218,12 @@ def _code_draft(request: LaunchRequest, path: Path) -> Draft:
     directory, script = (path.parent, path.name) if path.is_file() else (path, "")
     context = _check_context(directory, request.build_context, request.dockerfile, "--build-context", "--dockerfile")
     entry, origin = _entry_point(request, script)
-    bare = origin == "default" and not (context / _DEFAULT_SCRIPT).is_file()
+    bare = origin == "default" and not (context / DEFAULT_SCRIPT).is_file()
     if bare and any((context / file).is_file() for file in UNASKED_DOCKERFILES):
         entry, origin = (), "dockerfile"
     elif bare:
         raise UsageError(
-            f"no entry point is given, and there is no {_DEFAULT_SCRIPT}", where="--entry-point",
+            f"no entry point is given, and there is no {DEFAULT_SCRIPT}", where="--entry-point",
             hint='e.g. --entry-point "python train.py"',
         )  # fmt: skip
     if next(code_files(directory), None) is None:
@@ -262,16 +256,6 @@ def _python(request: LaunchRequest) -> str:
     return check_python(script.settings.python, place) if script.settings.python else ""
 
 
-def _missing_script(entry: tuple[str, ...], context: Path) -> str:
-    """The script that an interpreter is to be given and that is not there; empty if it is, or that cannot be told."""
-    if len(entry) < 2 or not re.fullmatch(r"python(?:3(?:\.\d+)?)?|bash|sh", entry[0]):
-        return ""
-    script = entry[1]
-    if script.startswith(("-", "/")) or "$" in script or relative_problem(script):
-        return ""
-    return "" if (context / script).exists() else script
-
-
 def _entry_point(request: LaunchRequest, script: str) -> tuple[tuple[str, ...], str]:
     if request.entry_point:
         words = tuple(split_command(request.entry_point))
@@ -282,7 +266,7 @@ def _entry_point(request: LaunchRequest, script: str) -> tuple[tuple[str, ...], 
         return notebook_command(script) or (program, script), "uri"
     if request.dockerfile:
         return (), "dockerfile"
-    return ("python", _DEFAULT_SCRIPT), "default"
+    return ("python", DEFAULT_SCRIPT), "default"
 
 
 def _script(entry: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from windlass.errors import AccessError, UsageError
+from windlass.errors import AccessError, ConflictError, UsageError
 from windlass.models import LONGEST
 
 
@@ -49,6 +49,14 @@ class Principal:
     attempt: int = 0
     admin: bool = False
     expires_at: float = 0.0
+
+
+def last_admin(entity: str, user: str) -> ConflictError:
+    """The refusal of a change after which nobody in the entity could give roles any more."""
+    return ConflictError(
+        f"'{user}' is the only admin of '{entity}'",
+        hint=f"Make somebody else admin first: windlass access member set -e {entity} USER admin",
+    )
 
 
 @frozen(kw_only=True)

@@ -191,6 +191,7 @@ class RunFilter:
     """Which runs to list; empty fields match all. Newest first.
 
     Attributes:
+        job: Artifact path of the job, as the run has it; with a queue that is one look into an index.
         before: Cursor: only runs older than this run id's creation (exclusive), for paging.
         limit: At most so many.
     """
@@ -200,6 +201,7 @@ class RunFilter:
     queue: str = ""
     agent: str = ""
     group: str = ""
+    job: str = ""
     states: tuple[RunState, ...] = ()
     before: str = ""
     limit: int = 100
@@ -241,10 +243,24 @@ LOST_AFTER = 180.0
 """Seconds after which an agent, or a run that no agent runs, is lost when it no longer says that it lives."""
 
 
+def last_heard(run: Run) -> float:
+    """When a run that says itself that it lives last said so."""
+    return max(run.heartbeat_at, run.started_at, run.created_at)
+
+
 def is_unheard(run: Run, now: float) -> bool:
     """Whether a run that says itself that it lives, as no agent runs it, has stopped saying so: its process is gone."""
-    last = max(run.heartbeat_at, run.started_at, run.created_at)
-    return run.state is RunState.RUNNING and not run.queue and now - last > LOST_AFTER
+    return run.state is RunState.RUNNING and not run.queue and now - last_heard(run) > LOST_AFTER
+
+
+def fell_silent(run: Run, now: float) -> bool:
+    """Whether a run that is unheard did say before that it lives. Others (Dagster's steps, say) never do."""
+    return run.heartbeat_at > 0 and is_unheard(run, now)
+
+
+def was_unheard(run: Run) -> bool:
+    """Whether a run was ended because nobody heard of it; it goes on if it is heard of again (its machine slept)."""
+    return run.state is RunState.CRASHED and not run.queue and run.reason == Reason.unheard()
 
 
 @frozen(kw_only=True)

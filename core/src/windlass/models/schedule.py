@@ -97,7 +97,7 @@ class BudgetUnit(StrEnum):
 class Budget:
     """What the runs of an entity, or of one user in it, may use in a calendar month (UTC).
 
-    Above it no further item is started; runs at work go on.
+    Above it no further item is started; runs at work go on. An attempt counts for each month with its part.
 
     Attributes:
         user: Author of the runs; empty: all of the entity together.

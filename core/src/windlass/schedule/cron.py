@@ -4,8 +4,8 @@
 ``*/n`` or ``a-b/n``, or a list of those. When both days are restricted, either is enough (as cron has it). Sunday is 0
 or 7. Also ``@hourly @daily @weekly @monthly @yearly``.
 
-Where clocks are put forward, a time that does not exist is due as much later as the gap is long. Where they are put
-back, a time that comes twice is due once, the first time, unless the hour is ``*``.
+Where clocks are put forward, a time that does not exist is due as much later as the gap is long, unless the hour is
+``*``. Where they are put back, a time that comes twice is due once, the first time, unless the hour begins with ``*``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
     ("day of week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
 )
+_HOURS = 24
 _YEARS = 9
 """February 29th is at most eight years away."""
 
@@ -75,8 +76,10 @@ class Cron:
                 for fold in folds:
                     local = dt.datetime(day.year, day.month, day.day, hour, minute, fold=fold, tzinfo=tz)
                     moment = local.timestamp()
-                    # A time inside a gap is moved behind it, not before it, as fold=1 would have it.
-                    if fold == 0 or dt.datetime.fromtimestamp(moment, tz).hour == hour:
+                    there = dt.datetime.fromtimestamp(moment, tz)
+                    # A time inside a gap is moved behind it, not before it, as fold=1 would have it; one that comes
+                    # every hour is not missed there, and would come at odd minutes where a gap is not a whole hour.
+                    if (there.hour, there.minute) == (hour, minute) or (fold == 0 and len(self.hours) < _HOURS):
                         found.add(moment)
         return found
 

@@ -8,10 +8,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from functools import partial
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 __all__ = ["ExitWatch"]
+
+_TOOLS = (4, 3)
+"""Numbers that `sys.monitoring` leaves to whoever comes first."""
 
 
 class ExitWatch:
@@ -38,6 +42,7 @@ class ExitWatch:
         sys.excepthook = self._on_exception
         atexit.register(self._at_exit)
         self._finalizer = self._in_a_child()
+        self._unwatch = self._watch_unwinding()
         if threading.current_thread() is threading.main_thread() and self._sigterm_is_free():
             # By default SIGTERM ends Python without clean-up; stopping a run must not lose its last metrics.
             signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -52,6 +57,7 @@ class ExitWatch:
         atexit.unregister(self._at_exit)
         if self._finalizer is not None:
             self._finalizer.cancel()
+        self._unwatch()
         if sys.exit == self._on_exit:
             sys.exit = self._exit
         if sys.excepthook == self._on_exception:
@@ -64,6 +70,30 @@ class ExitWatch:
         handler = signal.getsignal(signal.SIGTERM)
         owner = getattr(handler, "__self__", None)
         return handler is signal.SIG_DFL or (isinstance(owner, ExitWatch) and owner._pid != self._pid)
+
+    def _watch_unwinding(self) -> Callable[[], None]:
+        """See ``raise SystemExit(3)``, which goes through no hook, leave the program; returns what ends that.
+
+        Python can tell from 3.12 on. It costs a fifth of a microsecond for each function that an exception leaves.
+        """
+        if sys.version_info >= (3, 12) and threading.current_thread() is threading.main_thread():
+            monitoring = sys.monitoring
+            frame = sys._getframe()
+            while frame.f_back is not None:
+                frame = frame.f_back
+            first, event = frame.f_code, monitoring.events.PY_UNWIND
+
+            def unwound(code: CodeType, _offset: int, error: BaseException) -> None:
+                if code is first and isinstance(error, SystemExit):
+                    self.saw(error)
+
+            for tool in _TOOLS:
+                if monitoring.get_tool(tool) is None:
+                    monitoring.use_tool_id(tool, "windlass")
+                    monitoring.register_callback(tool, event, unwound)
+                    monitoring.set_events(tool, event)
+                    return partial(_end_monitoring, tool)
+        return lambda: None
 
     def _in_a_child(self) -> Any:
         """Children of ``multiprocessing`` that are forked end without what `atexit` knows."""
@@ -117,3 +147,9 @@ def exit_code(code: Any) -> int:
     if code is None:
         return 0
     return code & 0xFF if isinstance(code, int) else 1
+
+
+def _end_monitoring(tool: int) -> None:
+    if sys.version_info >= (3, 12):
+        sys.monitoring.set_events(tool, 0)  # until Python 3.14 it goes on when the number is given back
+        sys.monitoring.free_tool_id(tool)

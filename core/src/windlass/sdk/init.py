@@ -77,8 +77,9 @@ def init(
 
     Returns:
         The run. Use it as a context manager, or call `Run.finish`; otherwise it is finished when Python ends, with the
-        code of `sys.exit` or of an exception (a bare ``raise SystemExit(3)`` is seen by a ``with`` block only). A block
-        that was given the active run leaves it to the one that began it. A forked process begins a run of its own.
+        code of `sys.exit` or of an exception (a bare ``raise SystemExit(3)`` is seen from Python 3.12 on; Python 3.11
+        tells nobody of it but a ``with`` block). A block that was given the active run leaves it to the one that began
+        it. A forked process begins a run of its own.
 
     Raises:
         UsageError: An argument does not fit.

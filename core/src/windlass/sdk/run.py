@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from windlass.errors import FencedError, UsageError
+from windlass.errors import FencedError, UsageError, WindlassError
 from windlass.models import INTERNAL
 from windlass.models.run import MetricRow
 from windlass.models.run import Run as RunRecord
@@ -18,6 +18,7 @@ from windlass.sdk.artifacts import RunArtifacts
 from windlass.sdk.config import Config
 from windlass.sdk.ending import end_reason, end_state
 from windlass.sdk.hooks import ExitWatch
+from windlass.sdk.session import patiently
 from windlass.sdk.summary import RULES, Summary, SummaryRule
 from windlass.sdk.values import step_number, to_json
 
@@ -150,7 +151,14 @@ class Run(RunArtifacts):
         kind = (summary or "last").split(",")[0]
         if kind not in RULES:
             raise UsageError(f"there is no summary rule {kind!r}", hint=f"Use one of: {', '.join(RULES)}.")
-        self._rules[name] = SummaryRule(kind)
+        rule = SummaryRule(kind)
+        session = self._session
+        if kind == "mean" and self.resumed and session is not None:
+            try:
+                patiently(lambda: rule.go_on(session.store.runs, self.id, name))
+            except WindlassError as error:
+                _log.warning("the mean of %r is that of this process only: %s", name, error)
+        self._rules[name] = rule
         if step_metric:
             self.note({"step_metrics": {**self._notes_inside.get("step_metrics", {}), name: step_metric}})
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from windlass.sdk.values import to_json
+
+if TYPE_CHECKING:
+    from windlass.metastore import RunStore
 
 __all__ = ["Summary", "SummaryRule"]
 
@@ -21,6 +24,17 @@ class SummaryRule:
         self.kind = kind
         self.count = 0
         self.total = 0.0
+
+    def go_on(self, store: RunStore, run_id: str, name: str) -> None:
+        """Count what an earlier process has logged: a mean does not tell of how many values it is one."""
+        step, count, total = -1, 0, 0.0
+        while rows := store.metrics(run_id, step):
+            step = rows[-1].step
+            for row in rows:
+                value = row.values.get(name)
+                if isinstance(value, (int, float)) and not isinstance(value, bool):
+                    count, total = count + 1, total + value
+        self.count, self.total = count, total
 
     def next(self, old: Any, new: Any) -> Any:
         """The summary value after `new` was logged."""

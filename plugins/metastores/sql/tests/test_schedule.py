@@ -33,6 +33,26 @@ def opened(home: Path, url: str = "", **options: Any) -> SqlStore:
     return store
 
 
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql"))])
+def test_a_clock_that_was_years_ahead(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> None:
+    """A schedule that was reckoned meanwhile would wait until it is that time again."""
+    store = opened(tmp_path, request.getfixturevalue("postgresql_url") if database == "postgresql" else "")
+    real = store._db.now
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    agent = store.agents.register(Agent(id="a", entity="kit", queues=(REF,)))
+    make_trigger(store, REF, event=TriggerEvent.CRON, cron="@hourly", spec=SPEC)
+    store._db.now = lambda: real() + 9 * 365 * 86400  # type: ignore[method-assign]
+    assert len(claim(store, REF)) == 1, "the time that has passed is made up for by one run"
+    make_trigger(store, REF, name="late", event=TriggerEvent.CRON, cron="@daily", spec=SPEC)
+    store._db.now = real  # type: ignore[method-assign]
+    store.agents.heartbeat(agent.id, "polling", ())
+    for name, most in (("t", 3600), ("late", 86400)):
+        found = store.schedule.get_trigger("kit", name)
+        assert 0 < found.next_at - store.now() <= most
+        assert found.last_at <= store.now()
+    store.close()
+
+
 def many_agents_one_run(store: SqlStore, home: Path, url: str) -> None:
     store.queues.create(Queue(entity="kit", name="q", resource="process"))
     make_trigger(store, REF, event=TriggerEvent.CRON, cron="@hourly", spec=SPEC)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -289,3 +290,20 @@ def test_a_stopped_writer_does_not_stop_everybody_for_ever(tmp_path: Path) -> No
         pass
     first.close()
     second.close()
+
+
+def test_runs_of_a_job_on_a_queue_are_looked_up(open_: Callable[..., SqlStore]) -> None:
+    """As ``run retry`` asks for them, among all runs of a project."""
+    store, asked = open_(), []
+    with store._db.read() as tx:
+        rows = type(tx).rows
+
+        def watched(self: Any, sql: str, *values: Any) -> Any:
+            asked.append((sql, values))
+            return rows(self, sql, *values)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(tx), "rows", watched)
+            store.runs.list(RunFilter(entity="kit", project="p", queue="q", job="kit/p/job:v1"))
+        (plan,) = tx.rows(f"EXPLAIN QUERY PLAN {asked[-1][0]}", *asked[-1][1])
+    assert "runs_by_job (entity=? AND queue=? AND job=?)" in plan[-1]

@@ -15,6 +15,7 @@ from windlass.ids import new_run_id
 from windlass.plugins.app import App
 from windlass.runners import RunHandle, RunnerState, RunSpec, RunStatus
 from windlass.settings import Settings
+from windlass_runner_docker import runner as runner_module
 from windlass_runner_docker.options import container_options, read_args
 from windlass_runner_docker.output import entries, parse_cursor, read
 from windlass_testkit.services import PYTHON_IMAGE, docker_socket
@@ -157,6 +158,24 @@ def test_cursors_survive_equal_and_disordered_times() -> None:
 def test_the_end_of_a_long_line() -> None:
     pieces = [frame(1, 10**18, b"x" * 16384), frame(1, 10**18, b"end")]
     assert b"".join(data for _, _, data in entries(pieces)) == b"x" * 16384 + b"end\n"
+    both = [frame(1, 10**18, b"x" * 16384), frame(2, 10**18, b"last"), frame(1, 10**18, b""), frame(1, 10**18, b"end")]
+    assert [data[-4:] for _, _, data in entries(both)] == [b"xxxx", b"last", b"\n", b"end"]
+
+
+@needs_engine
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_output_is_what_was_written(
+    app: App, run: Callable[..., RunHandle], driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "_LOG", {"Type": driver})
+    script = "printf 'a\\n\\n'; printf %020000d 7; printf '\\nlast'; printf error >&2"
+    handle = run(script)
+    runner = app.create_runner("docker")
+    end(runner, handle)
+    lines = list(runner.logs(handle, ""))
+    assert b"".join(line.data for line in lines if line.stream == "stdout") == b"a\n\n%020000d\nlast" % 7
+    assert b"".join(line.data for line in lines if line.stream == "stderr") == b"error"
+    runner.close()
 
 
 # -- the engine -----------------------------------------------------------------------------------------------------
@@ -282,3 +301,24 @@ def test_no_engine(tmp_path: Path) -> None:
     app = App(Settings.from_env({"WINDLASS_HOME": str(tmp_path)}))
     with pytest.raises(WindlassError, match="does not answer"):
         app.create_runner("docker", {"docker-host": f"unix://{tmp_path}/none.sock"}).check()
+
+
+@needs_engine
+def test_memory_that_ran_out_is_told_by_events_too(
+    app: App, run: Callable[..., RunHandle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the engine hears of it after the end, and its state never says so."""
+    runner = app.create_runner("docker")
+    inspect = runner_module.DockerRunner._inspect
+
+    def forgetful(self: Any, attempt_id: str) -> Any:
+        found = inspect(self, attempt_id)
+        if found is not None:
+            found["State"]["OOMKilled"] = False
+        return found
+
+    monkeypatch.setattr(runner_module.DockerRunner, "_inspect", forgetful)
+    out = run("exec python3 -c 'x = bytearray(1 << 30)'", resource_args={"memory": "32m"})
+    other = run("exit 137", resource_args={"memory": "32m"})
+    assert [end(runner, handle).reason.code for handle in (out, other)] == ["out-of-memory", "signal"]
+    runner.close()

@@ -9,7 +9,7 @@ from windlass import ids
 from windlass.artifacts.names import check_project
 from windlass.errors import AccessError, ConflictError, FencedError, NotFoundError
 from windlass.metastore import AccessStore
-from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User, expired_key, key_end
+from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User, expired_key, key_end, last_admin
 from windlass.models.run import RunState
 from windlass_metastore_sql.database import Database, Tx
 from windlass_metastore_sql.rows import Mapper
@@ -119,14 +119,17 @@ class SqlAccess(AccessStore):
             return tx.row("DELETE FROM api_keys WHERE id = ? RETURNING id", key_id) is not None
 
     def set_member(self, member: Member) -> None:
-        """See `AccessStore.set_member`. Raises `NotFoundError` when there is no such user."""
+        """See `AccessStore.set_member`."""
         with self._db.write() as tx:
             _check_user(tx, member.user)
+            if member.role is not Role.ADMIN:
+                _check_admins(tx, member.entity, member.user)
             _set_role(tx, member)
 
     def remove_member(self, entity: str, user: str) -> None:
-        """See `AccessStore.remove_member`. May be repeated."""
+        """See `AccessStore.remove_member`."""
         with self._db.write() as tx:
+            _check_admins(tx, entity, user)
             tx.run('DELETE FROM members WHERE entity = ? AND "user" = ?', entity, user)
 
     def members(self, entity: str) -> tuple[Member, ...]:
@@ -158,6 +161,13 @@ def _run_principal(tx: Tx, token: str) -> Principal:
 def _check_user(tx: Tx, name: str) -> None:
     if not tx.row("SELECT 1 FROM users WHERE name = ?", name):
         raise NotFoundError(f"there is no user '{name}'", hint="Create the user first.")
+
+
+def _check_admins(tx: Tx, entity: str, user: str) -> None:
+    """Raise unless there is an admin beside the user, or he is none."""
+    rows = tx.rows('SELECT "user" FROM members WHERE entity = ? AND role = ? {lock}', entity, Role.ADMIN.value)
+    if [name for (name,) in rows] == [user]:
+        raise last_admin(entity, user)
 
 
 def _set_role(tx: Tx, member: Member) -> None:

@@ -13,6 +13,7 @@ from windlass.models.run import LOST_AFTER
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Row, Tx, marks
 from windlass_metastore_sql.rows import Mapper
+from windlass_metastore_sql.tending import set_back
 
 AGENTS = Mapper(Agent)
 
@@ -35,6 +36,7 @@ class SqlAgents(AgentStore):
         with self._db.write() as tx:
             _check_queues(tx, agent.queues)
             tx.run(sql, *AGENTS.dump(agent))
+            set_back(tx, self._db.now())
         return agent
 
     def heartbeat(self, agent_id: str, state: str, runs: Sequence[str]) -> Agent:
@@ -42,6 +44,7 @@ class SqlAgents(AgentStore):
         held = AGENTS.dump(Agent(id=agent_id, runs=tuple(runs)))[AGENTS.names.index("runs")]
         sql = f"UPDATE agents SET state = ?, runs = ?, heartbeat_at = ? WHERE id = ? RETURNING {AGENTS.columns}"
         with self._db.write(durable=False) as tx:
+            set_back(tx, self._db.now())
             return _found(tx.row(sql, state, held, self._db.now(), agent_id), agent_id)
 
     def get(self, agent_id: str) -> Agent:

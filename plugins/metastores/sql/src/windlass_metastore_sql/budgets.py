@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windlass.clock import month_of
+from windlass.clock import month_of, start_of_month
 from windlass.models.schedule import Budget, BudgetUnit
 from windlass_metastore_sql.database import Tx
 from windlass_metastore_sql.items import CLAIMED
@@ -29,6 +29,7 @@ def exhausted(tx: Tx, now: float, entity: str = "") -> list[Budget]:
 
 
 def _used(tx: Tx, entity: str, user: str, unit: str, now: float) -> float:
+    start = start_of_month(now)
     spent = tx.row(
         "SELECT sum(hours), sum(money) FROM spending WHERE entity = ? AND month = ? AND (? = '' OR \"user\" = ?)",
         entity,
@@ -37,10 +38,12 @@ def _used(tx: Tx, entity: str, user: str, unit: str, now: float) -> float:
         user,
     )
     at_work = tx.row(
-        "SELECT sum(? - began_at) / 3600, sum((? - began_at) * rate) / 3600 FROM items "
-        f"WHERE status = {CLAIMED} AND began_at > 0 AND {HELD}",
+        "SELECT sum(hours), sum(hours * rate) FROM ("
+        "SELECT (? - CASE WHEN began_at < ? THEN ? ELSE began_at END) / 3600 AS hours, rate FROM items "
+        f"WHERE status = {CLAIMED} AND began_at > 0 AND {HELD}) AS at_work",
         now,
-        now,
+        start,
+        start,
         entity,
         user,
         user,

@@ -12,7 +12,21 @@ from windlass import wire
 from windlass.errors import ConflictError, FencedError, UsageError
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
-from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate, is_unheard
+from windlass.models.run import (
+    LOST_AFTER,
+    LogLine,
+    LogPage,
+    MetricRow,
+    Run,
+    RunFilter,
+    RunPhase,
+    RunState,
+    RunUpdate,
+    fell_silent,
+    is_unheard,
+    last_heard,
+    was_unheard,
+)
 from windlass_metastore_sql import logs, spending
 from windlass_metastore_sql.bells import topic
 from windlass_metastore_sql.database import Database, Row, Tx, marks
@@ -28,6 +42,10 @@ _AFTER_THE_END = ("tags", "notes", "summary")
 
 _TRACK = "INSERT INTO tracked (run_id) VALUES (?)"
 _AT_WORK = f"SELECT run_id FROM items WHERE status = {CLAIMED} UNION ALL SELECT run_id FROM tracked"
+_SILENT = (
+    "SELECT id FROM runs WHERE id IN (SELECT run_id FROM tracked) AND state = 'running' "
+    "AND heartbeat_at BETWEEN 1 AND ? AND started_at < ? AND created_at < ? ORDER BY id LIMIT 100"
+)
 _LIVE = "SELECT run_id FROM items UNION ALL SELECT run_id FROM tracked"
 """The runs that are not over: no index of `runs` tells. The first leaves out those that wait on a queue."""
 
@@ -37,6 +55,7 @@ class SqlRuns(RunStore):
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._turn = spending.Turn()
 
     def create(self, run: Run) -> Run:
         """See `RunStore.create`."""
@@ -56,12 +75,13 @@ class SqlRuns(RunStore):
     def get(self, run_id: str) -> Run:
         """See `RunStore.get`."""
         with self._db.read() as tx:
-            return get_run(tx, run_id)
+            run = get_run(tx, run_id)
+        return self._end_silent([run_id])[0] if fell_silent(run, self._db.now()) else run
 
     def list(self, where: RunFilter) -> tuple[Run, ...]:
         """See `RunStore.list`."""
         tests, values, order = [], [], "seq"
-        for name in ("entity", "project", "queue", "agent", "group"):
+        for name in ("entity", "project", "queue", "agent", "group", "job"):
             if wanted := getattr(where, name):
                 tests.append(f'"{name}" = ?')
                 values.append(wanted)
@@ -76,8 +96,19 @@ class SqlRuns(RunStore):
             values.append(where.before)
         condition = f"WHERE {' AND '.join(tests)} " if tests else ""
         sql = f"SELECT {RUNS.columns} FROM runs {condition}ORDER BY {order} DESC LIMIT ?"
+        since = self._db.now() - LOST_AFTER
+        with self._db.read() as tx:
+            silent = [row[0] for row in tx.rows(_SILENT, since, since, since)]
+            if not silent:
+                return tuple(RUNS.load(row) for row in tx.rows(sql, *values, where.limit))
+        self._end_silent(silent)
         with self._db.read() as tx:
             return tuple(RUNS.load(row) for row in tx.rows(sql, *values, where.limit))
+
+    def _end_silent(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        with self._db.write() as tx:
+            found = [get_run(tx, run_id, lock=True) for run_id in run_ids]
+            return [_ended(tx, run) if fell_silent(run, self._db.now()) else run for run in found]
 
     def update(
         self,
@@ -92,9 +123,10 @@ class SqlRuns(RunStore):
         if not self._db.one_writer and ends and fence is not None and attempt is None:
             from windlass_metastore_sql import endings  # only agents with PostgreSQL come here
 
-            if endings.is_simple(changes):
+            now = self._db.now()
+            if endings.is_simple(changes) and not self._turn.spanned(self._db, run_id, now):
                 with self._db.single() as tx:
-                    if run := endings.end(tx, run_id, changes, fence, agent, self._db.now()):
+                    if run := endings.end(tx, run_id, changes, fence, agent, now):
                         return run
         with self._db.write(durable=ends or changes.phase is RunPhase.STARTING) as tx:
             run = get_run(tx, run_id, lock=True)
@@ -113,8 +145,7 @@ class SqlRuns(RunStore):
                 reason = Reason(code="stopped-by-user", message="stopped while it was waiting in its queue")
                 return change_run(tx, stopped, RunUpdate(state=RunState.KILLED, reason=reason), self._db.now())
             if is_unheard(run, self._db.now()):
-                end = RunUpdate(state=RunState.CRASHED, reason=Reason.unheard())
-                return change_run(tx, stopped, end, self._db.now())
+                return _ended(tx, stopped)
             item = tx.row("SELECT queue_id FROM items WHERE run_id = ?", run_id)
             if item and (ref := queue_ref(tx, item[0])):
                 tx.topics.add(topic(ref))
@@ -236,6 +267,11 @@ def check_holder(run: Run, fence: int | None, attempt: int | None, agent: str | 
         )
 
 
+def _ended(tx: Tx, run: Run) -> Run:
+    """End a run that is unheard."""
+    return change_run(tx, run, RunUpdate(state=RunState.CRASHED, reason=Reason.unheard()), last_heard(run))
+
+
 def change_run(tx: Tx, run: Run, changes: RunUpdate, now: float) -> Run:
     """Apply changes, with all that follows from a new state."""
     changed, ended = _change(tx, run, changes, now)
@@ -249,7 +285,8 @@ def _change(tx: Tx, run: Run, changes: RunUpdate, now: float) -> tuple[Run, bool
     """The run with the changes, and whether they have ended it."""
     values: dict[str, Any] = {}
     before = run
-    if run.state.is_terminal and changes.reopen and not run.queue:
+    again = changes.reopen or (changes.heartbeat and was_unheard(run))
+    if run.state.is_terminal and again and not run.queue:
         run = evolve(run, state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
         tx.run(_TRACK, run.id)
     over = run.state.is_terminal

@@ -19,6 +19,7 @@ from windlass_metastore_sql.runs import change_run
 TRIGGERS = Mapper(Trigger)
 OCCURRENCES = Mapper(Occurrence)
 _AT_ONCE = 100
+_SLACK = 60.0
 
 
 def tend(tx: Tx, now: float) -> None:
@@ -64,6 +65,23 @@ def fire(tx: Tx, now: float) -> list[Run]:
         if found is not None:
             made += _fire(tx, number, TRIGGERS.load(found), event, now)
     return made
+
+
+def set_back(tx: Tx, now: float) -> None:
+    """Reckon schedules anew that were reckoned while the clock was ahead: else they wait until it is there again."""
+    rows = tx.rows(
+        f"SELECT {TRIGGERS.columns}, id FROM triggers WHERE next_at > 0 AND (last_at > ? OR updated_at > ?) {{skip}}",
+        now + _SLACK,
+        now + _SLACK,
+    )
+    for row in rows:
+        trigger = TRIGGERS.load(row)
+        try:
+            due = next_due(trigger, now)
+        except WindlassError:
+            continue  # no data of its time zone on this host
+        tx.run("UPDATE triggers SET next_at = ?, last_at = ?, updated_at = ? WHERE id = ?",
+               due, min(trigger.last_at, now), now, row[-1])  # fmt: skip
 
 
 def _fire(tx: Tx, number: int, trigger: Trigger, event: Occurrence, now: float) -> list[Run]:

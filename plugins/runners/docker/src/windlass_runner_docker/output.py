@@ -29,6 +29,7 @@ def parse_cursor(cursor: str) -> tuple[int, int]:
 def entries(chunks: Iterable[bytes]) -> Iterator[tuple[str, int, bytes]]:
     """Stream, time in nanoseconds and bytes of each log entry, from the engine's multiplexed answer."""
     buffer = bytearray()
+    cut: set[int] = set()
     for chunk in chunks:
         buffer += chunk
         start = 0
@@ -38,8 +39,10 @@ def entries(chunks: Iterable[bytes]) -> Iterator[tuple[str, int, bytes]]:
                 break
             frame = bytes(buffer[start + 8 : start + 8 + size])
             stamp, _, data = frame.partition(b" ")
-            if len(data) < _PIECE and not data.endswith(b"\n"):
-                data += b"\n"  # the engine cuts long lines in pieces, and drops the end of the last one
+            whole = data.endswith(b"\n")
+            if buffer[start] in cut and len(data) < _PIECE and not whole:
+                data += b"\n"  # log drivers differ: that of `local` drops the end of a line that was cut in pieces
+            (cut.add if len(data) >= _PIECE and not whole else cut.discard)(buffer[start])
             yield _STREAMS.get(buffer[start], "stdout"), _nanoseconds(stamp.decode("ascii")), data
             start += 8 + size
         del buffer[:start]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +20,45 @@ if TYPE_CHECKING:
     from windlass.plugins import Context
     from windlass.registries import Registry
 
-__all__ = ["pull"]
+__all__ = ["Pull", "pull"]
 
 _REFUSALS = ("denied", "unauthorized", "authentication", "no basic auth", "not found", "manifest unknown")
 
 
-def pull(
-    client: docker.DockerClient, context: Context, registry: Mapping[str, Any] | None, image: str, platform: str
-) -> None:
+class Pull:
+    """One image that is being pulled; another thread may give it up.
+
+    Args:
+        connect: Makes a connection of its own to the engine: on it silence is nothing, as registries may be slow.
+    """
+
+    def __init__(self, connect: Callable[[], docker.APIClient]) -> None:
+        self._connect = connect
+        self._came: queue.SimpleQueue[dict[str, Any] | Exception | None] = queue.SimpleQueue()
+
+    def give_up(self, why: str) -> None:
+        """Have `lines` raise `SubmitError`. The engine goes on pulling, so that the next one may find the image."""
+        self._came.put(SubmitError(why))
+
+    def lines(self, name: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """What the engine says."""
+        threading.Thread(target=self._read, args=(name,), kwargs=options, name="windlass-pull", daemon=True).start()
+        while (came := self._came.get()) is not None:
+            if isinstance(came, Exception):
+                raise came
+            yield came
+
+    def _read(self, name: str, **options: Any) -> None:
+        try:
+            with closing(self._connect()) as api:
+                for line in api.pull(name, stream=True, decode=True, **options):
+                    self._came.put(line)
+        except Exception as error:
+            self._came.put(error)
+        self._came.put(None)
+
+
+def pull(one: Pull, context: Context, registry: Mapping[str, Any] | None, image: str, platform: str) -> None:
     """Pull an image, signed in with the registry plugin for its host, or as the engine's own client would be.
 
     Raises:
@@ -39,12 +73,8 @@ def pull(
         finally:
             found.close()
         auth = {"username": given.username, "password": given.password} if given.username else None
-    api: Any = client.api
     try:
-        answer = api.pull(
-            ref.name, tag=ref.target, auth_config=auth, platform=platform or None, stream=True, decode=True
-        )
-        for line in answer:
+        for line in one.lines(ref.name, tag=ref.target, auth_config=auth, platform=platform or None):
             if "error" in line:
                 raise _refused(image, str(line["error"]), retryable=False)
     except APIError as error:

@@ -23,8 +23,8 @@ from windlass.runners import LogLine, RunHandle, Runner, RunnerState, RunSpec, R
 from windlass_runner_docker.config import DockerArgs, DockerConfig
 from windlass_runner_docker.options import container_options, read_args
 from windlass_runner_docker.output import entries, parse_cursor, read
-from windlass_runner_docker.pull import pull
-from windlass_runner_docker.states import by_signal, ended
+from windlass_runner_docker.pull import Pull, pull
+from windlass_runner_docker.states import by_signal, ended, killed, seconds
 from windlass_runner_docker.usage import Usage
 
 __all__ = ["DockerRunner"]
@@ -35,6 +35,9 @@ _LOCK_LIMIT = 60.0
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 # The engine's default log format replaces bytes that are not UTF-8; this one keeps them. The sizes only bound what
 # lies on disk between two readings.
+_A_DAY = 86400
+_OOM_IS_TOLD = 0.3
+"""Seconds after a container's end by when the engine has heard why."""
 _LOG = {"Type": "local", "Config": {"max-size": "512m", "max-file": "3"}}
 
 
@@ -51,6 +54,7 @@ class DockerRunner(Runner):
         api: Any = self._client.api  # the version it has agreed on is private to it
         self._version = str(api._version)
         self._usage = Usage(self._client.api)
+        self._pulls: dict[str, Pull] = {}
         self._running: set[str] = set()
         self._shaken: set[str] = set()  # ran when the engine ceased to answer: when it is stopped it ends them
 
@@ -75,6 +79,11 @@ class DockerRunner(Runner):
                     raise
                 self._start(spec)
         return self._handle(spec.attempt_id)
+
+    def cancel(self, attempt_id: str) -> None:
+        """Wait for its image no longer. See `Runner.cancel`."""
+        if (one := self._pulls.get(attempt_id)) is not None:
+            one.give_up("its image was still being pulled")
 
     def find(self, attempt_id: str) -> RunHandle | None:
         """The handle of an attempt whose container was started. See `Runner.find`."""
@@ -182,7 +191,7 @@ class DockerRunner(Runner):
 
     def _create(self, spec: RunSpec, args: DockerArgs, options: dict[str, Any]) -> None:
         if args.pull == "always":
-            pull(self._client, self._context, self._config.registry, spec.image, args.platform)
+            self._pull(spec, args)
         create: Any = self._client.containers.create
         for last in (False, True):
             try:
@@ -192,9 +201,17 @@ class DockerRunner(Runner):
                     raise SubmitError(
                         f"the engine has no image {spec.image}", where=self._where, hint="Pull or build it."
                     ) from None
-                pull(self._client, self._context, self._config.registry, spec.image, args.platform)
+                self._pull(spec, args)
             else:
                 return
+
+    def _pull(self, spec: RunSpec, args: DockerArgs) -> None:
+        one = Pull(lambda: docker.APIClient(base_url=self._where, timeout=_A_DAY, version=self._version))
+        self._pulls[spec.attempt_id] = one
+        try:
+            pull(one, self._context, self._config.registry, spec.image, args.platform)
+        finally:
+            del self._pulls[spec.attempt_id]
 
     def _start(self, spec: RunSpec) -> None:
         try:
@@ -243,12 +260,25 @@ class DockerRunner(Runner):
         stopped = self._note(attempt_id, "stop").exists()
         if not stopped and attempt_id in self._running - self._shaken and by_signal(found["State"]):
             self._still_listens()
+        if not stopped and killed(found["State"]) and self._ran_out(attempt_id, found["State"]):
+            found["State"]["OOMKilled"] = True
         return ended(
             found["State"],
             stopped=stopped,
             shaken=attempt_id in self._shaken,
             usage=self._usage.of_ended(_name(attempt_id)),
         )
+
+    def _ran_out(self, attempt_id: str, state: Mapping[str, Any]) -> bool:
+        """Whether the engine tells that a killed container ran out of memory: where it hears of that after the end,
+        on a busy machine, its state does not say so.
+        """
+        api: Any = self._client.api
+        found = api.events(
+            since=f"{seconds(state['StartedAt']):.3f}", until=f"{seconds(state['FinishedAt']) + _OOM_IS_TOLD:.3f}",
+            filters={"container": _name(attempt_id), "event": "oom"},
+        )  # fmt: skip
+        return any(True for _ in found)
 
     def _still_listens(self) -> None:
         """Raise when the engine takes no new connections: it ends, and that is what its containers were killed for.

@@ -10,7 +10,7 @@ from typing import Any
 from windlass.models.reason import Reason
 from windlass.runners import ResourceUsage, RunnerState, RunStatus
 
-__all__ = ["by_signal", "ended"]
+__all__ = ["by_signal", "ended", "killed", "seconds"]
 
 _SIGKILL, _SIGTERM = 137, 143
 
@@ -18,6 +18,11 @@ _SIGKILL, _SIGTERM = 137, 143
 def by_signal(state: Mapping[str, Any]) -> bool:
     """Whether an ended container was killed as an engine that ends kills its containers."""
     return not state.get("OOMKilled") and int(state["ExitCode"]) in (_SIGKILL, _SIGTERM)
+
+
+def killed(state: Mapping[str, Any]) -> bool:
+    """Whether it was killed, and nothing tells by whom."""
+    return not state.get("OOMKilled") and int(state["ExitCode"]) == _SIGKILL
 
 
 def ended(state: Mapping[str, Any], *, stopped: bool, shaken: bool, usage: ResourceUsage | None) -> RunStatus:
@@ -59,12 +64,12 @@ def ended(state: Mapping[str, Any], *, stopped: bool, shaken: bool, usage: Resou
         exit_code=code,
         reason=reason,
         usage=usage,
-        started_at=_seconds(state.get("StartedAt")),
-        finished_at=_seconds(state.get("FinishedAt")),
+        started_at=seconds(state.get("StartedAt")),
+        finished_at=seconds(state.get("FinishedAt")),
     )
 
 
-def _seconds(stamp: str | None) -> float:
+def seconds(stamp: str | None) -> float:
     """Seconds since the epoch of ``2026-01-31T12:34:56.123456789Z``; 0.0 for the engine's "never"."""
     if not stamp or stamp.startswith("0001-"):
         return 0.0

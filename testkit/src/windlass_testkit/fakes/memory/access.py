@@ -10,7 +10,7 @@ from attrs import evolve
 from windlass.errors import AccessError, ConflictError, FencedError, NotFoundError
 from windlass.ids import new_id
 from windlass.metastore import AccessStore
-from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User, expired_key, key_end
+from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User, expired_key, key_end, last_admin
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.world import Token, World
 
@@ -106,16 +106,24 @@ class MemoryAccess(AccessStore):
     def set_member(self, member: Member) -> None:
         with self._world.changing():
             self._user(member.user)
+            if member.role is not Role.ADMIN:
+                self._check_admins(member.entity, member.user)
             self._world.members[(member.entity, member.user)] = member
 
     def remove_member(self, entity: str, user: str) -> None:
         with self._world.changing():
+            self._check_admins(entity, user)
             self._world.members.pop((entity, user), None)
 
     def members(self, entity: str) -> tuple[Member, ...]:
         with self._world.changing():
             found = (member for member in self._world.members.values() if member.entity == entity)
             return tuple(sorted(found, key=lambda member: member.user))
+
+    def _check_admins(self, entity: str, user: str) -> None:
+        found = self._world.members.values()
+        if [m.user for m in found if m.entity == entity and m.role is Role.ADMIN] == [user]:
+            raise last_admin(entity, user)
 
     def _user(self, name: str) -> User:
         try:

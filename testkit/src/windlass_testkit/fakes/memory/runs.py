@@ -10,7 +10,20 @@ from attrs import evolve
 from windlass.errors import ConflictError, UsageError
 from windlass.metastore import RunStore
 from windlass.models.reason import Reason
-from windlass.models.run import LogLine, LogPage, MetricRow, Run, RunFilter, RunPhase, RunState, RunUpdate, is_unheard
+from windlass.models.run import (
+    LogLine,
+    LogPage,
+    MetricRow,
+    Run,
+    RunFilter,
+    RunPhase,
+    RunState,
+    RunUpdate,
+    fell_silent,
+    is_unheard,
+    last_heard,
+    was_unheard,
+)
 from windlass_testkit.fakes.faults import Faults, faulty
 from windlass_testkit.fakes.memory.world import World
 
@@ -37,8 +50,18 @@ def changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
     return ended
 
 
+def _heard(world: World, run: Run, now: float) -> Run:
+    """The run; it is ended when it fell silent."""
+    return _ended(world, run) if fell_silent(run, now) else run
+
+
+def _ended(world: World, run: Run) -> Run:
+    return changed(world, run, RunUpdate(state=RunState.CRASHED, reason=Reason.unheard()), last_heard(run))
+
+
 def _changed(world: World, run: Run, changes: RunUpdate, now: float) -> Run:
-    if run.state.is_terminal and changes.reopen and not run.queue:
+    again = changes.reopen or (changes.heartbeat and was_unheard(run))
+    if run.state.is_terminal and again and not run.queue:
         run = evolve(run, state=RunState.RUNNING, reason=None, exit_code=None, finished_at=0.0)
     if run.state.is_terminal and changes.state not in (None, run.state):
         raise ConflictError(
@@ -97,16 +120,16 @@ class MemoryRuns(RunStore):
             return stored
 
     def get(self, run_id: str) -> Run:
-        with self._world.changing():
-            return self._world.run(run_id)
+        with self._world.changing() as now:
+            return _heard(self._world, self._world.run(run_id), now)
 
     def list(self, where: RunFilter) -> tuple[Run, ...]:
-        with self._world.changing():
-            newest = list(reversed(self._world.runs.values()))
+        with self._world.changing() as now:
+            newest = [_heard(self._world, run, now) for run in reversed(self._world.runs.values())]
             if where.before:
                 self._world.run(where.before)
                 newest = newest[next(i for i, run in enumerate(newest) if run.id == where.before) + 1 :]
-            wanted = {name: getattr(where, name) for name in ("entity", "project", "queue", "agent", "group")}
+            wanted = {name: getattr(where, name) for name in ("entity", "project", "queue", "agent", "group", "job")}
             found = (
                 run
                 for run in newest
@@ -136,7 +159,7 @@ class MemoryRuns(RunStore):
             run = evolve(run, stop_requested=True)
             self._world.runs[run_id] = run
             if is_unheard(run, now):
-                return changed(self._world, run, RunUpdate(state=RunState.CRASHED, reason=Reason.unheard()), now)
+                return _ended(self._world, run)
             if run.state is not RunState.QUEUED:
                 return run
             reason = Reason(code="stopped-by-user", message="stopped before it was started")

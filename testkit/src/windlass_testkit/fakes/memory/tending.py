@@ -6,7 +6,7 @@ from collections import Counter
 
 from attrs import evolve
 
-from windlass.clock import month_of
+from windlass.clock import month_of, start_of_month
 from windlass.errors import WindlassError
 from windlass.launch.needs import needs_of
 from windlass.launch.policy import effective_policy
@@ -101,7 +101,11 @@ def used(world: World, budget: Budget, now: float) -> Budget:
     for run_id, item in world.items.items():
         run = world.runs[run_id]
         if item.began_at and run.entity == budget.entity and budget.user in ("", run.author):
-            total += (now - item.began_at) / 3600 * (item.rate if budget.unit is BudgetUnit.MONEY else 1.0)
+            total += (
+                (now - max(item.began_at, start_of_month(now)))
+                / 3600
+                * (item.rate if budget.unit is BudgetUnit.MONEY else 1.0)
+            )
     return evolve(budget, used=total)
 
 

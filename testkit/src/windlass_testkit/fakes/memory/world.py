@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from attrs import define, field
 
-from windlass.clock import month_of
+from windlass.clock import months
 from windlass.errors import FencedError, RunNotFoundError
 from windlass.models.access import ApiKey, Member, User
 from windlass.models.artifact import ArtifactVersion, Collection, DistributedPart, LineageEdge
@@ -135,11 +135,12 @@ class World:
         item = self.items.get(run.id)
         if item is None or not item.began_at:
             return 0.0
-        key, passed = (run.entity, month_of(now), run.author), (now - item.began_at) / 3600
-        hours, money = self.spending.get(key, (0.0, 0.0))
-        self.spending[key] = (hours + passed, money + passed * item.rate)
-        item.began_at = 0.0
-        return passed * item.rate
+        began, item.began_at = item.began_at, 0.0
+        for month, seconds in months(began, now).items():
+            key, passed = (run.entity, month, run.author), seconds / 3600
+            hours, money = self.spending.get(key, (0.0, 0.0))
+            self.spending[key] = (hours + passed, money + passed * item.rate)
+        return (now - began) / 3600 * item.rate
 
     def guarded(
         self, run_id: str, *, fence: int | None = None, attempt: int | None = None, agent: str | None = None
