@@ -70,6 +70,23 @@ def test_a_generated_context(make, code):
     assert "\nUSER 1000:0\n" in text
 
 
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"pyproject.toml": '[project]\nname = "x"\n', "src/x/__init__.py": ""}, "/home/windlass/src/src"),
+        ({"setup.py": "", "x/__init__.py": ""}, "/home/windlass/src"),
+        ({"pyproject.toml": "[tool.ruff]\n", "src/x/__init__.py": ""}, ""),
+    ],
+)
+def test_a_project_is_importable_in_its_image(make, code, files, wanted):
+    for name, text in files.items():
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).write_text(text)
+    lines = (make().context / "Dockerfile.windlass").read_text().splitlines()
+    found = [line for line in lines if "PYTHONPATH" in line]
+    assert found == ([f"ENV PYTHONPATH={wanted}${{PYTHONPATH:+:$PYTHONPATH}}"] if wanted else [])
+
+
 def test_the_same_source_gives_the_same_digest(make, code):
     first = context_digest(make(name="a").context)
     os.utime(code / "main.py", (1, 1))
