@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_type_hints
+
+import attrs
+import pytest
+
+from windlass.errors import UsageError
+from windlass.launch.keywords import LaunchKeywords, request_of
+from windlass.launch.request import LaunchRequest
+
+EMBEDDED = """
+from windlass import Api, Artifact, Settings
+from windlass.models.queue import Queue
+from windlass.sdk import launch
+
+with Api(Settings(entity="me")) as api:
+    api.create_queue(Queue(entity="me", name="mine", resource="process"))
+    queued = launch.launch_add(uri="job", entry_point=["python", "a.py"], queue="mine", set=["lr=1"], policy=None)
+    ended = api.run(queued.id).wait(60)
+    rows: list[dict[str, object]] = ended.history(["loss"])
+    model: Artifact = api.artifact("model")
+    api.create_trigger("t", "cron", cron="@daily", job="j", queue="mine", run_confg={})
+"""
 
 
-def test_the_package_of_a_project_is_that_of_the_launched_code(windlass, tmp_path):
+def test_the_package_of_a_project_is_that_of_the_launched_code(windlass):
     """Not installed anywhere, or installed in place from a working copy that has changed since."""
     for place, says in (("project", "launched"), ("installed", "in place")):
         package = Path(place, "src", "wren")
@@ -15,11 +39,30 @@ def test_the_package_of_a_project_is_that_of_the_launched_code(windlass, tmp_pat
     Path("project", "pyproject.toml").write_text('[project]\nname = "wren"\nversion = "1"\n')
     Path("project", "scripts").mkdir()
     Path("project", "scripts", "go.py").write_text("import wren.train\n")
-    Path("queue.yaml").write_text(f"env: [{{PYTHONPATH: {tmp_path}/work/installed/src}}]\n".replace(": /", "=/"))
-    Path("queue.yaml").write_text(f'env: ["PYTHONPATH={tmp_path}/work/installed/src"]\n')
+    Path("queue.yaml").write_text(f'env: ["PYTHONPATH={Path.cwd()}/installed/src"]\n')
     assert windlass("queue", "create", "q", "--resource", "process", "--config", "queue.yaml").code == 0
     for entry in ("python -m wren.train", "python scripts/go.py"):
         assert windlass("launch", "-u", "project", "-E", entry, "-p", "demo", "-q", "q").code == 0
         assert windlass("launch-agent", "-q", "q", "--drain").code == 0
         run = windlass("run", "list", "--limit", "1", "--json").json[0]["id"]
         assert windlass("run", "logs", run).out == "launched\n"
+
+
+def test_who_embeds_the_queue_is_told_by_his_type_checker(tmp_path):
+    (tmp_path / "embedded.py").write_text(EMBEDDED)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "embedded.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    found = [line.partition(" error: ")[2] for line in done.stdout.splitlines() if " error: " in line]
+    assert len(found) == 2, done.stdout + done.stderr
+    assert '"policy" to "launch_add"' in found[0]
+    assert 'Unexpected keyword argument "run_confg"' in found[1]
+
+
+def test_the_keywords_of_a_launch_are_the_fields_of_its_request():
+    assert set(get_type_hints(LaunchKeywords)) == {field.name for field in attrs.fields(LaunchRequest)}
+    request = request_of({"uri": "a", "entry_point": ["python", "a.py"], "args": ["--x", "1"], "set": ["lr=1"]})
+    assert (request.args, request.set) == (("--x", "1"), ("lr=1",))
+    with pytest.raises(UsageError, match="args is a text"):
+        request_of({"uri": "a", "args": "--x 1"})

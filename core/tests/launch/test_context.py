@@ -73,9 +73,9 @@ def test_a_generated_context(make, code):
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [
-        ({"pyproject.toml": '[project]\nname = "x"\n', "src/x/__init__.py": ""}, "/home/windlass/src/src"),
-        ({"setup.py": "", "x/__init__.py": ""}, "/home/windlass/src"),
-        ({"pyproject.toml": "[tool.ruff]\n", "src/x/__init__.py": ""}, ""),
+        ({"pyproject.toml": '[project]\nname = "x"\n', "src/x/__init__.py": ""}, "/src"),
+        ({"setup.py": "", "x/__init__.py": ""}, ""),
+        ({"pyproject.toml": "[tool.ruff]\n", "src/x/__init__.py": ""}, None),
     ],
 )
 def test_a_project_is_importable_in_its_image(make, code, files, wanted):
@@ -84,7 +84,8 @@ def test_a_project_is_importable_in_its_image(make, code, files, wanted):
         (code / name).write_text(text)
     lines = (make().context / "Dockerfile.windlass").read_text().splitlines()
     found = [line for line in lines if "PYTHONPATH" in line]
-    assert found == ([f"ENV PYTHONPATH={wanted}${{PYTHONPATH:+:$PYTHONPATH}}"] if wanted else [])
+    code_folder = next(line for line in lines if line.startswith("WORKDIR ")).removeprefix("WORKDIR ")
+    assert found == ([] if wanted is None else [f"ENV PYTHONPATH={code_folder}{wanted}${{PYTHONPATH:+:$PYTHONPATH}}"])
 
 
 def test_the_same_source_gives_the_same_digest(make, code):
