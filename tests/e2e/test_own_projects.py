@@ -66,3 +66,44 @@ def test_the_keywords_of_a_launch_are_the_fields_of_its_request():
     assert (request.args, request.set) == (("--x", "1"), ("lr=1",))
     with pytest.raises(UsageError, match="args is a text"):
         request_of({"uri": "a", "args": "--x 1"})
+
+
+def test_what_ran_is_shown(windlass):
+    Path("code").mkdir()
+    Path("code", "a.py").write_text(
+        "import windlass\n"
+        "from windlass.sdk import launch\n"
+        "launch.manage_config_file('c.yaml')\n"
+        "with windlass.init(config={'lr': 1}) as run:\n"
+        "    run.log_artifact({'a': 1}, name='weights', type='model')\n"
+    )
+    Path("code", "c.yaml").write_text("epochs: 1\n")
+    Path("queue.yaml").write_text('env: ["SEED={{seed}}"]\n')
+    Path("templates.yaml").write_text("seed: {type: integer, default: 1}\n")
+    made = ("queue", "create", "q", "-r", "process", "--config", "queue.yaml", "--templates", "templates.yaml")
+    assert windlass(*made).code == 0
+    launch = ("launch", "-u", "code", "-E", "python a.py", "-J", "job", "-p", "demo", "-q", "q", "-v", "seed=3")
+    assert windlass(*launch, "--", "--fast", "two words").code == 0
+    run = windlass("run", "list", "--json").json[0]["id"]
+    waiting = windlass("run", "show", run).out
+    assert windlass("launch-agent", "-q", "q", "--drain").code == 0
+    for shown in (waiting, windlass("run", "show", run).out):
+        assert "command" in shown
+        assert "python a.py --fast 'two words'" in shown
+        assert "seed: 3" in shown
+    trigger = ("trigger", "create", "t", "--cron", "@daily", "-j", "demo/job", "-q", "q", "-v", "seed=4", "--name", "n")
+    assert windlass(*trigger).code == 0
+    shown = windlass("trigger", "show", "t").out
+    assert "seed: 4" in shown
+    assert "run_name" in shown
+    # of a name without its project, and of inputs that the code does not declare
+    assert "In another project: demo/weights." in windlass("artifact", "show", "weights").err
+    refused = windlass("launch", "-j", "demo/job", "-q", "q", "--set", "lr=2").err
+    assert "call launch.manage_windlass_config() in the code, too; or set files in an overrides file: c.yaml" in refused
+
+
+def test_what_others_call_config_is_told_where_it_is():
+    import windlass
+
+    with pytest.raises(AttributeError, match=r"windlass\.run\.config"):
+        _ = windlass.config.lr

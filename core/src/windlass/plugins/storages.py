@@ -10,6 +10,7 @@ from windlass.errors import ConfigError, Problem, SecretError
 from windlass.plugins.lookup import storage_name
 
 if TYPE_CHECKING:
+    from windlass.config.document import Document
     from windlass.environments import Environment
     from windlass.plugins.app import App
     from windlass.storage import Storage
@@ -31,7 +32,9 @@ class Storages:
         self._open: dict[str, Storage] = {}
         self._configs: Mapping[str, Any] | None = None
         self._where = "$"
+        self._file: Document | None = None
         self._environment: Environment | None = None
+        self._given: frozenset[str] = frozenset()
 
     def configure(self, configs: Mapping[str, Any], environment: Environment | None, where: str) -> None:
         """Use these configs, by plugin name, and these credentials for storages that are made from now on.
@@ -39,8 +42,10 @@ class Storages:
         Raises:
             ConfigError: A name that no installed storage plugin has, or a config that is no mapping.
         """
-        self._configs = {**self._from_file(), **_checked(self._app, configs, where)}
+        checked = _checked(self._app, configs, where)
+        self._configs = {**self._from_file(), **checked}
         self._where = where
+        self._given = frozenset(checked)
         self._environment = environment
 
     def check(self) -> tuple[str, ...]:
@@ -55,16 +60,16 @@ class Storages:
             self._configs = self._from_file()
         problems: list[Problem] = []
         for name, config in self._configs.items():
-            where = f"{self._where}.{name}"
+            where, document = self._place(name)
             try:
-                settings = self._app.read_settings("storage", name, config, where=where)
+                settings = self._app.read_settings("storage", name, config, where=where, document=document)
             except ConfigError as error:
                 problems += error.problems or [Problem(error.message, where=error.where, hint=error.hint)]
                 continue
             secrets = self._app.context(self._environment, kind="storage", name=name).secrets
             for place, reference in references_in(settings, where):
                 try:
-                    secrets.resolve(reference, where=place)
+                    secrets.resolve(reference, where=document.place(place) if document else place)
                 except SecretError as error:
                     problems.append(Problem(error.message, where=error.where, hint=error.hint))
         if problems:
@@ -93,8 +98,17 @@ class Storages:
         if self._configs is None:
             self._configs = self._from_file()
         config = self._configs.get(name, {})
-        where = f"{self._where}.{name}"
-        return cast("Storage", self._app.create("storage", name, config, environment=self._environment, where=where))
+        where, document = self._place(name)
+        made = self._app.create(
+            "storage", name, config, environment=self._environment, where=where, document=document
+        )  # fmt: skip
+        return cast("Storage", made)
+
+    def _place(self, name: str) -> tuple[str, Document | None]:
+        """Where the config of a storage stands: in the file, or in what `configure` was given."""
+        if self._file is not None and name not in self._given:
+            return f"$.{name}", self._file
+        return f"{self._where}.{name}", None
 
     def _from_file(self) -> Mapping[str, Any]:
         path = self._app.settings.home / FILE
@@ -103,8 +117,9 @@ class Storages:
         from windlass.config.document import load
 
         document = load(path)
-        self._where = str(path)
-        return _checked(self._app, document.data, str(path))
+        checked = _checked(self._app, document.data, str(path))
+        self._file, self._where = document, str(path)
+        return checked
 
     def close(self) -> None:
         """Close what was opened. May be repeated."""
