@@ -155,9 +155,29 @@ _VARIABLES: dict[str, dict[str, str]] = {
 """Those that are no fields of the settings class, by who reads them."""
 
 
+_HOME = """\
+
+## Files in `WINDLASS_HOME`
+
+| file | meaning |
+|---|---|
+| `windlass.db` | The metadata store, where `WINDLASS_BASE_URL` names none. |
+| `blobs/` | Bytes of artifacts, until `windlass store blobs URI` takes another place. |
+| `credentials.json` | What `windlass login` keeps; only its owner can read it. |
+| `storage.yaml` | Settings of storages by plugin name, e.g. `s3: {region: eu-west-1}`: [keys](plugins.md#storage). |
+| `trust.yaml` | Whose pickles are loaded, see below. |
+| `cache/` | Copies that may be deleted. |
+| `spool/` | What runs could not send yet; the next run sends it. |
+| `work/`, `runs/`, `checkpoints/` | What agents of this machine work with. |
+
+### trust.yaml
+"""
+
+
 def settings() -> str:
     """The environment variables, from the settings class and the table above."""
     from windlass.settings import Settings
+    from windlass.trust.policy import TrustConfig, TrustedKey
 
     rows = ["# Settings\n", NOTE, "Arguments win over the environment, the environment over defaults.\n"]
     rows += ["| variable | meaning |", "|---|---|"]
@@ -170,7 +190,8 @@ def settings() -> str:
     for title, found in _VARIABLES.items():
         rows += ["", f"## {title}\n", "| variable | meaning |", "|---|---|"]
         rows += [f"| `{name}` | {_cell(text)} |" for name, text in found.items()]
-    return "\n".join([*rows, ""])
+    rows += [_HOME, *_table(TrustConfig, ""), "A key in `trusted-keys`:\n", *_table(TrustedKey, "")]
+    return "\n".join(rows)
 
 
 _LAUNCH_CONFIG = """\

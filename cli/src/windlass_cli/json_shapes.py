@@ -229,7 +229,12 @@ SHAPES: dict[str, Keys | str] = {
         "repeated": "It stands elsewhere in the tree, with what is below it.",
         "children": "What comes next in this direction.",
     },
-    "diff": {"added": "Paths only in NEW.", "removed": "Paths only in OLD.", "changed": "Paths with other content."},
+    "diff": {
+        "added": "Paths only in NEW.",
+        "removed": "Paths only in OLD.",
+        "changed": "Paths with other content.",
+        "metadata": "Keys with another value: that in OLD and that in NEW, null where there is none.",
+    },
     "verification": {
         "path": "Path of the version.",
         "ok": "Every byte is as recorded.",
