@@ -91,6 +91,7 @@ def test_what_ran_is_shown(windlass):
         assert "command" in shown
         assert "python a.py --fast 'two words'" in shown
         assert "seed: 3" in shown
+        assert "demo/code-job:v0" in shown
     trigger = ("trigger", "create", "t", "--cron", "@daily", "-j", "demo/job", "-q", "q", "-v", "seed=4", "--name", "n")
     assert windlass(*trigger).code == 0
     shown = windlass("trigger", "show", "t").out
