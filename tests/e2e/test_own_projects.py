@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,9 +80,10 @@ def test_what_ran_is_shown(windlass):
     )
     Path("code", "c.yaml").write_text("epochs: 1\n")
     Path("queue.yaml").write_text('env: ["SEED={{seed}}"]\n')
-    Path("templates.yaml").write_text("seed: {type: integer, default: 1}\n")
+    Path("templates.yaml").write_text("seed: {type: integer, default: 1, maximum: 9}\n")
     made = ("queue", "create", "q", "-r", "process", "--config", "queue.yaml", "--templates", "templates.yaml")
     assert windlass(*made).code == 0
+    assert re.search(r"maximum: 9$", windlass("queue", "show", "q").out, re.MULTILINE)
     launch = ("launch", "-u", "code", "-E", "python a.py", "-J", "job", "-p", "demo", "-q", "q", "-v", "seed=3")
     assert windlass(*launch, "--", "--fast", "two words").code == 0
     run = windlass("run", "list", "--json").json[0]["id"]
