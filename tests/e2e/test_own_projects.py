@@ -65,8 +65,9 @@ def test_the_keywords_of_a_launch_are_the_fields_of_its_request():
     assert set(get_type_hints(LaunchKeywords)) == {field.name for field in attrs.fields(LaunchRequest)}
     request = request_of({"uri": "a", "entry_point": ["python", "a.py"], "args": ["--x", "1"], "set": ["lr=1"]})
     assert (request.args, request.set) == (("--x", "1"), ("lr=1",))
-    with pytest.raises(UsageError, match="args is a text"):
+    with pytest.raises(UsageError, match="a list of texts is needed") as caught:
         request_of({"uri": "a", "args": "--x 1"})
+    assert caught.value.hint == "args=['--x', '1']"
 
 
 def test_what_ran_is_shown(windlass):

@@ -78,5 +78,5 @@ def request_of(given: Any) -> LaunchRequest:
     lists = {name: given[name] for name in _LISTS if name in given}
     for name, value in lists.items():
         if isinstance(value, str):
-            raise UsageError(f"{name} is a text, not a list of texts", where=name, hint=f"Give {name}={[value]!r}.")
+            raise UsageError("a list of texts is needed, not one text", where=name, hint=f"{name}={value.split()!r}")
     return LaunchRequest(**{**given, **{name: tuple(value) for name, value in lists.items()}})
