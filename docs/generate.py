@@ -155,9 +155,29 @@ _VARIABLES: dict[str, dict[str, str]] = {
 """Those that are no fields of the settings class, by who reads them."""
 
 
+_HOME = """\
+
+## Files in `WINDLASS_HOME`
+
+| file | meaning |
+|---|---|
+| `windlass.db` | The metadata store, where `WINDLASS_BASE_URL` names none. |
+| `blobs/` | Bytes of artifacts, until `windlass store blobs URI` takes another place. |
+| `credentials.json` | What `windlass login` keeps; only its owner can read it. |
+| `storage.yaml` | Settings of storages by plugin name, e.g. `s3: {region: eu-west-1}`: [keys](plugins.md#storage). |
+| `trust.yaml` | Whose pickles are loaded, see below. |
+| `cache/` | Copies that may be deleted. |
+| `spool/` | What runs could not send yet; the next run sends it. |
+| `work/`, `runs/`, `checkpoints/` | What agents of this machine work with. |
+
+### trust.yaml
+"""
+
+
 def settings() -> str:
     """The environment variables, from the settings class and the table above."""
     from windlass.settings import Settings
+    from windlass.trust.policy import TrustConfig, TrustedKey
 
     rows = ["# Settings\n", NOTE, "Arguments win over the environment, the environment over defaults.\n"]
     rows += ["| variable | meaning |", "|---|---|"]
@@ -170,7 +190,8 @@ def settings() -> str:
     for title, found in _VARIABLES.items():
         rows += ["", f"## {title}\n", "| variable | meaning |", "|---|---|"]
         rows += [f"| `{name}` | {_cell(text)} |" for name, text in found.items()]
-    return "\n".join([*rows, ""])
+    rows += [_HOME, *_table(TrustConfig, ""), "A key in `trusted-keys`:\n", *_table(TrustedKey, "")]
+    return "\n".join(rows)
 
 
 _LAUNCH_CONFIG = """\
@@ -248,9 +269,81 @@ def json_keys() -> str:
     return "\n".join(parts)
 
 
+_PYTHON = """\
+Names are loaded when they are first used: `import windlass` loads nothing else. All are typed. Here stands the first
+paragraph of each docstring; `help(windlass.init)` shows arguments, types and errors.
+"""
+_INSIDE = {
+    "about_to_end", "adopt_job", "app", "bind", "check_manifest", "content", "default_root", "forked", "from_media",
+    "internal", "lend", "note", "of", "origins", "plain_metadata", "take_over", "target", "to_media",
+}  # fmt: skip
+"""What other parts of Windlass call, and nobody else."""
+_HEAD = ("| name | meaning |", "|---|---|")
+
+
+def python() -> str:
+    """The Python interface, from its signatures and docstrings."""
+    import windlass
+    from windlass.artifacts import media
+    from windlass.launch.request import LaunchRequest
+    from windlass.sdk import launch
+    from windlass.sdk.api import RecordedRun
+
+    names = [name for name in windlass.__all__ if name not in ("__version__", "run", "sdk", "summary")]
+    found = {name: getattr(windlass, name) for name in names}
+    rows = [_row(name, thing) for name, thing in found.items() if inspect.isfunction(thing)]
+    parts = ["# Python\n", NOTE, _PYTHON, "## windlass\n", *_HEAD, *rows]
+    parts += ["| `run`, `summary` | The active run, or None, and its summary. |", ""]
+    for kind in (windlass.Run, windlass.Artifact, windlass.Table, windlass.Api, RecordedRun, windlass.App):
+        made = [] if kind in (windlass.Run, RecordedRun) else [_row(kind.__name__, kind)]
+        kept = _attributes(kind)[2:-1] if "Attributes:" in (kind.__doc__ or "") else []
+        parts += [f"## {kind.__name__}\n", f"{_first(kind)}\n", *_HEAD, *made, *kept, *_members(kind), ""]
+    kinds = [_row(name, thing) for name, thing in found.items() if getattr(thing, "__module__", "") == media.__name__]
+    parts += ["## Media\n", *_HEAD, *kinds, "", "## Settings\n", f"{_first(windlass.Settings)}\n"]
+    parts += [*_attributes(windlass.Settings), "## windlass.sdk.launch\n", *_HEAD]
+    parts += [*(_row(name, getattr(launch, name)) for name in launch.__all__), ""]
+    parts += ["`launch` and `launch_add` take, and `Api.create_trigger` as far as it fits:\n"]
+    return "\n".join([*parts, *_attributes(LaunchRequest)])
+
+
+def _row(name: str, thing: Any) -> str:
+    return f"| `{name}{_cell(_call(thing))}` | {_cell(_first(thing))} |"
+
+
+def _call(thing: Any) -> str:
+    if not callable(thing):
+        return ""
+    signature = inspect.signature(thing)
+    given = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    return str(signature.replace(parameters=given, return_annotation=signature.empty))
+
+
+def _first(thing: Any) -> str:
+    return " ".join(inspect.cleandoc(thing.__doc__ or "").split("\n\n")[0].split())
+
+
+def _members(kind: type[Any]) -> list[str]:
+    own = [base for base in reversed(kind.__mro__) if base.__module__.startswith("windlass")]
+    found = {name: member for base in own for name, member in vars(base).items()}
+    return [
+        _row(name, member)
+        for name, member in found.items()
+        if not name.startswith("_")
+        and name not in _INSIDE
+        and (inspect.isfunction(member) or isinstance(member, property))
+    ]
+
+
+def _attributes(kind: type[Any]) -> list[str]:
+    text = inspect.cleandoc(kind.__doc__ or "")
+    entries = re.findall(r"^    ([\w, ]+): (.+(?:\n        .+)*)", text[text.index("Attributes:") :], re.MULTILINE)
+    rows = [f"| `{name.replace(', ', '`, `')}` | {_cell(' '.join(words.split()))} |" for name, words in entries]
+    return [*_HEAD, *rows, ""]
+
+
 PAGES = {
     "hooks": hooks, "errors": errors, "plugins": plugins, "cli": cli, "settings": settings, "json": json_keys,
-    "launch-config": launch_config,
+    "launch-config": launch_config, "python": python,
 }  # fmt: skip
 _INCLUDE = re.compile(r"<!-- include: (\S+) -->\n```(\w*)[^\n]*\n.*?\n```\n", re.DOTALL)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,12 @@ def test_incremental(windlass: Call) -> None:
         "added": ["c.txt"],
         "removed": [],
         "changed": [],
+        "metadata": {},
     }
+    Path("c.txt").write_text("four")
+    windlass("put", "c.txt", "-n", "demo/data", "--incremental", "--metadata", '{"accuracy": 0.5}')
+    assert parsed(windlass("diff", "demo/data:v1", "demo/data:v2", "--json"))["metadata"] == {"accuracy": [None, 0.5]}
+    assert re.search(r"~ +metadata accuracy +null +0\.5", windlass("diff", "demo/data:v1", "demo/data:v2")[1])
 
 
 def test_links_in_a_directory(windlass: Call) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+import windlass
+
 
 def test_a_trigger_starts_a_run_that_says_why_it_waits(call: Any) -> None:
     made = call("trigger", "create", "onv", "--on-version", "--type", "dataset", "-q", "q", "-u", ".", "-E",
@@ -127,6 +129,12 @@ def test_a_key_signs_in_over_http(
         (tmp_path / "key").write_text(key)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert "as ada" in call("login", url, "--key-file", str(tmp_path / "key"))
+        assert "when it starts" in call("store", "migrate", code=2)
+        with monkeypatch.context() as nameless:
+            nameless.delenv("WINDLASS_ENTITY")
+            assert windlass.Api().default_entity == "ada", "who signed in works in the entity of his name"
+            assert windlass.Api(windlass.Settings(entity="team")).default_entity == "team"
+            assert call("queue", "list", "--json") == []
         assert [queue["name"] for queue in call("queue", "list", "--json")] == ["q"]
         assert len(call("access", "key", "list", "--json")) == 1
         call("access", "user", "list", code=1)

@@ -125,3 +125,12 @@ def test_files(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"a: \xe4")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load(tmp_path / "latin")
+
+
+@pytest.mark.parametrize("text", ["a: {{n}}", "a: [SEED={{n}}]", "a:\n  - {b: {{n}}}"])
+def test_a_field_without_quotes_is_told_from_other_mistakes(text: str) -> None:
+    with pytest.raises(ConfigError, match=r'stands in quotes: "\{\{name\}\}"'):
+        loads(text, "f.yaml")
+    with pytest.raises(ConfigError) as caught:
+        loads("a: [1, 2\nb: 3", "f.yaml")
+    assert "quotes" not in str(caught.value)

@@ -27,7 +27,9 @@ def test_config_comes_from_the_home(home):
         app(home).storage_for(f"file://{home}/x")
     assert "fsnyc" in str(caught.value)
     assert "fsync" in str(caught.value)
-    assert "storage.yaml" in str(caught.value)
+    assert f"{home}/storage.yaml:2 ($.file.fsnyc)" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"storage\.yaml:2 \(\$\.file\.fsnyc\)"):
+        app(home).check_storages()
 
 
 def test_an_unknown_name_is_named(home):

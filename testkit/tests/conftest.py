@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 # What an inner run is the first to import is forgotten after it, and its classes would then be there twice.
-import windlass.plugins.more_types  # noqa: F401
+import windlass.plugins.more_types
+import windlass.plugins.storage_type  # noqa: F401
 
 Verdict = Callable[[str, str], dict[str, str]]
 

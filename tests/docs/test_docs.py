@@ -194,10 +194,22 @@ def test_no_step_is_missing(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(DOCS)))
 def test_links_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
-    broken = [link for link in links if link and "://" not in link and not (path.parent / link).exists()]
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", _prose(path)):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if "://" not in link and not (target.exists() and (not anchor or anchor in _anchors(target))):
+            broken.append(link)
     assert not broken
+
+
+def _prose(path: Path) -> str:
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def _anchors(path: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", _prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("path", sorted((DOCS / "adr").glob("*.md")), ids=lambda path: path.name)

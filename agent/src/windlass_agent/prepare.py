@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -49,7 +49,7 @@ class Prepared:
         digest: Digest of a built image, or empty.
         requirements: What it finds installed; of an image, what was to be installed.
         asked: What it asks for.
-        env: Variables that lead to an environment made for the job.
+        env: Variables that lead to the code's own packages and to an environment made for the job.
     """
 
     image: str = ""
@@ -158,7 +158,9 @@ class Preparation:
         if not needs_image:
             root = self._context_of(code)
             check_script(command_of(self._run.spec)[0], root, "entry_point")
-            return evolve(self._environment(folder, root), work_dir=str(root), timings=self._done())
+            ready = self._environment(folder, root)
+            env = {**ready.env, **_imports(root, self._run.spec.env)}
+            return evolve(ready, env=env, work_dir=str(root), timings=self._done())
         built, asked = self._build(folder, code)
         return Prepared(
             image=built.uri, digest=built.digest, requirements=asked, asked=asked, timings=self._done()
@@ -326,6 +328,15 @@ class Preparation:
     def _done(self) -> dict[str, float]:
         self._enter("")
         return self._timings
+
+
+def _imports(root: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """What makes the project importable that lies in `root`, before what the launch names itself."""
+    from windlass.launch.requirements import import_folder
+
+    found = import_folder(root)
+    given = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
+    return {"PYTHONPATH": os.pathsep.join([str((root / found).absolute()), *given])} if found else {}
 
 
 def _say(output: BuildOutput, notes: tuple[str, ...]) -> None:

@@ -70,6 +70,24 @@ def test_a_generated_context(make, code):
     assert "\nUSER 1000:0\n" in text
 
 
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"pyproject.toml": '[project]\nname = "x"\n', "src/x/__init__.py": ""}, "/src"),
+        ({"setup.py": "", "x/__init__.py": ""}, ""),
+        ({"pyproject.toml": "[tool.ruff]\n", "src/x/__init__.py": ""}, None),
+    ],
+)
+def test_a_project_is_importable_in_its_image(make, code, files, wanted):
+    for name, text in files.items():
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).write_text(text)
+    lines = (make().context / "Dockerfile.windlass").read_text().splitlines()
+    found = [line for line in lines if "PYTHONPATH" in line]
+    code_folder = next(line for line in lines if line.startswith("WORKDIR ")).removeprefix("WORKDIR ")
+    assert found == ([] if wanted is None else [f"ENV PYTHONPATH={code_folder}{wanted}${{PYTHONPATH:+:$PYTHONPATH}}"])
+
+
 def test_the_same_source_gives_the_same_digest(make, code):
     first = context_digest(make(name="a").context)
     os.utime(code / "main.py", (1, 1))

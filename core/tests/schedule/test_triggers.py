@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
+from windlass.errors import UsageError
 from windlass.models.artifact import ArtifactVersion
 from windlass.models.job import JobSource, SourceKind
 from windlass.models.launch import LaunchSpec
 from windlass.models.queue import QueueRef
 from windlass.models.schedule import Trigger, TriggerEvent
-from windlass.schedule.triggers import new_version
+from windlass.schedule.triggers import check_trigger, new_version, request
 
 TRIGGER = Trigger(
     entity="team",
@@ -36,3 +37,15 @@ def test_which_artifacts_are_meant(type_: str, filters: dict[str, str], fires: b
         id="1", entity="team", project="p", name="job-x", type=type_, version=0, digest="blake3:a", manifest="blake3:b"
     )
     assert (new_version(evolve(TRIGGER, **filters), version, ()) is not None) is fires
+
+
+def test_a_name_says_what_happened() -> None:
+    version = ArtifactVersion(
+        id="1", entity="team", project="p", name="x", type="data", version=2, digest="blake3:a", manifest="blake3:b"
+    )
+    named = evolve(TRIGGER, run_name="retrain-{{version}}")
+    event = new_version(named, version, ())
+    assert event is not None
+    assert (request(named, event).name, request(TRIGGER, event).name) == ("retrain-v2", "t")
+    with pytest.raises(UsageError, match="means nothing to a trigger on cron"):
+        check_trigger(evolve(named, event=TriggerEvent.CRON, cron="@daily"))

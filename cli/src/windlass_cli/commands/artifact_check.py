@@ -10,7 +10,7 @@ import click
 from windlass.errors import UsageError
 from windlass_cli import shapes
 from windlass_cli.options import json_option
-from windlass_cli.output import note, print_json, size, table
+from windlass_cli.output import json_text, note, print_json, size, table
 from windlass_cli.progress import Progress
 from windlass_cli.state import State, pass_state
 
@@ -30,19 +30,23 @@ def find(state: State, path: str) -> Artifact:
 @json_option
 @pass_state
 def diff(state: State, old: str, new: str, as_json: bool) -> None:
-    """Compare the versions OLD and NEW: which entries were added, removed or changed."""
-    before, after = ({entry.path: entry for entry in find(state, path).entries()} for path in (old, new))
+    """Compare the versions OLD and NEW: which entries and metadata were added, removed or changed."""
+    first, second = (find(state, path) for path in (old, new))
+    before, after = ({entry.path: entry for entry in found.entries()} for found in (first, second))
+    was, now = first.metadata, second.metadata
+    facts = {key: [was.get(key), now.get(key)] for key in sorted({**was, **now}) if was.get(key) != now.get(key)}
     added = sorted(after.keys() - before.keys())
     removed = sorted(before.keys() - after.keys())
     both = after.keys() & before.keys()
     changed = sorted(path for path in both if not after[path].is_same(before[path]))
     if as_json:
-        print_json({"added": added, "removed": removed, "changed": changed})
+        print_json({"added": added, "removed": removed, "changed": changed, "metadata": facts})
         return
     rows = [
         *(("+", path, "-", size(after[path].size)) for path in added),
         *(("-", path, size(before[path].size), "-") for path in removed),
         *(("~", path, size(before[path].size), size(after[path].size)) for path in changed),
+        *(("~", f"metadata {key}", json_text(values[0]), json_text(values[1])) for key, values in facts.items()),
     ]
     table(("", "path", "old", "new"), rows, empty="They hold the same.")
 

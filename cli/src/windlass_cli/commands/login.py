@@ -38,6 +38,7 @@ def login(state: State, host: str, key_file: str, anonymous: bool, no_verify: bo
     if not host.startswith(("http://", "https://")):
         raise UsageError("the address of a server is needed", where="HOST", hint="windlass login https://host:port")
     key = "" if anonymous else _read_key(key_file)
+    entity = ""
     if not no_verify:
         store = _open(state.settings.replace(base_url=host, api_key=key))
         try:
@@ -45,7 +46,8 @@ def login(state: State, host: str, key_file: str, anonymous: bool, no_verify: bo
         finally:
             store.close()
         note(f"Signed in to {host} as {principal.name or principal.kind}.")
-    credentials.write(home, host.rstrip("/"), key)
+        entity = principal.name if principal.kind == "user" else ""
+    credentials.write(home, host.rstrip("/"), key, entity)
 
 
 def _open(settings: Settings) -> MetadataStore:

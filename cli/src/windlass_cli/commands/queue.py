@@ -171,7 +171,8 @@ def list_(state: State, entity: str, as_json: bool) -> None:
 
 
 def _set(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value not in (None, "", [], ())}
+    whole = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in values.items()}
+    return {key: value for key, value in whole.items() if value not in (None, "", [], ())}
 
 
 def _state(queue: Queue) -> str:

@@ -105,6 +105,9 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             "cpu": seconds(usage.cpu_seconds) if usage and usage.cpu_seconds is not None else "",
             "gpu": seconds(usage.gpu_seconds) if usage and usage.gpu_seconds is not None else "",
             "cost": f"{found.cost:.2f}" if found.cost else "",
+            "source": _source(found),
+            "command": _command(found),
+            "values": _lines(dict(found.spec.template_values) if found.spec else {}),
             "config": _lines(shape["config"]),
             "summary": _lines(shape["summary"]),
             "artifacts": "\n".join(
@@ -115,6 +118,26 @@ def show(state: State, run_id: str, as_json: bool) -> None:
             "notes": found.notes,
         }
     )
+
+
+def _source(run: Run) -> str:
+    """The code that it was launched with; an image has a row of its own."""
+    if run.spec is None:
+        return ""
+    source = run.spec.source
+    return f"{source.remote} at {source.commit}" if source.remote else source.artifact
+
+
+def _command(run: Run) -> str:
+    """What was started, else what will be, as far as it is known before."""
+    import shlex
+
+    from windlass.models import INTERNAL
+
+    resolved = ((run.config.get(INTERNAL) or {}).get("provenance") or {}).get("resolved") or {}
+    if resolved.get("command") or run.spec is None:
+        return shlex.join(resolved.get("command") or ())
+    return shlex.join((*(run.spec.entry_point or run.spec.source.entry_point), *run.spec.args))
 
 
 def _lines(values: dict[str, Any]) -> str:

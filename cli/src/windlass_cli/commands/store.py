@@ -26,9 +26,15 @@ def migrate(state: State, url: str, version: int | None) -> None:
 
     Stop agents and servers first, and make a backup. What an older schema has no place for is lost.
     """
+    from windlass.errors import UsageError
     from windlass.plugins.lookup import metastore_name
 
     url = url or state.app.settings.store_url
+    if url.startswith(("http:", "https:", "unix:")):
+        raise UsageError(
+            "a server brings its database to its own version when it starts", where=url,
+            hint="To do it by hand, name the database itself, on the server's host.",
+        )  # fmt: skip
     config = {"url": url, "schema_version": version} if version else {"url": url, "upgrade": True}
     state.app.create("metastore", metastore_name(state.app, url), config).close()
     note(f"The database has schema {version}." if version else "The database is up to date.")

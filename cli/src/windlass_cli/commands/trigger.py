@@ -51,7 +51,7 @@ def create(
 ) -> None:  # fmt: skip
     """Create the trigger NAME: one run for each event, however many agents there are.
 
-    In --set and in arguments, {{artifact}}, {{version}}, {{alias}} and {{scheduled_at}} stand for what happened.
+    In --set, --name and arguments, {{artifact}}, {{version}}, {{alias}} and {{scheduled_at}} stand for what happened.
     """
     from windlass.errors import UsageError
     from windlass.launch.request import LaunchRequest
@@ -91,8 +91,10 @@ def _shape(value: Trigger) -> dict[str, Any]:
         "queue": f"{value.queue.entity}/{value.queue.name}",
         "job": value.spec.job,
         "run_config": value.spec.run_config,
+        "template_values": dict(value.spec.template_values),
         "args": list(value.spec.args),
         "source": {k: v for k, v in wire.to_plain(value.spec.source).items() if v},
+        "run_name": value.run_name,
         "project": value.project,
         "author": value.author,
         "priority": Priority(value.priority).name.lower(),
@@ -138,7 +140,7 @@ def show(state: State, name: str, entity: str, as_json: bool) -> None:
     if as_json:
         print_json(shape)
         return
-    for key in ("run_config", "source"):
+    for key in ("run_config", "template_values", "source"):
         shape[key] = yaml_text(shape[key])
     facts(shape | {"paused": "yes" if shape["paused"] else "", "args": " ".join(shape["args"])})
 

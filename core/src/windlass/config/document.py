@@ -78,6 +78,9 @@ def load(path: str | Path) -> Document:
     return loads(text, name)
 
 
+_QUOTE = 'In YAML, a text with {{name}} stands in quotes: "{{name}}".'
+
+
 def loads(text: str, source: str = "") -> Document:
     """Parse YAML or JSON text. An empty text gives an empty mapping. Raises `ConfigError` with ``source:line``."""
     parsed = None
@@ -96,10 +99,11 @@ def loads(text: str, source: str = "") -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark is not None else ""
+        field = mark is not None and "{{" in "".join(text.splitlines()[mark.line : mark.line + 1])
         raise ConfigError(
             f"not well-formed YAML: {error.problem or error.context}",
             where=f"{source}{line}",
-            hint="Correct the syntax.",
+            hint=_QUOTE if field else "Correct the syntax.",
         ) from None
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
@@ -155,7 +159,8 @@ def _build(
                     merged = {**(part if isinstance(part, dict) else {}), **merged}
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
-                problems.append(Problem("keys must be simple texts", where=place))
+                field = isinstance(key_node, yaml.MappingNode)  # {{name}} is a map with a map as key
+                problems.append(Problem("keys must be simple texts", where=place, hint=_QUOTE if field else ""))
                 continue
             key = str(key_node.value)
             if key in result:

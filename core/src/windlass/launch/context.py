@@ -15,7 +15,7 @@ from windlass.errors import ConfigError
 from windlass.launch.dockerfile import CODE_FOLDER, SUPPORT_FOLDER, ImagePlan, generate
 from windlass.launch.ignore import DockerIgnore
 from windlass.launch.plan import base_image, command_of
-from windlass.launch.requirements import Requirements, find_requirements, python_version
+from windlass.launch.requirements import Requirements, find_requirements, import_folder, python_version
 from windlass.launch.safe import inside, read_text
 from windlass.launch.start_script import check_script
 from windlass.launch.wheels import job_requirements, pack_wheels
@@ -115,6 +115,7 @@ def make_context(
         windlass=ours,
         wheels=unreleased,
         command=command,
+        import_from=import_folder(root),
     )
     _copy(root, target / CODE_FOLDER, "")
     _write_requirements(root, target / SUPPORT_FOLDER / "requirements", needs)
@@ -124,6 +125,7 @@ def make_context(
     notes = (
         f"Dockerfile: generated, for there is none in the build context; Python {plan.python}",
         f"dependencies: {needs.origin or 'none'}",
+        *((f"PYTHONPATH: the project's {plan.import_from}",) if plan.import_from else ()),
         *needs.notes,
     )
     return PreparedContext(

@@ -43,6 +43,7 @@ class ImagePlan:
         windlass: Requirements that bring windlass itself.
         wheels: There are wheels for them in the support folder.
         command: Entry point.
+        import_from: Folder of the code from which its project is imported (`import_folder`).
     """
 
     python: str
@@ -53,6 +54,7 @@ class ImagePlan:
     windlass: tuple[str, ...] = ()
     wheels: bool = False
     command: tuple[str, ...] = field(default=())
+    import_from: str = ""
 
 
 def generate(plan: ImagePlan) -> str:
@@ -97,12 +99,18 @@ def generate(plan: ImagePlan) -> str:
         f'RUN ["python3", "-c", {json.dumps(_ADD_USER)}]',
         "COPY --from=build /env /env",
         f"ENV PATH=/env/bin:$PATH HOME={_HOME} USER=windlass PYTHONUNBUFFERED=1",
+        *([_import_from(plan.import_from)] if plan.import_from else []),
         f"WORKDIR {_HOME}/src",
         f"COPY --chown={_UID}:0 {CODE_FOLDER}/ {_HOME}/src/",
         f"USER {_UID}:0",
         *([f"ENTRYPOINT {json.dumps(list(plan.command))}"] if plan.command else []),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _import_from(folder: str) -> str:
+    path = f"{_HOME}/{CODE_FOLDER}" if folder == "." else f"{_HOME}/{CODE_FOLDER}/{folder}"
+    return f"ENV PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}"  # the base image's own come behind it
 
 
 def _windlass(plan: ImagePlan, *, beside: bool) -> list[str]:

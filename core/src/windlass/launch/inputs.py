@@ -153,7 +153,9 @@ def check_overrides(
     if CONFIG_KEY in schemas:
         problems += validate(run_config, schemas[CONFIG_KEY], "$.run_config")
     elif run_config and file_schemas:
-        problems.append(Problem("the run config is no input of this job", where="$.run_config", hint="its files are"))
+        known = ", ".join(file_schemas)
+        hint = f"call launch.manage_windlass_config() in the code, too; or set files in an overrides file: {known}"
+        problems.append(Problem("the job declares config files, not its run config", where="$.run_config", hint=hint))
     for path, values in files.items():
         place = f"$.files.{path}"
         if not isinstance(values, Mapping):

@@ -16,8 +16,8 @@ from windlass.launch.lockfiles import from_environment, from_poetry_lock, from_u
 from windlass.launch.safe import inside, read_text
 from windlass.launch.script import script_header
 
-__all__ = ["NEWEST_PYTHON", "OLDEST_PYTHON", "Requirements", "check_python", "find_requirements", "logical_lines",
-           "python_version", "python_wish", "without_ours"]  # fmt: skip
+__all__ = ["NEWEST_PYTHON", "OLDEST_PYTHON", "Requirements", "check_python", "find_requirements",
+           "import_folder", "logical_lines", "python_version", "python_wish", "without_ours"]  # fmt: skip
 
 OLDEST_PYTHON = 11
 NEWEST_PYTHON = 14
@@ -162,6 +162,18 @@ def _table(root: Path, *path: str) -> dict[str, Any]:
     for key in path:
         found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def import_folder(root: Path) -> str:
+    """Folder below `root` from which the project that lies there is imported; empty if there is no project.
+
+    Launched code is not installed. Without this, ``src/`` would not be importable, or be what an editable install
+    beside the agent leads to: other code than what was launched.
+    """
+    declared = ("project",), ("build-system",), ("tool", "poetry")
+    if not (root / "setup.py").is_file() and not any(_table(root, *path) for path in declared):
+        return ""
+    return "src" if (root / "src").is_dir() else "."
 
 
 def python_version(root: Path, wanted: str = "", command: Iterable[str] = ()) -> str:

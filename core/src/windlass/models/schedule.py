@@ -26,8 +26,8 @@ class Trigger:
     What its own runs make is no event for it, and a trigger that led to a run over others is not started again by it:
     triggers that start each other come to an end.
 
-    In texts of `spec.run_config` and `spec.args` these are replaced: ``{{artifact}}`` (``entity/project/name:v3``),
-    ``{{version}}`` (``v3``), ``{{alias}}``, ``{{scheduled_at}}`` (ISO 8601, UTC).
+    In `run_name` and in texts of `spec.run_config` and `spec.args` these are replaced: ``{{artifact}}``
+    (``entity/project/name:v3``), ``{{version}}`` (``v3``), ``{{alias}}``, ``{{scheduled_at}}`` (ISO 8601, UTC).
 
     Attributes:
         entity, name: Together they identify it. Name: 1 to 64 characters of ``[A-Za-z0-9_.-]``.

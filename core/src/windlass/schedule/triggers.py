@@ -41,7 +41,8 @@ def check_trigger(trigger: Trigger) -> None:
     known = {TriggerEvent.CRON: {"scheduled_at"}, TriggerEvent.VERSION: {"artifact", "version"}}.get(
         trigger.event, {"artifact", "version", "alias"}
     )
-    for where, node in (("run_config", trigger.spec.run_config), ("args", list(trigger.spec.args))):
+    spec = trigger.spec
+    for where, node in (("name", trigger.run_name), ("run_config", spec.run_config), ("args", list(spec.args))):
         for word in sorted(_places(node)):
             if word in _WORDS and word not in known:
                 raise UsageError(
@@ -148,7 +149,7 @@ def request(trigger: Trigger, event: Occurrence) -> NewItem:
         run_id=run_id_of(trigger, event.key),
         queue=trigger.queue,
         spec=spec,
-        name=trigger.run_name or trigger.name,
+        name=_filled(trigger.run_name, event.values) or trigger.name,
         project=trigger.project,
         entity=trigger.entity,
         author=trigger.author,

@@ -6,13 +6,15 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from windlass.sdk import globals as active
 
 if TYPE_CHECKING:
+    from windlass.launch.keywords import LaunchKeywords
     from windlass.models.run import Run as RunRecord
     from windlass.sdk.run import Run
+    from windlass.sdk.settings import Settings
 
 __all__ = ["launch", "launch_add", "load_windlass_config", "manage_config_file", "manage_windlass_config"]
 
@@ -126,24 +128,25 @@ def publish(run: Run) -> None:
     run.note({"input_types": types, "input_schemas": schemas})
 
 
-def launch_add(*, settings: Any = None, **request: Any) -> RunRecord:
-    """Put a job on a queue and return its run at once.
+def launch_add(*, settings: Settings | None = None, **request: Unpack[LaunchKeywords]) -> RunRecord:
+    """Put a job on a queue and return its run, as it is now, at once: ``Api().run(run.id)`` follows it.
 
     Args:
         settings: `windlass.Settings`.
-        request: The fields of `windlass.launch.submit.LaunchRequest`: ``queue=…``, and ``uri=…`` or ``job=…``,
+        request: The fields of `windlass.launch.request.LaunchRequest`: ``queue=…``, and ``uri=…`` or ``job=…``,
             ``entry_point=…``, ``run_config=…`` …
 
     Raises:
         WindlassError: What ``windlass launch`` would say.
     """
     from windlass.errors import UsageError
+    from windlass.launch.keywords import request_of
     from windlass.launch.script import with_script
-    from windlass.launch.submit import LaunchRequest, submit
+    from windlass.launch.submit import submit
     from windlass.sdk.session import Session
     from windlass.sdk.settings import Settings
 
-    asked = with_script(LaunchRequest(**request))
+    asked = with_script(request_of(request))
     if not asked.queue:
         hint = "Give queue='…', or call launch(), which runs it here and waits."
         raise UsageError("without a queue nobody would run it", where="launch_add", hint=hint)
@@ -154,7 +157,9 @@ def launch_add(*, settings: Any = None, **request: Any) -> RunRecord:
         session.close()
 
 
-def launch(*, settings: Any = None, timeout: float | None = None, **request: Any) -> RunRecord:
+def launch(
+    *, settings: Settings | None = None, timeout: float | None = None, **request: Unpack[LaunchKeywords]
+) -> RunRecord:
     """Put a job on a queue, or run it here and now if none is named; wait for its end and return its run.
 
     Args:
@@ -167,14 +172,15 @@ def launch(*, settings: Any = None, timeout: float | None = None, **request: Any
         TimeoutError: It is not over within `timeout` seconds.
         WindlassError: What ``windlass launch`` would say.
     """
+    from windlass.launch.keywords import request_of
     from windlass.launch.private import discard
     from windlass.launch.script import with_script
-    from windlass.launch.submit import LaunchRequest, submit
+    from windlass.launch.submit import submit
     from windlass.sdk import serving
     from windlass.sdk.session import Session
     from windlass.sdk.settings import Settings
 
-    asked = with_script(LaunchRequest(**request))
+    asked = with_script(request_of(request))
     found = (settings or Settings()).resolve()
     session = Session(found)
     try:

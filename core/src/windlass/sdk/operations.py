@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from attrs import evolve
 
@@ -13,6 +13,7 @@ from windlass.models.run import Run, RunState
 from windlass.models.schedule import Budget, BudgetUnit, Trigger, TriggerEvent
 
 if TYPE_CHECKING:
+    from windlass.launch.keywords import TriggerKeywords
     from windlass.sdk.session import Session
 
 __all__ = ["Operations"]
@@ -116,7 +117,7 @@ class Operations:
         """One trigger. Raises `NotFoundError`."""
         return self._session.store.schedule.get_trigger(self._owner(entity), name)
 
-    def create_trigger(self, name: str, event: TriggerEvent | str, **given: Any) -> Trigger:
+    def create_trigger(self, name: str, event: TriggerEvent | str, **given: Unpack[TriggerKeywords]) -> Trigger:
         """Make a trigger: one run for each event.
 
         Args:
@@ -128,13 +129,14 @@ class Operations:
         Raises:
             WindlassError: What ``windlass trigger create`` would say; nothing was stored.
         """
-        from windlass.launch.request import LaunchRequest
+        from windlass.launch.keywords import request_of
         from windlass.launch.triggering import create_trigger
 
         session = self._session
-        when = {key: given.pop(key) for key in _WHEN if key in given}
+        rest: dict[str, Any] = {**given}
+        when = {key: rest.pop(key) for key in _WHEN if key in rest}
         return create_trigger(
-            LaunchRequest(**given), app=session.app, store=session.store, engine=session.engine, name=name,
+            request_of(rest), app=session.app, store=session.store, engine=session.engine, name=name,
             event=event, **when,
         )  # fmt: skip
 

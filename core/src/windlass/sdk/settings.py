@@ -76,4 +76,4 @@ class Settings:
             )
         if home is not None and found.cache_dir == process.Settings.from_env().home / "cache":
             found = found.replace(cache_dir=home / "cache")
-        return credentials.apply(found)
+        return credentials.apply(found, entity_given=self.entity is not None)

@@ -31,9 +31,16 @@ def find(tx: Tx, entity: str, project: str, name: str, *, lock: bool = False) ->
             "SELECT name FROM collections WHERE entity = ? AND project = ? ORDER BY name LIMIT 20", entity, project
         )
     ]
+    elsewhere = tx.rows(
+        "SELECT project FROM collections WHERE entity = ? AND name = ? ORDER BY project LIMIT 5", entity, name
+    )
+    if elsewhere:
+        hint = f"In another project: {', '.join(f'{other}/{name}' for (other,) in elsewhere)}."
+    else:
+        hint = f"There: {', '.join(there)}." if there else "Nothing was logged in that project yet."
     raise ArtifactNotFoundError(
         f"there is no artifact '{name}' in '{entity}/{project}'",
-        hint=f"There: {', '.join(there)}." if there else "Nothing was logged in that project yet.",
+        hint=hint,
         context={"entity": entity, "project": project, "name": name, "there": there},
     )
 

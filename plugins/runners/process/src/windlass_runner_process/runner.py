@@ -222,7 +222,11 @@ class ProcessRunner(Runner):
         env |= env_entries(args.env, self._config.allow_env, os.environ)
         if (gpus := _gpus(spec, args)) is not None:
             env["CUDA_VISIBLE_DEVICES"] = gpus
-        return {**env, **spec.env, **spec.secret_env}
+        if "PYTHONPATH" in env and "PYTHONPATH" in spec.env:  # the queue's come behind the code's own packages
+            own = {"PYTHONPATH": os.pathsep.join([spec.env["PYTHONPATH"], env["PYTHONPATH"]])}
+        else:
+            own = {}
+        return {**env, **spec.env, **own, **spec.secret_env}
 
     def _status(self, handle: RunHandle) -> RunStatus:
         folder = self._folder(handle.id)
