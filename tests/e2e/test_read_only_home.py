@@ -85,6 +85,22 @@ def test_while_others_write_and_after_they_were_killed(windlass, read_only: Call
     assert "its journal cannot be read" in done.stderr
 
 
+def test_a_run_that_fell_silent_is_shown(windlass, read_only: Call, home: Path) -> None:
+    code = "import os, windlass; windlass.init(id='quiet', project='demo'); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    with sqlite3.connect(home / "windlass.db") as database:
+        database.execute("UPDATE runs SET created_at = 1e9, started_at = 1e9, heartbeat_at = 1e9")
+    database.close()
+    for words in (("list", "-p", "demo"), ("show", "quiet")):
+        done = read_only("run", *words)
+        assert done.returncode == 0, done.stderr
+        assert "running" in done.stdout
+    home.chmod(0o700)
+    for name in home.glob("windlass.db*"):
+        name.chmod(0o600)
+    assert "crashed" in windlass("run", "show", "quiet").out
+
+
 def test_a_home_that_was_never_used_cannot_be_begun(read_only: Call, home: Path) -> None:
     home.mkdir()
     done = read_only("artifact", "ls")

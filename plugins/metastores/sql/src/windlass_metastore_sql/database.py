@@ -86,10 +86,12 @@ class Database(ABC):
 
     Attributes:
         one_writer: Those who write wait for each other.
+        read_only: Nothing can be written.
     """
 
     bells: Bells
     one_writer: bool = True
+    read_only: bool = False
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Tx]:

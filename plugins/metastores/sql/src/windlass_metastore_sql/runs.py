@@ -76,7 +76,9 @@ class SqlRuns(RunStore):
         """See `RunStore.get`."""
         with self._db.read() as tx:
             run = get_run(tx, run_id)
-        return self._end_silent([run_id])[0] if fell_silent(run, self._db.now()) else run
+        if self._db.read_only or not fell_silent(run, self._db.now()):
+            return run
+        return self._end_silent([run_id])[0]
 
     def list(self, where: RunFilter) -> tuple[Run, ...]:
         """See `RunStore.list`."""
@@ -99,7 +101,7 @@ class SqlRuns(RunStore):
         since = self._db.now() - LOST_AFTER
         with self._db.read() as tx:
             silent = [row[0] for row in tx.rows(_SILENT, since, since, since)]
-            if not silent:
+            if self._db.read_only or not silent:
                 return tuple(RUNS.load(row) for row in tx.rows(sql, *values, where.limit))
         self._end_silent(silent)
         with self._db.read() as tx:

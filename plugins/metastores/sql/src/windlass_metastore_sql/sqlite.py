@@ -62,6 +62,7 @@ class SqliteDatabase(Database):
                     where=str(path),
                     hint="Set WINDLASS_HOME to a directory you may write to.",
                 ) from None
+        self.read_only = self._turns is None
         self.bells = SocketBells(path.parent / "bells")
 
     def now(self) -> float:
