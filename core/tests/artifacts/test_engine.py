@@ -807,15 +807,17 @@ def test_a_file_in_a_folder_that_was_just_made_is_replaced(
     engine: ArtifactEngine, logged: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may write below a folder that the checkout has made."""
-    made = Target.place
+    made = Target.places
 
-    def place(self: Target, path: str) -> str:
-        found = made(self, path)
-        if path == "sub/000.bin":
-            Path(found).write_text("from somebody else")
+    def places(self: Target, paths: list[str]) -> list[tuple[str, bool]]:
+        found = made(self, paths)
+        for path, (place, is_new) in zip(paths, found, strict=True):
+            if path == "sub/000.bin":
+                assert is_new
+                Path(place).write_text("from somebody else")
         return found
 
-    monkeypatch.setattr(Target, "place", place)
+    monkeypatch.setattr(Target, "places", places)
     for link in ("hard", "copy"):
         engine.download(logged.manifest, str(tmp_path / link), link=link)
         assert digest_of((tmp_path / link / "sub" / "000.bin").read_bytes()) == logged.manifest["sub/000.bin"].digest

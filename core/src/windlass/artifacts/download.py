@@ -122,9 +122,8 @@ class Downloader:
         One thread is quicker at linking than several, which would wait for the interpreter all the time.
         """
         places = []
-        for entry in batch:
-            place = target.place(entry.path)
-            if target.is_new(entry.path):
+        for entry, (place, is_new) in zip(batch, target.places([entry.path for entry in batch]), strict=True):
+            if is_new:
                 self._swept.add(place[: place.rfind("/")])  # nobody has left anything there
             elif self._is_there(entry, place, target.root):
                 continue

@@ -320,7 +320,7 @@ class ArtifactEngine(ArtifactReading):
             digest = cache.artifact_digest(ordered)
             same = None if again else self._version_with(ref, digest)
             if same is not None:
-                cache.remember_listing(items, digest)
+                cache.remember_listing(digest)
                 return [], digest, same
         session.begin()
         from windlass.artifacts.manifest_writing import KnownRows
@@ -336,7 +336,7 @@ class ArtifactEngine(ArtifactReading):
             unread.sort(key=lambda source: source.path)
             Uploader(self.blobs, self.algorithm, cache, Locator(self, ref)).store(unread, done)
             digest = cache.artifact_digest(ordered)
-        cache.remember_listing(items, digest)
+        cache.remember_listing(digest)
         return rows, digest, None if again else self._version_with(ref, digest)
 
     def _write(self, rows: Iterable[Row]) -> Written:

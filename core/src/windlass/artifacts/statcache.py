@@ -50,6 +50,7 @@ class StatCache:
         self._scope = f"{scope}\0{algorithm}"
         self._folders: dict[str, Columns] = {"": Columns()}  # no root: not kept
         self._unsure = False
+        self._listed: tuple[Path | None, bytes] = None, b""
 
     def entry(self, source: Source) -> Entry | None:
         """The entry for a file that still has the stat data it was remembered with."""
@@ -195,7 +196,7 @@ class StatCache:
 
         It spares reading what is remembered of each file. Files that come in another order are not recognised.
         """
-        path, summary = self._summary(items)
+        path, summary = self._listed = self._summary(items)
         if path is None:
             return ""
         try:
@@ -204,12 +205,10 @@ class StatCache:
             return ""
         return digest if found == summary else ""
 
-    def remember_listing(self, items: Collection[Source | Entry], digest: str) -> None:
-        """Remember the artifact digest of files that are all known, unless one of them was racy."""
-        if self._unsure:
-            return
-        path, summary = self._summary(items)
-        if path is not None:
+    def remember_listing(self, digest: str) -> None:
+        """Remember the artifact digest of the files that `listing` was asked of, unless one of them was racy."""
+        path, summary = self._listed
+        if path is not None and not self._unsure:
             _replace(path, [_encode((summary, digest))])
 
     def remembered_leaves(self, items: Iterable[Source | Entry]) -> bytes:

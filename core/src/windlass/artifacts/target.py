@@ -6,7 +6,7 @@ import os
 import stat
 import unicodedata
 
-from windlass.artifacts.names import check_entry_path
+from windlass.artifacts.names import check_entry_paths
 from windlass.artifacts.naming import naming, translated
 from windlass.errors import UsageError
 
@@ -34,31 +34,35 @@ class Target:
                 self._fresh.add("")
         self._folded: dict[str, str] | None = {} if folds_case(root) else None
 
-    def place(self, path: str) -> str:
-        """The path on disk for an entry, with its folders made.
+    def places(self, paths: list[str]) -> list[tuple[str, bool]]:
+        """The paths on disk for entries, with their folders made.
+
+        True with a path: there can be no file, as its folder was made here.
 
         Raises:
-            UsageError: The path leads out of the folder, or through a link or a file.
+            UsageError: A path leads out of the folder, or through a link or a file.
         """
-        check_entry_path(path)
-        if self._folded is not None:
-            first = self._folded.setdefault(unicodedata.normalize("NFC", path).casefold(), path)
-            if first != path:
-                raise UsageError(
-                    f"'{first}' and '{path}' are one name on this file system",
-                    where=self.root,
-                    hint="Download to a file system that tells upper from lower case, or leave one out (exclude).",
-                )
-        folder, _, name = path.rpartition("/")
-        if folder not in self._folders:
-            self._make(folder)
-        if os.name == "nt" and ":" in name:
-            raise UsageError(f"'{path}' cannot be a file name on this system")
-        return f"{self.root}/{path}"
+        check_entry_paths(paths)
+        found = []
+        for path in paths:
+            if self._folded is not None:
+                self._fold(path, self._folded)
+            folder = path.rpartition("/")[0]
+            if folder not in self._folders:
+                self._make(folder)
+            if os.name == "nt" and ":" in path:
+                raise UsageError(f"'{path}' cannot be a file name on this system")
+            found.append((f"{self.root}/{path}", folder in self._fresh))
+        return found
 
-    def is_new(self, path: str) -> bool:
-        """True when there can be no file at an entry's place, as its folder has just been made."""
-        return path.rpartition("/")[0] in self._fresh
+    def _fold(self, path: str, folded: dict[str, str]) -> None:
+        first = folded.setdefault(unicodedata.normalize("NFC", path).casefold(), path)
+        if first != path:
+            raise UsageError(
+                f"'{first}' and '{path}' are one name on this file system",
+                where=self.root,
+                hint="Download to a file system that tells upper from lower case, or leave one out (exclude).",
+            )
 
     def _make(self, folder: str) -> None:
         above = folder.rpartition("/")[0]

@@ -248,7 +248,6 @@ class Uploader:
         cut = cutter()
         began = now_ns()
         whole = hasher(self._algorithm)
-        hashed: list[Future[None]] = []
         stored: list[Future[list[Part]]] = []
         left = source.size
         carry = b""
@@ -262,13 +261,13 @@ class Uploader:
                 file.read_exactly(buffer.view[start:end])
                 left -= end - start
                 buffer.users = 2
-                hashed.append(self._hashing.submit(self._hash, whole, buffer, start, end))
+                hashed = self._hashing.submit(self._hash, whole, buffer, start, end)
                 lengths = cut(buffer.view[:end], not left)
                 carry = bytes(buffer.view[sum(lengths) : end])
                 stored.append(self._pool.submit(self._store, buffer, lengths))
                 self._futures.append(stored[-1])
             file.at_end()
-        self._cut.append(_Cut(source, began, whole, hashed[-1], stored))
+        self._cut.append(_Cut(source, began, whole, hashed, stored))
         self._finish_cut(wait=False)
 
     def _hash(self, whole: Hasher, buffer: _Buffer, start: int, end: int) -> None:
