@@ -17,7 +17,7 @@ import windlass
 from windlass.clock import lease_clock
 from windlass.errors import PluginError, UsageError, WindlassError
 from windlass.ids import attempt_id, new_id
-from windlass.launch.plan import resource_name
+from windlass.launch.plan import resource_of
 from windlass.models.job import SourceKind
 from windlass.models.queue import Agent as AgentRow
 from windlass.models.queue import Claim, ClaimRequest, QueueRef, Renewal, queue_name_in, queue_named
@@ -245,7 +245,9 @@ class Agent:
             name = attempt_id(claim.run.id, claim.run.attempt)
             self._slots.take(claim.run, claim.queue, self._services.work / name)
             self._turns.served(QueueRef(entity=claim.queue.entity, name=claim.queue.name))
-            self._pools.start(_resource(claim), partial(attempt.start, builds=self._must_build(claim)))
+            self._pools.start(
+                resource_of(claim.queue, claim.run.spec), partial(attempt.start, builds=self._must_build(claim))
+            )
         if claims:
             self._say("running")
         return bool(claims)
@@ -258,7 +260,7 @@ class Agent:
         if spec is None or spec.source.kind is SourceKind.IMAGE:
             return False
         try:
-            return self._services.backends.capabilities(_resource(claim)).needs_image
+            return self._services.backends.capabilities(resource_of(claim.queue, spec)).needs_image
         except PluginError:
             return False  # it will fail in a moment, where that is reported
 
@@ -382,8 +384,3 @@ class Agent:
         thread.start()
         thread.join(_LAST_WORDS)
         self._unreported.update(list(self._attempts))
-
-
-def _resource(claim: Claim) -> str:
-    spec = claim.run.spec
-    return resource_name(claim.queue.resource or (spec.resource if spec else ""))

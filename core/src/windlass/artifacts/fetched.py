@@ -16,6 +16,7 @@ import msgspec
 from windlass.artifacts.columns import framed, unframed
 from windlass.artifacts.digest import digest_of
 from windlass.artifacts.manifest import Entry
+from windlass.artifacts.statcache import replace_file
 
 __all__ = ["Fetched"]
 
@@ -56,7 +57,6 @@ class Fetched:
             return
         data = framed(_encode(self._new))
         with suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             size = self._path.stat().st_size if self._path.exists() else 0
             # so rarely is all of it written anew that this costs, on average, no more than what is noted
             if not self._damaged and int.from_bytes(os.urandom(4)) / 2**32 * size > len(data):
@@ -64,12 +64,7 @@ class Fetched:
                     file.write(data)
                 return
             known = {path: what for path, what in self._known.items() if os.path.lexists(f"{self._root}/{path}")}
-            temporary = self._path.with_name(f"{self._path.name}.{os.urandom(4).hex()}.tmp")
-            try:
-                temporary.write_bytes(framed(_encode(known | self._new)))
-                os.replace(temporary, self._path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            replace_file(self._path, [framed(_encode(known | self._new))])
 
     @cached_property
     def _known(self) -> _Known:

@@ -24,7 +24,7 @@ from windlass.artifacts.digest import ArtifactHasher, digest_of, facts_of_each, 
 from windlass.artifacts.files import SIGNATURE, Signature, Source, times_in
 from windlass.artifacts.manifest import Entry, Part, Row, blobs_of, row_of
 
-__all__ = ["StatCache"]
+__all__ = ["StatCache", "now_ns", "replace_file"]
 
 _RACY_NS = 50_000_000  # time stamps advance in steps of up to 10 ms on Linux
 _COARSE_NS = 2_000_000_000  # some file systems keep seconds only (or two)
@@ -209,7 +209,7 @@ class StatCache:
         """Remember the artifact digest of the files that `listing` was asked of, unless one of them was racy."""
         path, summary = self._listed
         if path is not None and not self._unsure:
-            _replace(path, [_encode((summary, digest))])
+            replace_file(path, [_encode((summary, digest))])
 
     def remembered_leaves(self, items: Iterable[Source | Entry]) -> bytes:
         """What was remembered of the manifest of files below the same folders; empty where nothing was."""
@@ -224,7 +224,7 @@ class StatCache:
     def remember_leaves(self, items: Iterable[Source | Entry], data: bytes) -> None:
         """Remember something of the manifest of these files."""
         if self._folder is not None:
-            _replace(self._leaves(items), [framed(data)])
+            replace_file(self._leaves(items), [framed(data)])
 
     def _leaves(self, items: Iterable[Source | Entry]) -> Path:
         return self._path_of("leaves", {root or "" for root in _roots(items)})
@@ -247,7 +247,7 @@ class StatCache:
         """Write what changed."""
         for root, files in self._folders.items():
             if root and files.changed and self._folder is not None:
-                _replace(self._path(root), files.tidied(root).frames(root))
+                replace_file(self._path(root), files.tidied(root).frames(root))
                 files.changed = False
 
     def _of(self, root: str) -> Columns:
@@ -291,7 +291,8 @@ def _is_racy(signature: Signature, hashed_at_ns: int) -> bool:
     return max(mtime, ctime) + margin >= hashed_at_ns
 
 
-def _replace(path: Path, parts: Iterable[bytes]) -> None:
+def replace_file(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file of a cache anew, whole or not at all; silent where it cannot be written."""
     temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

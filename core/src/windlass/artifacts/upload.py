@@ -102,8 +102,6 @@ class Uploader:
         self._began = 0  # when the pack was
         self._placed: dict[int, Source] = {}  # by the short form of their digests, for there may be a million
         self._lock = threading.Lock()
-        self.stored = 0
-        """Bytes that were given to the blob store."""
 
     def store(self, sources: Sequence[Source], done: Callable[[int], None] = lambda _: None) -> None:
         """Read and store files; when it returns all of them are stored, and the stat cache knows them.
@@ -341,8 +339,6 @@ class Uploader:
                 if digest in absent:
                     absent.discard(digest)
                     self._blobs.put_buffer(digest, view)
-                    with self._lock:
-                        self.stored += len(view)
             return [(digest, 0, size) for digest, size in zip(digests, lengths, strict=True)]
         finally:
             self._release(buffer)

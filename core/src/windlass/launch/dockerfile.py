@@ -109,7 +109,7 @@ def generate(plan: ImagePlan) -> str:
 
 
 def _import_from(folder: str) -> str:
-    path = f"{_HOME}/{CODE_FOLDER}" if folder == "." else f"{_HOME}/{CODE_FOLDER}/{folder}"
+    path = f"{_HOME}/src" if folder == "." else f"{_HOME}/src/{folder}"
     return f"ENV PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}"  # the base image's own come behind it
 
 

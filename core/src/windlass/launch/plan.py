@@ -31,6 +31,7 @@ __all__ = [
     "plan_run",
     "queue_config",
     "resource_name",
+    "resource_of",
 ]
 
 VENV_CHOICES = ("auto", "always", "never")
@@ -120,7 +121,7 @@ def plan_run(run: Run, queue: Queue, *, image: str = "") -> RunPlan:
         args.pop(key, None)
     command, rest = command_of(spec)
     return RunPlan(
-        resource=resource_name(queue.resource or spec.resource),
+        resource=resource_of(queue, spec),
         resource_args=macros.expand(args, known, "$.resource_args"),
         command=command,
         args=rest,
@@ -163,6 +164,11 @@ def check_spec(spec: LaunchSpec, queue: Queue) -> list[Problem]:
 def resource_name(name: str) -> str:
     """The runner plugin behind a resource word (``local-container`` is the docker runner, and so on)."""
     return _ALIASES.get(name, name)
+
+
+def resource_of(queue: Queue, spec: LaunchSpec | None) -> str:
+    """The runner plugin that runs a spec from a queue."""
+    return resource_name(queue.resource or (spec.resource if spec else ""))
 
 
 def queue_config(queue: Queue) -> dict[str, JSON]:

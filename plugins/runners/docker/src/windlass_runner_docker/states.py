@@ -22,7 +22,7 @@ def by_signal(state: Mapping[str, Any]) -> bool:
 
 def killed(state: Mapping[str, Any]) -> bool:
     """Whether it was killed, and nothing tells by whom."""
-    return not state.get("OOMKilled") and int(state["ExitCode"]) == _SIGKILL
+    return by_signal(state) and int(state["ExitCode"]) == _SIGKILL
 
 
 def ended(state: Mapping[str, Any], *, stopped: bool, shaken: bool, usage: ResourceUsage | None) -> RunStatus:
