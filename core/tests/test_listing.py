@@ -13,17 +13,18 @@ from windlass.transfer import Page, list_ranges
 class Store:
     """Keys in order, given a page at a time as S3 gives them."""
 
-    def __init__(self, keys: list[str], page: int) -> None:
-        self.keys, self.page = sorted(set(keys)), page
+    def __init__(self, keys: list[str], page: int, cuts: bool = False) -> None:
+        self.keys, self.page, self.cuts = sorted(set(keys)), page, cuts
         self.pages_in_row: Counter[str] = Counter()
         self.lock = threading.Lock()
 
-    def read(self, after: str, token: str) -> Page[str]:
+    def read(self, after: str, token: str, upto: str) -> Page[str]:
         with self.lock:
             self.pages_in_row[after] += 1
         found = self.keys[bisect_right(self.keys, token or after) :][: self.page]
         more = bool(found) and found[-1] != self.keys[-1]
-        return Page(keys=found, items=found, last=found[-1] if found else "", token=found[-1] if more else "")
+        wanted = found[: bisect_right(found, upto)] if upto and self.cuts else found
+        return Page(keys=wanted, items=wanted, last=found[-1] if found else "", token=found[-1] if more else "")
 
     def names(self, folder: str, after: str) -> list[str]:
         found: list[str] = []
@@ -39,10 +40,12 @@ class Store:
 
 
 @given(
-    st.lists(st.text("ab019/%", min_size=1, max_size=6).filter(lambda key: not key.endswith("/"))), st.integers(1, 5)
+    st.lists(st.text("ab019/%", min_size=1, max_size=6).filter(lambda key: not key.endswith("/"))),
+    st.integers(1, 5),
+    st.booleans(),
 )
-def test_everything_once_and_in_order(keys: list[str], page: int) -> None:
-    store = Store(keys, page)
+def test_everything_once_and_in_order(keys: list[str], page: int, cuts: bool) -> None:
+    store = Store(keys, page, cuts)
     assert store.list() == store.keys
 
 

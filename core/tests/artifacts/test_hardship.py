@@ -298,11 +298,11 @@ def test_a_clock_that_jumps_hides_no_change(
 def test_a_session_that_ended_in_sleep(engine: ArtifactEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine slept during the upload, and a collection elsewhere removed what was stored before."""
     file = noise_file(tmp_path / "f", 200_000)
-    put = engine.blobs.put
+    put = engine.blobs.put_buffer
     slept = []
 
-    def sleep_once(digest: str, source: str | bytes) -> None:
-        put(digest, source)
+    def sleep_once(digest: str, data: memoryview) -> None:
+        put(digest, data)
         if not slept:
             slept.append(digest)
             import sqlite3
@@ -312,7 +312,7 @@ def test_a_session_that_ended_in_sleep(engine: ArtifactEngine, tmp_path: Path, m
             database.close()
             engine.blobs.delete([blob.digest for blob in engine.blobs.list()])
 
-    monkeypatch.setattr(engine.blobs, "put", sleep_once)
+    monkeypatch.setattr(engine.blobs, "put_buffer", sleep_once)
     logged = engine.log(add("data", file))
     assert slept
     assert list(engine.damages(logged.manifest)) == []

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import IO, Any
 
 from windlass.artifacts.files import Source, signature, special, walk
@@ -44,6 +45,10 @@ class Draft:
     def sized(self) -> bool:
         """Whether the size of every item is known; that of a reference may not be."""
         return all(isinstance(item, Source) or item.size >= 0 for item in self.items.values())
+
+    def ordered(self) -> list[Source | Entry]:
+        """The items in the order of their paths."""
+        return sorted(self.items.values(), key=attrgetter("path"))
 
     def stage(self) -> str:
         """A private folder for content that exists nowhere else; removed with the draft."""
@@ -198,10 +203,7 @@ class Draft:
 
     def sources(self) -> Iterator[Source]:
         """Items that must be hashed and stored, in the order of their paths."""
-        for path in sorted(self.items):
-            item = self.items[path]
-            if isinstance(item, Source):
-                yield item
+        return (item for item in self.ordered() if isinstance(item, Source))
 
     def check_paths(self) -> None:
         """Raise `UsageError` when a path is both a file and a folder."""

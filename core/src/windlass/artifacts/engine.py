@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ArtifactEngine"]
 
 _TRIES = 2
+_LEAVES = 8  # of a manifest are sent at once
 _TRIES_TO_ADD = 64  # an increment begins anew whenever somebody else was faster
 
 
@@ -314,7 +316,7 @@ class ArtifactEngine(ArtifactReading):
         if digest and (same := self._version_with(ref, digest)) is not None:
             return [], digest, same
         draft.check_paths()
-        ordered = [draft.items[path] for path in sorted(draft.items)]
+        ordered = draft.ordered()
         unread, blobs = cache.look_up(ordered)
         if not unread:
             digest = cache.artifact_digest(ordered)
@@ -342,7 +344,17 @@ class ArtifactEngine(ArtifactReading):
     def _write(self, rows: Iterable[Row]) -> Written:
         from windlass.artifacts.manifest_writing import write_manifest  # what is unchanged writes none
 
-        return write_manifest(rows, self.blobs.put, self.algorithm)
+        if not self.blobs.remote:
+            return write_manifest(rows, self._store_leaf, self.algorithm)
+        from windlass.artifacts.crew import Crew
+
+        with Crew[None](_LEAVES, "windlass-leaf") as crew:
+            written = write_manifest(rows, partial(crew.begin, self._store_leaf), self.algorithm, crew.finish)
+            crew.finish()
+            return written
+
+    def _store_leaf(self, digest: str, data: bytes) -> None:
+        self.blobs.put_buffer(digest, memoryview(data))
 
     def _version_with(self, ref: ArtifactRef, digest: str) -> ArtifactVersion | None:
         wanted = ArtifactRef(entity=ref.entity, project=ref.project, name=ref.name, selector=digest)

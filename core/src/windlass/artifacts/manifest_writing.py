@@ -48,13 +48,19 @@ class Rows:
         """Told of each leaf, in their order, that is not the only one."""
 
 
-def write_manifest(rows: Iterable[Row] | Rows, put: Callable[[str, bytes], None], algorithm: str = "blake3") -> Written:
+def write_manifest(
+    rows: Iterable[Row] | Rows,
+    put: Callable[[str, bytes], object],
+    algorithm: str = "blake3",
+    before_root: Callable[[], object] = lambda: None,
+) -> Written:
     """Store a manifest.
 
     Args:
         rows: In the order of their paths.
-        put: Stores a blob; called for each leaf that is not known, last for the root.
+        put: Stores a blob, or begins to; called for each leaf that is not known, last for the root.
         algorithm: Digest algorithm of the blobs.
+        before_root: Waits until all leaves that `put` was called for are stored.
     """
     rows = rows if isinstance(rows, Rows) else Rows(rows)
     leaves: list[LeafRef] = []
@@ -95,6 +101,7 @@ def write_manifest(rows: Iterable[Row] | Rows, put: Callable[[str, bytes], None]
         root = Root(FORMAT, algorithm, count, sum(sizes), [], first)
     data = _encode(root)
     digest = digest_of(data, algorithm)
+    before_root()
     put(digest, data)
     return Written(digest, sum(sizes))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,6 +22,7 @@ from windlass.storage import ObjectInfo, ObjectRef, Storage, file_uri
 __all__ = ["reference_entries"]
 
 _THREADS = 8
+_BATCH = 1000
 _PASSWORD = re.compile(r"(?<=://)[^/?#@]*:[^/?#]*@|(?<=http://)[^/?#]*@|(?<=https://)[^/?#]*@")
 """User and password before a host, in every part of a chained address; for http a user alone may be a token."""
 _SIGNATURE = re.compile(r"(?<=[?&])((?:X-Amz-|X-Goog-)?Signature|sig)=[^&#]*", re.IGNORECASE)
@@ -72,31 +73,44 @@ def reference_entries(
     if one is not None:
         return [_entry(one, check_entry_path(name or _base_name(uri)), storage, checksum, algorithm)]
     prefix = check_entry_path(name.rstrip("/")) + "/" if name else ""
+    made: list[Entry] = []
     try:
-        infos, paths = _found_below(uri, prefix, storage, symlinks, max_objects + 1)
+        for infos, paths in _found_below(uri, prefix, storage, symlinks, max_objects + 1):
+            if len(made) + len(infos) > max_objects:
+                raise UsageError(
+                    f"there are more than {max_objects} objects",
+                    where=uri,
+                    hint=f"Pass max_objects={10 * max_objects} (--max-objects; or what you expect), or a narrower "
+                    "prefix.",
+                )
+            _check_paths(infos, paths)
+            made += _entries(infos, paths, storage, checksum, algorithm)
     except UnsupportedError:
         if not uri.endswith("/"):
             storage.stat(uri)  # where nothing is listed an address is that of an object; it says why there is none
         raise
-    if len(infos) > max_objects:
-        raise UsageError(
-            f"there are more than {max_objects} objects",
-            where=uri,
-            hint=f"Pass max_objects={10 * max_objects} (--max-objects; or what you expect), or a narrower prefix.",
-        )
-    if not infos:
+    if not made:
         raise ObjectNotFoundError(
             "there is neither an object nor a folder of that name", where=uri, hint="Check the address."
         )
-    _check_paths(infos, paths)
-    if checksum and storage.local_path(infos[0].uri) is not None:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            made = list(pool.map(lambda info, path: _entry(info, path, storage, checksum, algorithm), infos, paths))
-    else:
-        make = _recorded if checksum else _unchecked
-        made = [make(info, path) for info, path in zip(infos, paths, strict=True)]
     made.sort(key=attrgetter("path"))
     return made
+
+
+def _entries(
+    infos: list[ObjectInfo], paths: list[str], storage: Storage, checksum: bool, algorithm: str
+) -> list[Entry]:
+    if not checksum:
+        return list(map(_unchecked, infos, paths))
+    if storage.local_path(infos[0].uri) is not None:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(lambda info, path: _entry(info, path, storage, checksum, algorithm), infos, paths))
+    return [  # what most listings tell needs no call, of which a million take their time
+        Entry(path, f"etag:{info.etag}", info.size, (), info.uri, {"etag": info.etag, "mtime": info.mtime})
+        if info.etag and info.mtime and not info.checksum and not info.version
+        else _recorded(info, path)
+        for info, path in zip(infos, paths, strict=True)
+    ]
 
 
 def _check_paths(infos: list[ObjectInfo], paths: list[str]) -> None:
@@ -133,21 +147,25 @@ def _check_secrets(uri: str) -> None:
 
 def _found_below(
     uri: str, prefix: str, storage: Storage, symlinks: str, most: int
-) -> tuple[list[ObjectInfo], list[str]]:
-    """Objects below a folder, at most so many, and the path of each in the artifact."""
+) -> Iterator[tuple[list[ObjectInfo], list[str]]]:
+    """Objects below a folder, at most so many, and the path of each in the artifact; some at a time."""
     folder = storage.local_path(uri) if uri.startswith("file://") else None
     if folder is not None and os.path.isdir(folder):
         # a storage follows links; whether a folder's owner meant what they lead to is not for it to know
         sources = list(islice(walk(os.path.abspath(folder), prefix, symlinks=symlinks), most))
-        return [storage.stat(file_uri(source.file)) for source in sources], [source.path for source in sources]
+        if sources:
+            yield [storage.stat(file_uri(source.file)) for source in sources], [source.path for source in sources]
+        return
     head, chained = split_chain(uri)
     base = folder_of(head)
     start = len(base)
-    infos = list(islice(storage.list(uri if chained else uri.rstrip("/")), most))
-    found = [info.uri.removesuffix(chained) for info in infos]
-    return infos, [
-        prefix + (uri[start:] if "%" not in uri and uri.startswith(base) else _below(uri, base)) for uri in found
-    ]
+    listed = islice(storage.list(uri if chained else uri.rstrip("/")), most)
+    while infos := list(islice(listed, _BATCH)):  # taken while the storage lists on
+        found = [info.uri.removesuffix(chained) for info in infos]
+        if "%" not in "".join(found) and all(map(methodcaller("startswith", base), found)):
+            yield infos, [prefix + uri[start:] for uri in found]
+        else:
+            yield infos, [prefix + _below(uri, base) for uri in found]
 
 
 def _stat(storage: Storage, uri: str) -> ObjectInfo | None:

@@ -40,7 +40,7 @@ class Page(Generic[T]):
 
 
 def list_ranges(
-    page: Callable[[str, str], Page[T]],
+    page: Callable[[str, str, str], Page[T]],
     names: Callable[[str, str], list[str]],
     *,
     folder: str,
@@ -49,13 +49,14 @@ def list_ranges(
     """All items below a folder in key order, from several ranges at once when there is more than one page.
 
     Args:
-        page: Gets a key and a token; gives the keys of the folder behind that key (or behind the token's place).
+        page: Gets a key, a token and a last key; gives the keys of the folder behind that key (or behind the token's
+            place). It may leave out those behind the last key, where that is not empty, but not from what it looked at.
         names: Gets a folder and a key; gives sub-folders (with ``/``) and keys right in that folder behind the key,
             at most one page of them.
         folder: ``a/b/``, or empty for everything.
         workers: Most requests at once.
     """
-    first = page("", "")
+    first = page("", "", "")
     yield from first.items
     if not first.token:
         return
@@ -65,20 +66,20 @@ def list_ranges(
 
     # Stores differ in whether a listing begins at or behind a key that does not exist. So each range reads on to the
     # first key of the next one, and what comes twice is left out below.
-    def read(after: str, upto: str | None) -> tuple[list[str], list[T]]:
+    def read(after: str, upto: str) -> tuple[list[str], list[T]]:
         keys: list[str] = []
         items: list[T] = []
         token = ""
         while not stopped.is_set():
-            answer = page(after, token)
+            answer = page(after, token, upto)
             keys += answer.keys
             items += answer.items
             token = answer.token
-            if not token or (upto is not None and answer.last > upto):
+            if not token or (upto and answer.last > upto):
                 break
         return keys, items
 
-    ranges = deque(zip([first.last, *cuts], [*cuts, None], strict=True))
+    ranges = deque(zip([first.last, *cuts], [*cuts, ""], strict=True))
     running: deque[Future[tuple[list[str], list[T]]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="list") as pool:
         try:

@@ -16,12 +16,16 @@ ENTRY = (
 KEYS = {"d/a+b%26c": "d/a b&c", "d/&#37;41": "d/A", "d/folder/": "d/folder/", "d/folder/x": "d/folder/x"}
 
 
-def page(entries: str, monkeypatch: pytest.MonkeyPatch) -> list[ObjectInfo]:
+def answer(entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
     body = (
-        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><EncodingType>url</EncodingType>'
-        f"<IsTruncated>false</IsTruncated>{entries}</ListBucketResult>"
+        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><IsTruncated>false</IsTruncated>'
+        f"{entries}<EncodingType>url</EncodingType></ListBucketResult>"
     )
     monkeypatch.setattr(listing, "_get", lambda *_, **__: body.encode())
+
+
+def page(entries: str, monkeypatch: pytest.MonkeyPatch) -> list[ObjectInfo]:
+    answer(entries, monkeypatch)
     return list(listing.list_objects(None, WHERE, False))  # type: ignore[arg-type]
 
 
@@ -42,3 +46,13 @@ def test_entries_of_one_page_may_be_written_in_several_ways(monkeypatch: pytest.
     other = "<Contents><Size>3</Size><Key>d/b</Key><ETag>2</ETag></Contents>"
     found = page(usual + other, monkeypatch)
     assert [(info.uri, info.etag) for info in found] == [("s3://b/d/a", "1"), ("s3://b/d/b", "2")]
+
+
+@pytest.mark.parametrize("upto", ["", "d", "d/a", "d/b", "d/c d", "d/c e", "d/z"])
+def test_keys_behind_the_wanted_ones_are_left_out(upto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"d/a": "d/a", "d/b": "d/b", "d/c+d": "d/c d", "d/c+e%2B": "d/c e+"}
+    answer("".join(ENTRY.format(key=key, quote="&quot;", tag="1", more="") for key in keys), monkeypatch)
+    found = listing._page(None, WHERE, "", "", upto)  # type: ignore[arg-type]
+    assert found.keys == [key for key in keys.values() if not upto or key <= upto]
+    assert [info.uri for info in found.items] == [f"s3://b/{key}" for key in found.keys]
+    assert found.last == "d/c e+"

@@ -104,10 +104,11 @@ class GcsStorage(Storage):
         answer = self._client.request("GET", path, query, where=where.uri(where.folder))
         return listing_of(answer.data)
 
-    def _page(self, where: Address, after: str, token: str) -> Page[ObjectInfo]:
+    def _page(self, where: Address, after: str, token: str, upto: str) -> Page[ObjectInfo]:
         query = {
             "prefix": where.folder,
-            "startOffset": after,
+            "startOffset": after,  # that key, too, and with the last one
+            "endOffset": upto,  # the keys before it, so nothing comes twice
             "pageToken": token,
             "fields": f"items({FIELDS}),nextPageToken",
         }

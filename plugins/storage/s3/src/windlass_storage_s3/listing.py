@@ -7,6 +7,7 @@ such as ``a//b`` and takes folder markers for files.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import lru_cache, partial
@@ -26,7 +27,7 @@ _FIELD = re.compile(rb"<(Key|Size|ETag|LastModified|VersionId|IsLatest)>([^<]*)<
 # Nearly every store writes an entry's fields in this order; the others are read field by field.
 _USUAL = re.compile(
     r"<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified>"
-    r"<ETag>&(?:quot|#34);([^&]*)&(?:quot|#34);</ETag>.*?<Size>(\d+)</Size>",
+    r"<ETag>&(?:quot|#34);([^&]*)&(?:quot|#34);</ETag>(?:<Size>|.*?<Size>)(\d+)</Size>",
     re.DOTALL,
 )
 _BARE_QUOTES = re.compile(r'(?<=<ETag>)"|"(?=</ETag>)')
@@ -105,16 +106,31 @@ def _time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
-def _page(clients: Clients, where: Address, after: str, token: str) -> Page[ObjectInfo]:
+def _page(clients: Clients, where: Address, after: str, token: str, upto: str) -> Page[ObjectInfo]:
     more = {"continuation-token": token} if token else {"start-after": after} if after else {}
-    body = _objects(clients, where, where.folder, **more)
+    body, last = _cut(_objects(clients, where, where.folder, **more), upto)
     keys, items = _usual(where, body) or _unusual(where, body)
-    last = keys[-1] if keys else ""
     if "/\n" in "\n".join([*keys, ""]):  # few pages have folder markers
         wanted = [not key.endswith("/") for key in keys]
         keys, items = list(compress(keys, wanted)), list(compress(items, wanted))
     found = _TOKEN.search(body)
     return Page(keys=keys, items=items, last=last, token=_text(found[1]) if found else "")
+
+
+def _cut(body: bytes, upto: str) -> tuple[bytes, str]:
+    """A page without the entries behind a key (if there is one), which cost time to read; the last key it had."""
+    decode = _decoder(body)
+
+    def key_in(entry: bytes) -> str:
+        found = _KEY.search(entry)
+        return decode(found[1]) if found else ""
+
+    last = key_in(body[max(body.rfind(b"<Contents>"), 0) :])
+    if upto and last > upto:
+        head, *entries = body.split(b"<Contents>")
+        behind = entries[-1].partition(b"</Contents>")[2]
+        body = b"<Contents>".join([head, *entries[: bisect_right(entries, upto, key=key_in)]]) + behind
+    return body, last
 
 
 def _usual(where: Address, body: bytes) -> tuple[list[str], list[ObjectInfo]] | None:
@@ -142,7 +158,7 @@ def _unusual(where: Address, body: bytes) -> tuple[list[str], list[ObjectInfo]]:
     return keys, [_info(where, key, facts) for key, facts in zip(keys, found, strict=True)]
 
 
-def _version_page(clients: Clients, where: Address, after: str, token: str) -> Page[ObjectInfo]:
+def _version_page(clients: Clients, where: Address, after: str, token: str, _upto: str) -> Page[ObjectInfo]:
     marks = {"key-marker": after} if after else {}
     if token:
         key, _, version = token.rpartition("\n")
