@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from windlass.artifacts.files import Source
 from windlass.artifacts.manifest import Entry, Row
 from windlass.artifacts.manifest_writing import KnownRows, write_manifest
 from windlass.artifacts.statcache import StatCache
+from windlass.errors import StorageError
 
 LATER = 2**62
 
@@ -148,3 +151,54 @@ def test_the_last_leaf_alone_goes_into_the_root(tmp_path: Path) -> None:
     first = max(index for index in range(len(items)) if KnownRows(files.cache, items).known(index))
     files.items = {item.path: item for item in items[first:]}
     assert files.write() == 0
+
+
+def test_leaves_are_sent_side_by_side_and_the_root_behind_them(
+    engine: ArtifactEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a store that answers late; a leaf that cannot be stored leaves no root and no version."""
+    store, lock = type(engine.blobs), threading.Lock()
+    put, stored, at_once, most, broken = engine.blobs.put_buffer, list[str](), 0, 0, False
+
+    def slow(digest: str, data: memoryview) -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+            stored.append(digest)
+            if broken and len(stored) == 2:
+                raise StorageError("the disk is broken")
+        put(digest, data)
+
+    monkeypatch.setattr(store, "remote", True)
+    monkeypatch.setattr(engine.blobs, "put_buffer", slow)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for index in range(100):
+        (folder / f"{index}").write_text(f"{index}")
+
+    def make() -> Artifact:
+        artifact = Artifact("many", "dataset")
+        artifact.add_dir(folder)
+        return engine.log(artifact)
+
+    logged = make()
+    manifest = logged.manifest
+    assert most > 1
+    leaves = manifest.leaf_digests()
+    assert len(leaves) > 4
+    assert set(leaves) <= set(stored[:-1])
+    assert stored[-1] == logged.info.manifest
+
+    for index in range(0, 100, 9):  # other leaves, of which one cannot be stored
+        (folder / f"{index}").write_text("new")
+    stored.clear()
+    broken = True
+    with pytest.raises(StorageError, match="the disk is broken"):
+        make()
+    assert engine.get("many").version == "v0"
+    monkeypatch.setattr(engine.blobs, "put_buffer", put)
+    assert make().version == "v1"
