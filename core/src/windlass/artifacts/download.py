@@ -19,8 +19,9 @@ from windlass.artifacts.files import Source, reflink, signature, sweep, temporar
 from windlass.artifacts.manifest import Entry
 from windlass.artifacts.naming import translated
 from windlass.artifacts.packed_writing import PackedWriter, Place, spans
+from windlass.artifacts.parts import open_blob, rest_of
 from windlass.artifacts.proof import copy_verified, prove, prove_stream
-from windlass.artifacts.reader import open_blob, open_entry
+from windlass.artifacts.reader import open_entry
 from windlass.artifacts.statcache import StatCache
 from windlass.artifacts.target import Target
 from windlass.blobs import BlobStore
@@ -162,7 +163,7 @@ class Downloader:
         for blob, files in wanted.items():
             for start, end, inside in spans(files, gap):
                 with open_blob(inside[0], self._blobs, blob, start, end - start) as stream:
-                    data = memoryview(stream.read())
+                    data = rest_of(stream)
                 for entry in inside:
                     offset = entry.parts[0][1] - start
                     held[entry.digest] = data[offset : offset + entry.size]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from itertools import accumulate
 from typing import Any, BinaryIO, cast
 
 from windlass.artifacts.checksums import checker, digest_by, digest_like
-from windlass.artifacts.manifest import Entry, Part
+from windlass.artifacts.manifest import Entry
+from windlass.artifacts.parts import Parts, PartsReader, open_blob, span
 from windlass.blobs import BlobStore
 from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError
 from windlass.storage import ObjectRef, Storage
 
-__all__ = ["EntryReader", "entry_ref", "open_blob", "open_entry"]
+__all__ = ["EntryReader", "entry_ref", "open_entry"]
 
 OVERWRITTEN = "It was overwritten since it was recorded, where no old versions are kept. Record it again."
 """What to do about a reference whose bytes are others."""
@@ -29,7 +29,6 @@ DAMAGED = (
 """What to do about stored bytes that are others."""
 _BLOCK = 1 << 20
 _STEPS = 4  # reads that each go on where the last one ended; behind them the rest is one stream, not a request for each
-_AHEAD = 8  # chunks of a large file that are fetched at once; they have 2 MiB on average
 
 
 def entry_ref(entry: Entry) -> ObjectRef:
@@ -59,7 +58,7 @@ def open_entry(
         blob, offset, size = entry.parts[0]
         count = size - start if length < 0 else min(length, size - start)
         return open_blob(entry, blobs, blob, offset + start, max(count, 0))
-    return io.BufferedReader(_Parts(entry, blobs, _span(entry.parts, start, length)), 1 << 16)
+    return PartsReader(Parts(entry, blobs, span(entry.parts, start, length)), 1 << 16)
 
 
 class _Referred(io.RawIOBase):
@@ -120,97 +119,6 @@ class _Referred(io.RawIOBase):
     def close(self) -> None:
         """Close what is open."""
         self._stream.close()
-        super().close()
-
-
-def open_blob(entry: Entry, blobs: BlobStore, blob: str, start: int, length: int) -> BinaryIO:
-    """A range of a blob that holds bytes of an entry. Raises `IntegrityError` when the blob is gone."""
-    try:
-        return blobs.open(blob, start, length)
-    except ObjectNotFoundError as error:
-        raise IntegrityError(
-            f"the bytes of '{entry.path}' are not in the blob store any more",
-            where=error.where,
-            hint="'windlass artifact repair' brings them back from files that still have the content; "
-            "'windlass artifact verify' names all that is lost.",
-        ) from error
-
-
-def _span(parts: tuple[Part, ...], start: int, length: int) -> list[Part]:
-    """The parts, or pieces of parts, that hold a range of their content."""
-    left = sum(part[2] for part in parts) - start
-    left = left if length < 0 else min(length, left)
-    found = []
-    for blob, offset, size in parts:
-        if left <= 0:
-            break
-        count = min(size - start, left)
-        if count > 0:
-            found.append((blob, offset + start, count))
-            left -= count
-        start = max(start - size, 0)
-    return found
-
-
-class _Parts(io.RawIOBase):
-    """The parts of a large file, one behind the other; over a network several are fetched at once."""
-
-    def __init__(self, entry: Entry, blobs: BlobStore, parts: list[Part]) -> None:
-        self._entry = entry
-        self._blobs = blobs
-        self._pieces = self._ahead(parts) if blobs.remote and len(parts) > 1 else None
-        self._parts = iter(parts)
-        self._left = memoryview(b"")
-        self._stream: BinaryIO | None = None
-
-    def _ahead(self, parts: list[Part]) -> Generator[bytes, None, None]:
-        from windlass.transfer.streams import in_order
-
-        return in_order((partial(self._get, *part) for part in parts), _AHEAD)
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Give what is asked for, at most to the end of a part."""
-        view = memoryview(buffer)
-        if self._pieces is None:
-            return self._read_on(view)
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._left = memoryview(piece)
-        count = min(len(view), len(self._left))
-        view[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
-
-    def _get(self, blob: str, offset: int, size: int) -> bytes:
-        with open_blob(self._entry, self._blobs, blob, offset, size) as stream:
-            return stream.read()
-
-    def _read_on(self, view: memoryview) -> int:
-        while view:
-            if self._stream is None:
-                part = next(self._parts, None)
-                if part is None:
-                    return 0
-                self._stream = open_blob(self._entry, self._blobs, *part)
-            count: int = self._stream.readinto(view)  # type: ignore[attr-defined]
-            if count:
-                return count
-            self._stream.close()
-            self._stream = None
-        return 0
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-        if self._pieces is not None:
-            self._pieces.close()
         super().close()
 
 

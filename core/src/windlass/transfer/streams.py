@@ -18,6 +18,7 @@ from windlass.errors import StorageError
 __all__ = ["RangeStream", "again", "ahead", "in_order"]
 
 T = TypeVar("T")
+Chunk = bytes | memoryview
 _PATIENCE = (0.1, 0.4, 1.5, 4.0)
 _LONGEST = 10.0
 """Seconds that a server may ask us to wait; when it asks for more, the user is told rather than kept."""
@@ -58,7 +59,7 @@ class RangeStream(io.RawIOBase):
 
     def __init__(
         self,
-        fetch: Callable[[int], Iterator[bytes]],
+        fetch: Callable[[int], Iterator[Chunk]],
         *,
         start: int = 0,
         size: int = -1,
@@ -69,7 +70,7 @@ class RangeStream(io.RawIOBase):
         self._fetch = fetch
         self._position, self._end = start, start + size if size >= 0 else -1
         self._name, self._waits, self._failures = name, waits, 0
-        self._chunks: Iterator[bytes] | None = again(lambda: fetch(start), waits=waits) if size else iter(())
+        self._chunks: Iterator[Chunk] | None = again(lambda: fetch(start), waits=waits) if size else iter(())
         self._left = memoryview(b"")
 
     def readable(self) -> bool:
@@ -134,6 +135,14 @@ class RangeStream(io.RawIOBase):
         """Everything that is left."""
         return self.read(-1)
 
+    def rest(self) -> memoryview:
+        """Everything that is left, without a copy where one chunk holds it."""
+        pieces: list[memoryview] = []
+        while self._more():
+            pieces.append(self._left)
+            self._left = memoryview(b"")
+        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+
     def close(self) -> None:
         """Give the connection back."""
         chunks, self._chunks = self._chunks, None
@@ -144,8 +153,8 @@ class RangeStream(io.RawIOBase):
 
 
 def ahead(
-    get: Callable[[int, int], bytes], start: int, end: int, *, part: int = 16 << 20, width: int = 4
-) -> Iterator[bytes]:
+    get: Callable[[int, int], Chunk], start: int, end: int, *, part: int = 16 << 20, width: int = 4
+) -> Iterator[Chunk]:
     """The bytes from `start` to `end` in order, read as several ranges at once.
 
     Args:

@@ -21,7 +21,7 @@ from windlass.errors import (
 )
 from windlass.plugins.types import Context
 from windlass.storage import ObjectInfo, ObjectRef, Storage
-from windlass.transfer import Page, RangeStream, Source, ahead, changed, list_ranges, put_once
+from windlass.transfer import Chunk, Page, RangeStream, Source, ahead, changed, list_ranges, put_once
 from windlass_storage_gcs.client import CREDENTIALS_HINT, Client, object_path
 from windlass_storage_gcs.config import GcsConfig
 from windlass_storage_gcs.resources import FIELDS, Listing, Resource, listing_of, resource_of
@@ -149,7 +149,7 @@ class GcsStorage(Storage):
             fetch = partial(self._fetch, where, ref, version, start + size)
         return cast(BinaryIO, RangeStream(fetch, start=start, size=size, name=ref.uri))
 
-    def _fetch(self, where: Address, ref: ObjectRef, version: str, end: int, start: int) -> Iterator[bytes]:
+    def _fetch(self, where: Address, ref: ObjectRef, version: str, end: int, start: int) -> Iterator[Chunk]:
         import urllib3
 
         headers = {"Accept-Encoding": "identity"}
@@ -251,5 +251,5 @@ class GcsStorage(Storage):
         self._client.close()
 
 
-def _side_by_side(get: Callable[[int, int], bytes], end: int, part: int, width: int, start: int) -> Iterator[bytes]:
+def _side_by_side(get: Callable[[int, int], bytes], end: int, part: int, width: int, start: int) -> Iterator[Chunk]:
     return ahead(get, start, end, part=part, width=width)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from windlass.errors import ObjectChangedError, WindlassError
 from windlass.storage import ObjectInfo, ObjectRef
-from windlass.transfer import ahead, changed
+from windlass.transfer import Chunk, ahead, changed
 from windlass_storage_s3.addresses import Address, is_plain
 from windlass_storage_s3.client import Clients
 from windlass_storage_s3.errors import refused, translated
@@ -71,7 +71,7 @@ class Reading:
         self._clients, self._where, self._ref, self._version = clients, where, ref, version
         self._etag = "" if version else ref.etag
 
-    def fetch(self, start: int, end: int, chunk: int = _CHUNK) -> Iterator[bytes]:
+    def fetch(self, start: int, end: int, chunk: int = _CHUNK) -> Iterator[Chunk]:
         """Chunks of at least `chunk` bytes from `start` to `end` (-1: the end of the object)."""
         with self._watched():
             if is_plain(self._where.key):
@@ -79,11 +79,11 @@ class Reading:
             return self._with_boto(start, end)
         return iter(())
 
-    def piece(self, start: int, end: int) -> bytes:
+    def piece(self, start: int, end: int) -> Chunk:
         """The bytes from `start` to `end` in one request; fewer when the object ends before."""
         with self._watched():
             if is_plain(self._where.key):
-                return bytes(self._with_obstore(start, end).bytes())
+                return memoryview(self._with_obstore(start, end).bytes())
             return b"".join(self._with_boto(start, end))
         return b""
 
@@ -99,7 +99,7 @@ class Reading:
             if error.context.get("status") != 416:
                 raise
 
-    def side_by_side(self, start: int, end: int, part: int, width: int) -> Iterator[bytes]:
+    def side_by_side(self, start: int, end: int, part: int, width: int) -> Iterator[Chunk]:
         """The same from several ranges at once."""
         return ahead(self.piece, start, end, part=part, width=width)
 

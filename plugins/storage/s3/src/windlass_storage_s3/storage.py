@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import io
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -117,7 +116,8 @@ class S3Storage(Storage):
             size = ref.size - start if length < 0 else min(length, ref.size - start)
         part = self._config.part_size
         if 0 <= size <= _ONE_READ:
-            return io.BytesIO(again(partial(reading.piece, start, start + size)))
+            held = again(partial(reading.piece, start, start + size))
+            return cast(BinaryIO, RangeStream(lambda _: iter((held,)), size=len(held)))
         if size > 2 * part:
             fetch = partial(reading.side_by_side, end=start + size, part=part, width=min(4, self._config.workers))
         else:
