@@ -95,7 +95,7 @@ def _dump(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else repr(value).encode()
 
 
-_DUMPS: dict[type, Callable[[Any], bytes | None]] = {str: str.encode, int: b"%d".__mod__}
+_DUMPS: dict[type, Callable[[Any], bytes | None]] = {str: str.encode, int: b"%d".__mod__, float: b"%a".__mod__}
 """The short ways of `_dump`."""
 
 

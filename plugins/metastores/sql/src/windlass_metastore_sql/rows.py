@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import cache, cached_property, lru_cache
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, ne
 from types import NoneType, UnionType
 from typing import Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -64,8 +65,12 @@ class Mapper(Generic[T]):
         return sorted(self._fields, key=lambda field: field.hint is str)
 
     @cached_property
-    def _usual(self) -> tuple[tuple[str, str], ...]:
-        return tuple((f.name, _usual(f)) for f in self._packing)
+    def _packed_names(self) -> list[str]:
+        return [f.name for f in self._packing]
+
+    @cached_property
+    def _usual(self) -> list[str]:
+        return [_usual(f) for f in self._packing]
 
     @cached_property
     def _reads(self) -> dict[str, Callable[[str], Any]]:
@@ -112,15 +117,16 @@ class Mapper(Generic[T]):
         parts = text.split(_MARK)
         if len(parts) != len(self._usual):
             return None
-        columns = zip(self._usual, parts, strict=True)
-        values: dict[str, Any] = {name: part for (name, usual), part in columns if part != usual}
-        for name in values.keys() & self._reads.keys():
-            values[name] = self._reads[name](values[name])
+        columns = zip(self._packed_names, parts, strict=True)
+        values: dict[str, Any] = dict(compress(columns, map(ne, parts, self._usual)))
+        for name, read in self._reads.items():
+            if name in values:
+                values[name] = read(values[name])
         return self.kind(**values)
 
     def peek(self, text: str, name: str) -> Any:
         """One column of a row that was selected as `packed`: any but texts, or the first text."""
-        part = text.split(_MARK)[[f.name for f in self._packing].index(name)]
+        part = text.split(_MARK)[self._packed_names.index(name)]
         return self._reads[name](part) if name in self._reads else part
 
     def prefixed(self, table: str) -> str:
