@@ -103,10 +103,11 @@ class RangeStream(io.RawIOBase):
                 time.sleep(max(_asked(error), self._waits[self._failures]))
                 self._failures += 1
                 continue
-            self._failures = 0
             self._left = memoryview(chunk)
             if self._end >= 0:
                 self._left = self._left[: self._end - self._position]
+            if self._left:  # a chunk of nothing is no progress
+                self._failures = 0
             self._position += len(self._left)
         return True
 
