@@ -280,11 +280,14 @@ class RunnerContract(Contract):
         assert status.reason.message
 
     def test_usage(self, runner: Runner, shell: Any, capabilities: RunnerCapabilities) -> None:
-        script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.3"
+        # It lasts until its usage was told, which takes some engines seconds; those that tell at the end wait for that.
+        script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 5"
         handle = runner.submit(shell(script))
         usage = None
         while not (status := runner.poll([handle])[handle]).state.is_terminal:
-            usage = status.usage or usage
+            if usage is None and status.usage is not None and status.usage.cpu_seconds:
+                usage = status.usage
+                runner.stop(handle, 5.0)
             time.sleep(0.02)
         usage = status.usage or usage
         if capabilities.usage:
