@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, BinaryIO, cast
 
@@ -11,7 +11,7 @@ from windlass.artifacts.manifest import Entry, Part
 from windlass.blobs import BlobStore
 from windlass.errors import IntegrityError, ObjectNotFoundError
 
-__all__ = ["Parts", "PartsReader", "open_blob", "rest_of", "span"]
+__all__ = ["open_blob", "open_parts", "rest_of", "views_of"]
 
 _AHEAD = 8  # chunks of a large file that are fetched at once; they have 2 MiB on average
 _BLOCK = 1 << 20
@@ -30,7 +30,7 @@ def open_blob(entry: Entry, blobs: BlobStore, blob: str, start: int, length: int
         ) from error
 
 
-def span(parts: tuple[Part, ...], start: int, length: int) -> list[Part]:
+def _span(parts: tuple[Part, ...], start: int, length: int) -> list[Part]:
     """The parts, or pieces of parts, that hold a range of their content."""
     left = sum(part[2] for part in parts) - start
     left = left if length < 0 else min(length, left)
@@ -46,21 +46,34 @@ def span(parts: tuple[Part, ...], start: int, length: int) -> list[Part]:
     return found
 
 
-class Parts(io.RawIOBase):
-    """The parts of a large file, one behind the other; over a network several are fetched at once."""
+def open_parts(entry: Entry, blobs: BlobStore, start: int, length: int) -> BinaryIO:
+    """A range of an entry of several parts (length -1: to its end); over a network several are fetched at once."""
+    parts = _span(entry.parts, start, length)
+    if not blobs.remote or len(parts) < 2:
+        return io.BufferedReader(_Parts(entry, blobs, parts), 1 << 16)
+    from windlass.transfer.streams import RangeStream, in_order
+
+    def fetch(position: int) -> Iterator[memoryview]:
+        left = _span(entry.parts, position, length if length < 0 else start + length - position)
+        return in_order((partial(_fetch, entry, blobs, *part) for part in left), _AHEAD)
+
+    # each part was tried again by its own stream
+    return cast(BinaryIO, RangeStream(fetch, start=start, name=entry.path, waits=()))
+
+
+def _fetch(entry: Entry, blobs: BlobStore, blob: str, offset: int, size: int) -> memoryview:
+    with open_blob(entry, blobs, blob, offset, size) as stream:
+        return rest_of(stream)
+
+
+class _Parts(io.RawIOBase):
+    """Parts one behind the other."""
 
     def __init__(self, entry: Entry, blobs: BlobStore, parts: list[Part]) -> None:
         self._entry = entry
         self._blobs = blobs
-        self._pieces = self._fetch(parts) if blobs.remote and len(parts) > 1 else None
         self._parts = iter(parts)
-        self._left = memoryview(b"")
         self._stream: BinaryIO | None = None
-
-    def _fetch(self, parts: list[Part]) -> Generator[memoryview, None, None]:
-        from windlass.transfer.streams import in_order
-
-        return in_order((partial(self._get, *part) for part in parts), _AHEAD)
 
     def readable(self) -> bool:
         """True."""
@@ -69,33 +82,6 @@ class Parts(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Give what is asked for, at most to the end of a part."""
         view = memoryview(buffer)
-        if self._pieces is None:
-            return self._read_on(view)
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._left = piece
-        count = min(len(view), len(self._left))
-        view[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
-
-    def views(self) -> Iterator[memoryview]:
-        """All that is left, piece by piece; what was fetched is not copied."""
-        if self._pieces is not None:
-            yield self._left
-            yield from self._pieces
-            return
-        buffer = memoryview(bytearray(_BLOCK))
-        while count := self._read_on(buffer):
-            yield buffer[:count]
-
-    def _get(self, blob: str, offset: int, size: int) -> memoryview:
-        with open_blob(self._entry, self._blobs, blob, offset, size) as stream:
-            return rest_of(stream)
-
-    def _read_on(self, view: memoryview) -> int:
         while view:
             if self._stream is None:
                 part = next(self._parts, None)
@@ -110,26 +96,35 @@ class Parts(io.RawIOBase):
         return 0
 
     def close(self) -> None:
-        """Give back what is open, and fetch no more."""
+        """Close the part that is open."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-        if self._pieces is not None:
-            self._pieces.close()
         super().close()
 
 
-class PartsReader(io.BufferedReader):
-    """The parts of a large file as a buffered stream."""
+def views_of(stream: BinaryIO, size: int) -> Iterator[memoryview]:
+    """All that is left of a stream in pieces, each good until the next one.
 
-    raw: Parts
+    What the stream holds already is not copied.
 
-    def views(self) -> Iterator[memoryview]:
-        """All of it in pieces, each good until the next one; for streams of which nothing was read yet."""
-        return self.raw.views()
+    Args:
+        stream: The stream.
+        size: Bytes that are expected, -1 if that is not known.
+    """
+    held = getattr(stream, "views", None)
+    if held is not None:
+        yield from held()
+        return
+    buffer = memoryview(bytearray(min(size + 1, _BLOCK) if size >= 0 else _BLOCK))
+    while count := stream.readinto(buffer):  # type: ignore[attr-defined]
+        yield buffer[:count]
 
 
 def rest_of(stream: BinaryIO) -> memoryview:
-    """All that is left of a stream; not copied where the stream can give what it holds."""
-    rest = getattr(stream, "rest", None)
-    return memoryview(stream.read()) if rest is None else cast(memoryview, rest())
+    """All that is left of a stream; not copied where the stream holds it in one piece."""
+    held = getattr(stream, "views", None)
+    if held is None:
+        return memoryview(stream.read())
+    pieces = list(held())
+    return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
 
 from windlass.artifacts.checksums import checker, digest_by, digest_like
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.parts import PartsReader
+from windlass.artifacts.parts import views_of
 from windlass.artifacts.reader import DAMAGED, OVERWRITTEN
 from windlass.errors import IntegrityError, ObjectChangedError
 from windlass.storage import write_all
 
 __all__ = ["copy_verified", "prove", "prove_digest", "prove_stream"]
-
-_BLOCK = 1 << 20
 
 
 def copy_verified(stream: BinaryIO, handle: int, entry: Entry) -> None:
@@ -31,19 +29,12 @@ def prove_stream(stream: BinaryIO, entry: Entry, sink: Callable[[memoryview], No
     """Read an entry's stream to its end, hand all of it to `sink`, and prove it. Raises as `copy_verified`."""
     checked = checker(entry.digest)
     size = 0
-    views = stream.views() if isinstance(stream, PartsReader) else _blocks(stream, entry)
-    for view in views:
+    for view in views_of(stream, entry.size):
         if checked is not None:
             checked.update(view)
         sink(view)
         size += len(view)
     prove_digest(entry, size, digest_by(checked, entry.digest))
-
-
-def _blocks(stream: BinaryIO, entry: Entry) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(min(max(entry.size, 0) + 1, _BLOCK) if entry.size >= 0 else _BLOCK))
-    while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-        yield buffer[:count]
 
 
 def prove(entry: Entry, size: int, data: bytes | memoryview) -> None:

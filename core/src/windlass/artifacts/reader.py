@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from windlass.artifacts.checksums import checker, digest_by, digest_like
 from windlass.artifacts.manifest import Entry
-from windlass.artifacts.parts import Parts, PartsReader, open_blob, span
+from windlass.artifacts.parts import open_blob, open_parts
 from windlass.blobs import BlobStore
 from windlass.errors import IntegrityError, ObjectChangedError, ObjectNotFoundError, StorageError
 from windlass.storage import ObjectRef, Storage
@@ -58,7 +58,7 @@ def open_entry(
         blob, offset, size = entry.parts[0]
         count = size - start if length < 0 else min(length, size - start)
         return open_blob(entry, blobs, blob, offset + start, max(count, 0))
-    return PartsReader(Parts(entry, blobs, span(entry.parts, start, length)), 1 << 16)
+    return open_parts(entry, blobs, start, length)
 
 
 class _Referred(io.RawIOBase):

@@ -136,13 +136,11 @@ class RangeStream(io.RawIOBase):
         """Everything that is left."""
         return self.read(-1)
 
-    def rest(self) -> memoryview:
-        """Everything that is left, without a copy where one chunk holds it."""
-        pieces: list[memoryview] = []
+    def views(self) -> Iterator[memoryview]:
+        """Everything that is left, in chunks as they come, without a copy."""
         while self._more():
-            pieces.append(self._left)
-            self._left = memoryview(b"")
-        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+            view, self._left = self._left, memoryview(b"")
+            yield view
 
     def close(self) -> None:
         """Give the connection back."""
