@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import stub_s3
 
 WIDTHS = (16, 32, 64, 128)
-LISTED = 100_000
+LISTED = int(os.environ.get("LISTED", "0"))
 _KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
 _CHUNK = 16 << 20
 
@@ -87,12 +87,18 @@ def get_big(file: str) -> None:
         _all(one, list(range(0, size, _CHUNK)), 8)
 
 
+def fill() -> None:
+    """The objects below ``list/``, which the stub makes up."""
+    bare = store()
+    _all(lambda number: bare.put_async(f"list/{number:07d}", b"%d" % number), list(range(LISTED)), 64)
+
+
 def listing() -> None:
     """All objects below ``list/`` by twenty ranges side by side; prints the seconds."""
     from concurrent.futures import ThreadPoolExecutor
 
     bare, began = store(), time.perf_counter()
-    cuts = [f"list/{start:07d}" for start in range(0, LISTED, LISTED // 20)]
+    cuts = [f"list/{start:07d}" for start in range(0, LISTED, max(LISTED // 20, 1))]
 
     def count(part: tuple[str, str]) -> int:
         found = 0
@@ -128,27 +134,41 @@ def reference() -> None:
     print(time.perf_counter() - began)
 
 
+def own_server() -> bool:
+    """Whether there is another server than the stub."""
+    return bool(os.environ.get("AWS_ENDPOINT_URL"))
+
+
 @contextmanager
-def server(latency: float) -> Iterator[dict[str, str]]:
+def server(latency: float, listed: int = 0) -> Iterator[dict[str, str]]:
     """The environment of clients, with a bucket in ``BUCKET``.
 
     Args:
         latency: Seconds before each answer of the stub; a server of one's own has its own.
+        listed: Objects below ``list/`` that the stub makes up; a server of one's own is to be filled.
     """
-    if os.environ.get("AWS_ENDPOINT_URL"):
+    if own_server():
         import uuid
 
         import boto3
 
         bucket = f"bench-{uuid.uuid4().hex}"
         boto3.client("s3").create_bucket(Bucket=bucket)
-        yield {"BUCKET": bucket}
+        yield {"BUCKET": bucket, "LISTED": str(listed)}
         return
-    with stub_s3.running(latency, LISTED) as url:
-        yield {**_KEYS, "AWS_ENDPOINT_URL": url, "BUCKET": "bench"}
+    with stub_s3.running(latency, listed) as url:
+        yield {**_KEYS, "AWS_ENDPOINT_URL": url, "BUCKET": "bench", "LISTED": str(listed)}
 
 
-COMMANDS = {"put": put, "get": get, "put-big": put_big, "get-big": get_big, "list": listing, "reference": reference}
+COMMANDS = {
+    "put": put,
+    "get": get,
+    "put-big": put_big,
+    "get-big": get_big,
+    "fill": fill,
+    "list": listing,
+    "reference": reference,
+}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from windlass_testkit.simulators.aws import aws_env, moto_server  # noqa: F401
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def run(tmp_path: Path, script: str, *args: str) -> str:
+def run(tmp_path: Path, script: str, *args: str, aws: dict[str, str] | None = None) -> str:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("WINDLASS_", "AWS_"))}
+    env |= aws or {}
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / script), *args],
         env={**env, "TMPDIR": str(tmp_path), "WINDLASS_HOME": str(tmp_path / "home")},
@@ -33,11 +36,20 @@ def test_artifacts(tmp_path: Path) -> None:
     assert all(len(values) == 1 for name, values in rows.items() if "entry" not in name)
 
 
+SMALL_S3 = ("--rounds", "1", "--files", "10", "--size", "100", "--big", "0", "--memory", "0", "--manifest", "0",
+            "--s3", "10", "--json")  # fmt: skip
+S3_ROWS = {"put, times faster than bare", "get / bare", "reference / bare listing"}
+
+
 def test_artifacts_in_s3(tmp_path: Path) -> None:
-    small = ("--rounds", "1", "--files", "10", "--size", "100", "--big", "0", "--memory", "0", "--manifest", "0")
-    out = run(tmp_path, "artifacts/run.py", *small, "--s3", "40", "--latency", "0", "--json")
-    wanted = {"put, times faster than bare", "get / bare", "reference / bare listing"}
-    assert {f"S3 at 0 ms: {name}" for name in wanted} <= json.loads(out)["rows"].keys()
+    out = run(tmp_path, "artifacts/run.py", *SMALL_S3, "--latency", "0", "--references", "3000")
+    assert {f"S3 at 0 ms: {name}" for name in S3_ROWS} <= json.loads(out)["rows"].keys()
+
+
+@pytest.mark.service("moto")
+def test_artifacts_in_a_server_of_ones_own(tmp_path: Path, aws_env: dict[str, str]) -> None:  # noqa: F811
+    out = run(tmp_path, "artifacts/run.py", *SMALL_S3, "--references", "60", aws=aws_env)
+    assert {f"S3 server: {name}" for name in S3_ROWS} <= json.loads(out)["rows"].keys()
 
 
 @pytest.mark.parametrize(
