@@ -147,7 +147,7 @@ def test_stop_by_user(world: Any) -> None:
     began = time.monotonic()
     world.store.runs.request_stop(run_id)
     run = world.wait(run_id)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0
     assert (run.state, run.reason.code) == (RunState.KILLED, "stopped-by-user")
     assert world.output(run_id) == b"ready\nbye\n"
 
@@ -226,7 +226,7 @@ def test_an_idle_agent_starts_at_once(world: Any) -> None:
     began = time.monotonic()
     run_id = world.launch("exit 0")
     world.wait(run_id)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0
 
 
 def test_max_jobs(world: Any) -> None:
@@ -282,7 +282,8 @@ def test_drain_finishes_what_runs(world: Any) -> None:
     assert world.store.runs.get(later).state is RunState.QUEUED
 
 
-def test_hand_over(world: Any) -> None:
+def test_hand_over(make_world: Any) -> None:
+    world = make_world(lease=20.0)
     mark = world.marks / "n"
     run_id = world.launch(f"echo x >> {mark}; echo on; sleep 2; echo off")
     first = world.agent(on_stop="hand-over")
@@ -292,7 +293,7 @@ def test_hand_over(world: Any) -> None:
     second = world.agent()
     run = world.wait(run_id, lambda run: run.agent == second.id)
     assert run.agent == second.id
-    assert time.monotonic() - began < 1.5, "a hand-over does not wait for the lease"
+    assert time.monotonic() - began < 8.0, "a hand-over does not wait for the lease"
     run = world.wait(run_id)
     assert (run.state, run.attempt) == (RunState.FINISHED, 1)
     assert mark.read_text() == "x\n"

@@ -166,14 +166,14 @@ def test_missing_module_of_a_target(install: Install, app: App) -> None:
 
 def test_hanging_import_ends(install: Install, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDLASS_PLUGIN_TIMEOUT", "0.2")
-    install("acme-slow", {GROUP: {"slow": "acme_slow"}}, acme_slow="import time; time.sleep(3)")
+    install("acme-slow", {GROUP: {"slow": "acme_slow"}}, acme_slow="import time; time.sleep(8)")
     with pytest.raises(PluginImportError, match=r"acme-slow 1\.2 did not end within 0\.2 s"):
         app.runners.get("slow")
     monkeypatch.setenv("WINDLASS_PLUGIN_TIMEOUT", "20")
     began = time.monotonic()
     with pytest.raises(PluginImportError, match=r"acme-slow 1\.2 did not end"):
         app.runners.get("slow")
-    assert time.monotonic() - began < 1, "nobody waits twice for the same thread"
+    assert time.monotonic() - began < 6, "nobody waits twice for the same thread"
 
 
 def test_what_a_plugin_prints_is_not_in_the_answer(

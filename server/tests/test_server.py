@@ -316,5 +316,5 @@ def test_another_agent_takes_over_when_the_first_dies(
         first.communicate()
         began = time.monotonic()
         assert job.runs.update("r", RunUpdate(summary={"still": "here"})).summary == {"still": "here"}
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4.5
         assert second.serving

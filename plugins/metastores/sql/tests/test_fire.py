@@ -129,7 +129,7 @@ def test_kill_in_the_middle_of_a_claim(tmp_path: Path) -> None:
     process.communicate()
     began = time.monotonic()
     assert ids_of(claim(store, REF, limit=5)) == ["r1", "r2"]
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 10.0, "nobody waits for a turn that has died"
     store.close()
 
 
