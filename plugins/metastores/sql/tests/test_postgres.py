@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from windlass.errors import FencedError, NotFoundError, StoreUnavailableError, UsageError
+from windlass.errors import AccessError, FencedError, NotFoundError, StoreUnavailableError, UsageError
 from windlass.models.launch import LaunchPolicy
 from windlass.models.queue import ClaimRequest, NewItem, Queue, QueueLimits, QueueRef
 from windlass.models.run import ResourceUsage, Run, RunHandle, RunState, RunUpdate
 from windlass.models.schedule import Budget, BudgetUnit
 from windlass.plugins.app import App
 from windlass.settings import Settings
-from windlass_metastore_sql import arrivals, endings, line
+from windlass_metastore_sql import access, arrivals, endings, line, queues
 from windlass_metastore_sql.claims import find_queue
 from windlass_metastore_sql.postgres_link import _numbered
 from windlass_metastore_sql.store import SqlStore
@@ -94,7 +94,7 @@ def _ended(store: SqlStore) -> tuple[Run, object, object]:
     assert store.runs.get("r") == told
     assert told.cost == pytest.approx(2.0, abs=1.0)
     with store._db.read() as tx:
-        left = [tx.rows(f"SELECT count(*) FROM {table}") for table in ("items", "run_tokens", "item_needs")]
+        left = [tx.rows(f"SELECT count(*) FROM {table}") for table in ("items", "item_needs")]
         spent = tx.rows('SELECT entity, "user", round(CAST(money AS NUMERIC), 0) > 0 FROM spending')
     with pytest.raises(FencedError):
         store.queues.release(lease, 0.0, RunUpdate(), next_attempt=True)
@@ -153,7 +153,7 @@ def test_a_busy_process_sees_a_budget_after_a_moment(store: SqlStore, other: Sql
     store.queues.enqueue(items(REF, "a", "b", "c"))
     assert ids_of(claim(store, REF)) == ["a"]
     other.schedule.set_budget(Budget(entity="kit", user="", unit=BudgetUnit.HOURS, limit=0.0))
-    time.sleep(0.15)
+    time.sleep(queues._LOOK_EVERY + 0.05)
     assert claim(store, REF) == []
     other.schedule.set_budget(Budget(entity="kit", user="", unit=BudgetUnit.HOURS, limit=-1.0))
     assert ids_of(claim(store, REF, limit=9)) == ["b", "c"]
@@ -210,6 +210,33 @@ def test_neither_claim_nor_end_changes_an_index_of_runs(store: SqlStore, other: 
             tx.row("SELECT pg_stat_clear_snapshot()")
     assert changed == 120
     assert beside >= 115, "the others did not fit on their pages"
+
+
+def test_tokens_of_runs_that_are_over_go_with_later_ones(store: SqlStore) -> None:
+    """The short end leaves them, which takes nothing from anybody: they are void."""
+    store.queues.create(Queue(entity="kit", name="q", resource="process"))
+    store.queues.enqueue(items(REF, "over", "live"))
+    tokens = {}
+    for claimed in claim(store, REF, limit=2):
+        run = claimed.run
+        tokens[run.id] = store.access.issue_run_token(run.id, run.attempt, run.fence)
+    store.runs.update("over", RunUpdate(state=RunState.FINISHED), fence=1)
+    with pytest.raises(AccessError):
+        store.access.authenticate(tokens["over"])
+
+    def kept() -> list[str]:
+        with store._db.read() as tx:
+            return [run_id for (run_id,) in tx.rows("SELECT run_id FROM run_tokens ORDER BY run_id")]
+
+    assert kept() == ["live", "over"]
+    for _ in range(access._SWEEP_EVERY - 2):
+        store.access.issue_run_token("live", 1, 1)
+    assert "over" in kept()
+    last = store.access.issue_run_token("live", 1, 1)
+    assert set(kept()) == {"live"}
+    assert len(kept()) == access._SWEEP_EVERY
+    for token in (tokens["live"], last):
+        assert store.access.authenticate(token).run == "live"
 
 
 def test_plans_made_for_a_few_rows_are_good_for_many(store: SqlStore) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from itertools import count
 
 from windlass import ids
 from windlass.artifacts.names import check_project
 from windlass.errors import AccessError, ConflictError, FencedError, NotFoundError
 from windlass.metastore import AccessStore
 from windlass.models.access import ApiKey, Member, NewApiKey, Principal, Role, User, expired_key, key_end, last_admin
-from windlass.models.run import RunState
-from windlass_metastore_sql.database import Database, Tx
+from windlass.models.run import TERMINAL_STATES, RunState
+from windlass_metastore_sql.database import Database, Tx, marks
 from windlass_metastore_sql.rows import Mapper
 from windlass_metastore_sql.run_table import get_run
 from windlass_metastore_sql.runs import check_holder
@@ -20,6 +21,7 @@ USERS = Mapper(User)
 KEYS = Mapper(ApiKey)
 RUN_TOKEN, API_KEY = "wlr_", "wlk_"
 _USED_EVERY = 60.0
+_SWEEP_EVERY = 100
 
 
 class SqlAccess(AccessStore):
@@ -27,6 +29,7 @@ class SqlAccess(AccessStore):
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._issued = count()
 
     def issue_run_token(self, run_id: str, attempt: int, fence: int) -> str:
         """See `AccessStore.issue_run_token`."""
@@ -37,6 +40,8 @@ class SqlAccess(AccessStore):
             if run.state.is_terminal:
                 raise FencedError(f"run '{run_id}' is over ({run.state}); it gets no token")
             tx.run("INSERT INTO run_tokens (hash, run_id, attempt) VALUES (?, ?, ?)", _hash(token), run_id, attempt)
+            if tx.locks and next(self._issued) % _SWEEP_EVERY == 0:
+                sweep_tokens(tx)
         return token
 
     def authenticate(self, token: str) -> Principal:
@@ -142,6 +147,16 @@ class SqlAccess(AccessStore):
 def _hash(token: str) -> str:
     # The secret is random and long: a plain hash cannot be searched, and looking it up stays one index step.
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sweep_tokens(tx: Tx) -> None:
+    """Delete the tokens of runs that are over: they are void, and the short end of a run leaves them."""
+    tx.run(
+        "DELETE FROM run_tokens WHERE hash IN (SELECT hash FROM run_tokens WHERE NOT EXISTS "
+        f"(SELECT 1 FROM runs WHERE runs.id = run_tokens.run_id AND runs.state NOT IN ({marks(len(TERMINAL_STATES))})) "
+        "{skip})",
+        *TERMINAL_STATES,
+    )
 
 
 def _run_principal(tx: Tx, token: str) -> Principal:

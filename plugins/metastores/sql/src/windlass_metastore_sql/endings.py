@@ -25,6 +25,7 @@ def end(tx: Tx, run_id: str, changes: RunUpdate, fence: int, agent: str | None, 
 
     The item's row decides: it is there, claimed under `fence` (by `agent`, if that is given), as long as the run is not
     over, and it tells whether others wait for this run. Its deletion is the lock, in the usual order: item, then run.
+    The run's tokens, which are void now, are left to `access.sweep_tokens`: each table that a statement names costs.
     """
     assert changes.state is not None
     given = tuple(name for name in _PLAIN if getattr(changes, name) is not None)
@@ -63,15 +64,13 @@ def _statement(columns: tuple[str, ...], timings: bool) -> str:
         # `- 0` keeps the server from reading all claimed items of their index, which it would prefer while it is small.
         f"WITH gone AS (DELETE FROM items WHERE run_id = ? AND fence = ? AND status - 0 = {CLAIMED} AND needed = 0 "
         "AND (?::text IS NULL OR agent = ?::text) "
-        "RETURNING run_id, limited, owner, author, rate, began_at), "
-        "account AS (SELECT *, CASE WHEN began_at > 0 THEN greatest(?::float8 - began_at, 0) / 3600 ELSE 0 END "
-        "AS hours FROM gone), "
-        "tokens AS (DELETE FROM run_tokens WHERE run_id = (SELECT run_id FROM gone)), "
+        "RETURNING run_id, limited, owner, author, rate, began_at, "
+        "CASE WHEN began_at > 0 THEN greatest(?::float8 - began_at, 0) / 3600 ELSE 0 END AS hours), "
         'bill AS (INSERT INTO spending (entity, month, "user", hours, money) '
-        "SELECT owner, ?::text, author, hours, hours * rate FROM account WHERE began_at > 0 "
+        "SELECT owner, ?::text, author, hours, hours * rate FROM gone WHERE began_at > 0 "
         'ON CONFLICT (entity, month, "user") DO UPDATE SET hours = spending.hours + excluded.hours, '
         "money = spending.money + excluded.money) "
-        f"UPDATE runs SET cost = cost + hours * rate{changes} FROM account "
-        "WHERE runs.id = account.run_id AND runs.fence = ? "
-        f"RETURNING {RUNS.packed('runs')}, account.limited"
+        f"UPDATE runs SET cost = cost + hours * rate{changes} FROM gone "
+        "WHERE runs.id = gone.run_id AND runs.fence = ? "
+        f"RETURNING {RUNS.packed('runs')}, gone.limited"
     )

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 CHANNEL = "windlass"
 _STOP = "\x01stop"
-_BREATH = 0.005
-"""Seconds between two rings of one process: whoever listens has woken, and finds what came meanwhile."""
+_BREATH = 0.02
+"""Seconds between two rings of one process: whoever listens has woken, and finds what came meanwhile. Each ring wakes
+all who listen, and their processes on the server."""
+
+_REST = 0.02
+"""Seconds that a listener rests after a ring: in a rush of many who ring it wakes so often and not for each."""
 
 _RING = f"SELECT {RELAXED}, pg_notify('{CHANNEL}', ?)"
 
@@ -51,10 +55,10 @@ class NotifyBells(Bells):
     def _receive(self, connection: Any) -> None:
         while not self._closed:
             try:
-                for note in connection.notifies(timeout=2.0):
+                for note in connection.notifies(timeout=2.0, stop_after=1):  # and what has come with it
                     self.rang(note.payload.split("\n"))
-                    if self._closed:
-                        break
+                if not self._closed:
+                    time.sleep(_REST)
             except psycopg.Error:
                 if self._closed:
                     break

@@ -30,7 +30,7 @@ from windlass_metastore_sql.runs import change_run
 from windlass_metastore_sql.tending import tend
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_LOOK_EVERY = 0.1
+_LOOK_EVERY = 0.5
 """Seconds for which a busy process takes what is first in line without a look at what time has brought."""
 _LOOKS = 1000
 
@@ -193,7 +193,8 @@ class SqlQueues(QueueStore):
                     return ()
                 if len(self._looks) >= _LOOKS:
                     self._looks.clear()
-                self._looks[request.queues] = now + _LOOK_EVERY
+                # A claim that is made now may end before the next look.
+                self._looks[request.queues] = now + min(_LOOK_EVERY, request.lease_seconds)
             for number, queue in queues:
                 if not line.is_plain(queue):
                     break  # what was taken is ours already; the rest is for the next time
