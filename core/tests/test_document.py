@@ -89,9 +89,10 @@ def test_not_well_formed(text: str, where: str) -> None:
     assert "Traceback" not in str(caught.value)
 
 
-def test_aliases_cannot_blow_up() -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+@pytest.mark.parametrize(("first", "more"), [("[x, x]", "[{}]"), ("{x: 1}", "{{<<: [{}]}}")])
+def test_aliases_cannot_blow_up(first: str, more: str) -> None:
+    lines = [f"a0: &a0 {first}"]
+    lines += [f"a{i}: &a{i} {more.format(', '.join([f'*a{i - 1}'] * 10))}" for i in range(1, 20)]
     with pytest.raises(ConfigError, match="values"):
         loads("\n".join(lines), "f.yaml")
 

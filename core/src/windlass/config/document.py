@@ -112,12 +112,11 @@ def loads(text: str, source: str = "") -> Document:
         raise ConfigError("nested too deeply", where=source, hint="Simplify it.") from None
     if node is None:
         return Document(data={}, source=source)
+    if _size(node, {}) > _MAX_NODES:
+        raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.")
     lines: dict[str, int] = {}
     problems: list[Problem] = []
-    try:
-        data = _build(node, "$", lines, problems, source, frozenset())
-    except OverflowError:
-        raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.") from None
+    data = _build(node, "$", lines, problems, source, frozenset())
     if problems:
         raise ConfigError("the file is not well formed", where=source, problems=problems)
     # YAML reads JSON, but takes its NaN for a text, and not its escapes for characters outside of the basic plane.
@@ -135,12 +134,21 @@ def _compose(text: str) -> Any:
         return yaml.compose(spaced, Loader=_Loader)
 
 
+def _size(node: Any, known: dict[int, int]) -> int:
+    """How many values a node is with each alias written out; 0 inside of itself."""
+    if (size := known.get(id(node))) is None:
+        known[id(node)] = 0
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        pairs = isinstance(node, yaml.MappingNode)
+        size = 1 + sum(_size(part[1] if pairs else part, known) for part in parts)
+        known[id(node)] = size
+    return size
+
+
 def _build(
     node: Any, path: str, lines: dict[str, int], problems: list[Problem], source: str, parents: frozenset[int]
 ) -> Any:
     lines[path] = node.start_mark.line + 1
-    if len(lines) > _MAX_NODES:
-        raise OverflowError
     place = f"{source}:{node.start_mark.line + 1} ({path})"
     if id(node) in parents:
         problems.append(Problem("an alias that contains itself", where=place))
