@@ -129,6 +129,17 @@ def test_environment_files_of_conda(tmp_path):
     (tmp_path / "environment.yml").write_text("dependencies: [python=3.11, cudatoolkit=11]\n")
     with pytest.raises(ConfigError, match="cudatoolkit"):
         find_requirements(tmp_path)
+    bomb = ["a0: &a0 {x: 1}"]
+    bomb += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}" for i in range(1, 20)]
+    for text, problem in (
+        (bomb, "values"),
+        (["dependencies: [a"], "environment.yml:1"),
+        (["- !!python/name:os.x"], "tag"),
+    ):
+        (tmp_path / "environment.yml").write_text("\n".join(text))
+        with pytest.raises(ConfigError) as caught:
+            find_requirements(tmp_path)
+        assert problem in str(caught.value)
 
 
 PROJECT = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six"]\n'

@@ -14,10 +14,8 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from windlass.config.document import loads
 from windlass.errors import ConfigError
 from windlass.launch.safe import read_text
 
@@ -100,12 +98,9 @@ def from_environment(root: Path, name: str) -> list[str]:
     """The ``pip`` part of a conda environment file, if that and Python are all it asks for.
 
     Raises:
-        ConfigError: It asks for conda packages, which nothing here can install.
+        ConfigError: It is not well-formed, or asks for conda packages, which nothing here can install.
     """
-    try:
-        data: Any = yaml.safe_load(read_text(root, name) or "")
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not well-formed YAML: {error}", where=name) from None
+    data = loads(read_text(root, name) or "", name).data
     listed = data.get("dependencies") if isinstance(data, dict) else None
     pip: list[str] = []
     conda: list[str] = []
