@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from windlass.config.document import load, loads
+from windlass.config.document import load, loads, loads_json, loads_toml
 from windlass.errors import ConfigError
 
 
@@ -135,3 +137,21 @@ def test_a_field_without_quotes_is_told_from_other_mistakes(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         loads("a: [1, 2\nb: 3", "f.yaml")
     assert "quotes" not in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [loads, loads_json, loads_toml])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "a = " + "[" * 2000 + "]" * 2000])
+def test_what_is_nested_too_deeply_is_an_error_and_no_crash(read: Callable[[str, str], Any], text: str) -> None:
+    if read is loads and text.startswith("a"):
+        assert loads(text, "f").data == text  # a plain text in YAML
+        return
+    with pytest.raises(ConfigError):
+        read(text, "f")
+
+
+def test_toml_names_the_line() -> None:
+    assert loads_toml("a = 1\n[b]\nc = 'x'\n", "f.toml") == {"a": 1, "b": {"c": "x"}}
+    for text, line in (("a = 1\nb = \n", 2), ("a = 1\nb = [1,\n", 2)):
+        with pytest.raises(ConfigError, match="not well-formed TOML") as caught:
+            loads_toml(text, "f.toml")
+        assert caught.value.where == f"f.toml:{line}"

@@ -46,8 +46,8 @@ def test_a_header_is_read():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("#\n# queue =\n", r"a\.py:3: .* no TOML"),
-        ("# dependencies = [\n#   'a',\n", r"a\.py:\d: .* no TOML"),
+        ("#\n# queue =\n", r"a\.py:3: .* not well-formed TOML"),
+        ("# dependencies = [\n#   'a',\n", r"a\.py:\d: .* not well-formed TOML"),
         ("# dependencies = 'numpy'\n", "list of texts"),
         ("# requires-python = 3\n", "expected a text"),
         ("# [tool.windlass]\n# qeue = 'a'\n", r"a\.py:3 \(\$\.tool\.windlass\.qeue\)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from attrs import field, frozen
 
 from windlass.errors import ConfigError, Problem
 
-__all__ = ["Document", "load", "loads"]
+__all__ = ["Document", "load", "loads", "loads_json", "loads_toml"]
 
 # PyYAML follows YAML 1.1, where 1e-3 is a text; people who write learning rates mean a number.
 _FLOAT = re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
@@ -86,14 +87,10 @@ def loads(text: str, source: str = "") -> Document:
     parsed = None
     if source.endswith(".json") or text.lstrip()[:1] in ("{", "["):
         try:
-            parsed = json.loads(text or "{}")
-        except json.JSONDecodeError as error:
-            if source.endswith(".json"):
-                raise ConfigError(
-                    f"not well-formed JSON: {error.msg}", where=f"{source}:{error.lineno}", hint="Correct the syntax."
-                ) from None
-        except RecursionError:
-            raise ConfigError("nested too deeply", where=source, hint="Simplify it.") from None
+            parsed = loads_json(text or "{}", source)
+        except ConfigError as error:
+            if source.endswith(".json") or isinstance(error.__cause__, RecursionError):
+                raise
     try:
         node = _compose(text)
     except yaml.MarkedYAMLError as error:
@@ -109,7 +106,7 @@ def loads(text: str, source: str = "") -> Document:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"not well-formed YAML: {reason}", where=source, hint="Correct the syntax.") from None
     except RecursionError:
-        raise ConfigError("nested too deeply", where=source, hint="Simplify it.") from None
+        raise _deep(source) from None
     if node is None:
         return Document(data={}, source=source)
     if _size(node, {}) > _MAX_NODES:
@@ -121,6 +118,35 @@ def loads(text: str, source: str = "") -> Document:
         raise ConfigError("the file is not well formed", where=source, problems=problems)
     # YAML reads JSON, but takes its NaN for a text, and not its escapes for characters outside of the basic plane.
     return Document(data=data if parsed is None else parsed, source=source, lines=lines)
+
+
+def loads_json(text: str, source: str) -> Any:
+    """Parse JSON text. Raises `ConfigError` with ``source:line``."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"not well-formed JSON: {error.msg}", where=f"{source}:{error.lineno}", hint="Correct the syntax."
+        ) from error
+    except RecursionError as error:
+        raise _deep(source) from error
+
+
+def loads_toml(text: str, source: str) -> dict[str, Any]:
+    """Parse TOML text. Raises `ConfigError` with ``source:line``."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reason, _, place = str(error).partition(" (at ")
+        line = re.match(r"line (\d+)", place)
+        where = f"{source}:{line[1] if line else max(len(text.splitlines()), 1)}"  # or at the end
+        raise ConfigError(f"not well-formed TOML: {reason}", where=where, hint="Correct the syntax.") from error
+    except RecursionError as error:
+        raise _deep(source) from error
+
+
+def _deep(source: str) -> ConfigError:
+    return ConfigError("nested too deeply", where=source, hint="Simplify it.")
 
 
 def _compose(text: str) -> Any:

@@ -11,13 +11,12 @@ import logging
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from windlass.config.document import loads
+from windlass.config.document import loads, loads_json, loads_toml
 from windlass.errors import ConfigError, UnsupportedError, UsageError
 from windlass.launch.paths import merge
 from windlass.launch.yaml_edit import new_yaml, patch_yaml, without_aliases
@@ -55,15 +54,9 @@ def read_config(path: Path) -> dict[str, JSON]:
 
 def _parse(text: str, path: Path) -> Any:
     if path.suffix == ".toml":
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"not well-formed TOML: {error}", where=str(path)) from None
+        return loads_toml(text, str(path))
     if path.suffix == ".json":
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"not well-formed JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
+        return loads_json(text, str(path))
     return loads(text, str(path)).data
 
 

@@ -12,10 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
-from windlass.config.document import loads
+from windlass.config.document import loads, loads_toml
 from windlass.errors import ConfigError
 from windlass.launch.safe import read_text
 
@@ -67,8 +66,8 @@ def from_poetry_lock(root: Path) -> list[str] | None:
 
 def _declares(root: Path) -> bool:
     try:
-        project = tomllib.loads(read_text(root, "pyproject.toml") or "").get("project", {})
-    except tomllib.TOMLDecodeError:
+        project = loads_toml(read_text(root, "pyproject.toml") or "", "pyproject.toml").get("project", {})
+    except ConfigError:
         return False
     return isinstance(project, dict) and "dependencies" in project
 

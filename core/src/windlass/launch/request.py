@@ -197,6 +197,8 @@ def parse_resource_args(value: str | Path | Mapping[str, JSON]) -> dict[str, JSO
                 where="--resource-args",
                 hint="Give a JSON object or the path of a file.",
             ) from None
+        except RecursionError:
+            raise ConfigError("nested too deeply", where="--resource-args", hint="Simplify it.") from None
         return dict(data)
     document = load(text)
     if not isinstance(document.data, dict):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
+from windlass.config.document import loads_toml
 from windlass.errors import ConfigError
 from windlass.launch.lockfiles import from_environment, from_poetry_lock, from_uv_lock
 from windlass.launch.safe import inside, read_text
@@ -153,12 +153,7 @@ def _table(root: Path, *path: str) -> dict[str, Any]:
     text = read_text(root, "pyproject.toml")
     if text is None:
         return {}
-    try:
-        found: Any = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"not well-formed TOML: {error}", where="pyproject.toml", hint="Correct the syntax."
-        ) from None
+    found: Any = loads_toml(text, "pyproject.toml")
     for key in path:
         found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else {}

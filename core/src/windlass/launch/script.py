@@ -7,7 +7,6 @@ Beside ``requires-python`` and ``dependencies`` it may hold a table ``[tool.wind
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from datetime import date, time
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from windlass.config.converter import structure_most
-from windlass.config.document import Document
+from windlass.config.document import Document, loads_toml
 from windlass.config.options import option
 from windlass.errors import ConfigError, Problem, counted
 from windlass.launch.places import toml_lines
@@ -81,13 +80,11 @@ def read_header(text: str, where: str) -> ScriptHeader | None:
     lines = blocks[0]["content"].splitlines()
     content = "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
     try:
-        data = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        reason, _, place = str(error).partition(" (at ")
-        found = re.match(r"line (\d+)", place)
-        number = starts[0] + (int(found[1]) if found else len(lines)) - 1
+        data = loads_toml(content, "")
+    except ConfigError as error:
+        number = starts[0] + int(error.where.rpartition(":")[2] or 1) - 1
         raise ConfigError(
-            f"the '# /// script' comment is no TOML: {reason}", where=f"{where}:{number}", hint="See PEP 723."
+            f"the '# /// script' comment is {error.message}", where=f"{where}:{number}", hint="See PEP 723."
         ) from None
     places = toml_lines(content, starts[0])
     places = {path.replace("-", "_"): line for path, line in places.items() if path.startswith(TABLE)} | places
