@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any, TypeVar
 
@@ -11,7 +12,11 @@ from windlass.errors import ConfigError, UsageError
 
 T = TypeVar("T")
 
+MAX_DEPTH = 200
+"""Levels of what is stored. Whoever reads it may be deep in calls himself, which count as levels in Python 3.11."""
+
 _encoder = msgspec.json.Encoder()
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
 
 
 def encode(value: Any) -> bytes:
@@ -26,6 +31,25 @@ def encode(value: Any) -> bytes:
         raise UsageError(
             f"cannot be written as JSON: {error}", hint="Use texts, numbers, lists and mappings."
         ) from None
+
+
+def encode_stored(value: Any, where: str) -> str:
+    """See `encode`; for what others read back. Raises `UsageError` for more than `MAX_DEPTH` levels, too."""
+    text = encode(value).decode()
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(text, where)
+    return text
+
+
+def _check_depth(text: str, where: str) -> None:
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        if match[1]:
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise UsageError("nested too deeply", where=where, hint=f"At most {MAX_DEPTH} levels.")
+        elif match[2]:
+            depth -= 1
 
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -60,6 +84,8 @@ def decode(data: bytes | str, kind: type[T]) -> T:
         raise ConfigError(message, where=path.rstrip("`") or "$") from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"not well-formed JSON: {error}") from None
+    except RecursionError:
+        raise ConfigError("nested too deeply", where="$", hint=f"At most {MAX_DEPTH} levels.") from None
 
 
 def to_plain(value: Any) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from windlass.errors import ConflictError, FencedError, RunNotFoundError, UsageError
+from windlass.errors import ConflictError, FencedError, RunNotFoundError, UsageError, WindlassError
 from windlass.metastore import MetadataStore
 from windlass.models.reason import Reason
 from windlass.models.run import (
@@ -49,6 +50,31 @@ class RunTests:
         with pytest.raises(ConflictError):
             store.runs.create(_run("r1", name="second"))
         assert store.runs.get("r1").name == "first"
+
+    def test_what_is_nested_deeply_hides_nothing_from_others(self, store: MetadataStore) -> None:
+        """It is refused, or everybody can read it, however deep in calls he is himself."""
+        store.runs.create(_run("r1", config={"a": 1}))
+        deep: Any = 1
+        for _ in range(900):
+            deep = [deep]
+
+        def called_by(others: int) -> int:
+            if others:
+                return called_by(others - 1)
+            store.runs.metrics("r1")
+            return len(store.runs.list(RunFilter(entity="kit")))
+
+        there = 1
+        for write in (
+            lambda: store.runs.create(_run("r2", config={"deep": deep})),
+            lambda: store.runs.update("r1", RunUpdate(summary={"deep": deep})),
+            lambda: store.runs.log_metrics("r1", [MetricRow(step=0, time=1.0, values={"deep": deep})]),
+        ):
+            with suppress(WindlassError):
+                write()
+            there = len(store.runs.list(RunFilter(entity="kit")))
+            assert called_by(150) == there
+        assert called_by(0) == there
 
     def test_an_unknown_run_is_named(self, store: MetadataStore) -> None:
         for call in (

@@ -219,4 +219,4 @@ def _dumper(field: _Field) -> Callable[[Any], Any]:
     if plain is not None:
         return lambda value: value.value
     default = field.make()
-    return lambda value: "" if value is None or value == default else wire.encode(value).decode()
+    return lambda value: "" if value is None or value == default else wire.encode_stored(value, field.name)

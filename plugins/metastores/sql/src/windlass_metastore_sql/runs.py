@@ -188,7 +188,7 @@ class SqlRuns(RunStore):
             tx.many(
                 'INSERT INTO metrics (run_id, step, time, "values") VALUES (?, ?, ?, ?) '
                 'ON CONFLICT (run_id, step) DO UPDATE SET time = excluded.time, "values" = excluded."values"',
-                [(run_id, row.step, row.time, wire.encode(row.values).decode()) for row in merged.values()],
+                [(run_id, row.step, row.time, wire.encode_stored(row.values, "values")) for row in merged.values()],
             )
 
     def metrics(self, run_id: str, after_step: int = -1, limit: int = 1000) -> tuple[MetricRow, ...]:
