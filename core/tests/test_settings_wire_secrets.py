@@ -87,6 +87,8 @@ def test_newer_data_is_read_and_nan_is_null() -> None:
         (b'{"id": "r", "tags": ["a", 1]}', "$.tags[1]", "str"),
         (b"{", "", "not well-formed JSON"),
         (b"\xff", "", "not well-formed JSON"),
+        (b'{"id": "\xff"}', "", "not UTF-8"),
+        (b'{"id": "r", "config": {"a": ' + b"[" * 5000, "$", "nested too deeply"),
         (b"null", "$", "object"),
     ],
 )

@@ -84,6 +84,8 @@ def decode(data: bytes | str, kind: type[T]) -> T:
         raise ConfigError(message, where=path.rstrip("`") or "$") from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"not well-formed JSON: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8 text: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise ConfigError("nested too deeply", where="$", hint=f"At most {MAX_DEPTH} levels.") from None
 
