@@ -40,7 +40,7 @@ def code_cells(text: str, where: str) -> Iterator[tuple[int, str]]:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not well-formed JSON: {error}", where=where, hint="Save the notebook again.") from None
     cells = document.get("cells") if isinstance(document, dict) else None
     if not isinstance(cells, list):

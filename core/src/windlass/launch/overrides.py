@@ -56,7 +56,7 @@ def _object(env: Mapping[str, str], name: str) -> dict[str, JSON]:
         return {}
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not well-formed JSON: {error}", where=name, hint="Give a JSON object.") from None
     if not isinstance(value, dict):
         raise ConfigError("expected a JSON object", where=name, hint='e.g. {"epochs": 3}')
