@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from windlass.errors import ConfigError, UsageError
 from windlass.launch.request import Overrides, load_overrides, parse_sets, parse_variables
 from windlass.launch.safe import inside
-from windlass.launch.script import read_header
+from windlass.launch.script import _blocks, read_header
 from windlass.launch.uris import classify, resolve_relative
 
 SCRIBBLE = st.text(alphabet="a:{}[]&*!|>-#'\" \n\t%@=.\\", max_size=60) | st.text(max_size=60)
@@ -84,3 +85,20 @@ def test_any_assignment_is_a_value_or_a_problem(texts: list[str]) -> None:
         values, problems = parse(tuple(texts))
         assert isinstance(values, dict)
         assert len(problems) <= len(texts)
+
+
+# The pattern that PEP 723 defines blocks by.
+PEP_723 = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+LINES = st.sampled_from(["# /// script", "# /// x", "# ///", "#", "# a", "#a", "", "x", " # ///"])
+
+
+@given(st.lists(LINES, max_size=12).map("\n".join))
+def test_blocks_are_those_of_the_standard(text: str) -> None:
+    wanted = [
+        (m["type"], text.count("\n", 0, m.start()) + 2, m["content"].split("\n")[:-1]) for m in PEP_723.finditer(text)
+    ]
+    assert list(_blocks(text.split("\n"))) == wanted
+
+
+def test_many_blocks_without_an_end_take_no_hours() -> None:
+    assert read_header("# /// script\n# a\n" * 100_000, "a.py") is None

@@ -7,7 +7,7 @@ Beside ``requires-python`` and ``dependencies`` it may hold a table ``[tool.wind
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, time
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from windlass.launch.safe import read_text
 __all__ = ["TABLE", "ScriptHeader", "ScriptSettings", "read_header", "script_header", "script_of", "script_settings",
            "with_script"]  # fmt: skip
 
-_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)[ \t]*$\s(?P<content>(^#(| .*)$\s)+)^# ///[ \t]*$")
+_FIRST, _LAST = re.compile(r"# /// ([a-zA-Z0-9-]+)[ \t]*"), re.compile(r"# ///[ \t]*")
 TABLE = "$.tool.windlass"
 """Where Windlass's own settings stand in a header."""
 _OF_REQUEST = ("entity", "project", "name", "job_name", "resource")
@@ -69,26 +69,43 @@ def read_header(text: str, where: str) -> ScriptHeader | None:
         ConfigError: It is not well formed, or holds unknown keys; all problems, with the script's lines.
     """
     text = text.replace("\r\n", "\n")
-    blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
+    blocks = [(start, lines) for kind, start, lines in _blocks(text.split("\n")) if kind == "script"]
     if not blocks:
         return None
-    starts = [text.count("\n", 0, block.start()) + 2 for block in blocks]  # lines of their first words
     if len(blocks) > 1:
         raise ConfigError(
-            "the script has two '# /// script' comments", where=f"{where}:{starts[1] - 1}", hint="Leave one."
+            "the script has two '# /// script' comments", where=f"{where}:{blocks[1][0] - 1}", hint="Leave one."
         )
-    lines = blocks[0]["content"].splitlines()
+    ((start, lines),) = blocks
     content = "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
     try:
         data = loads_toml(content, "")
     except ConfigError as error:
-        number = starts[0] + int(error.where.rpartition(":")[2] or 1) - 1
+        number = start + int(error.where.rpartition(":")[2] or 1) - 1
         raise ConfigError(
             f"the '# /// script' comment is {error.message}", where=f"{where}:{number}", hint="See PEP 723."
         ) from None
-    places = toml_lines(content, starts[0])
+    places = toml_lines(content, start)
     places = {path.replace("-", "_"): line for path, line in places.items() if path.startswith(TABLE)} | places
     return _header(Document(data=_plain(data), source=where, lines=places))
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[str, int, list[str]]]:
+    """Type, number of the first line and lines of each block: what the pattern in PEP 723 finds, in one pass."""
+    at = 0
+    while at < len(lines):
+        first = _FIRST.fullmatch(lines[at])
+        at, last = at + 1, 0
+        if first is None:
+            continue
+        begin = at
+        while at < len(lines) and (lines[at] == "#" or lines[at].startswith("# ")):
+            if at > begin and _LAST.fullmatch(lines[at]):
+                last = at
+            at += 1
+        if last:
+            yield first[1], begin + 1, lines[begin:last]
+            at = last + 1
 
 
 def _header(document: Document) -> ScriptHeader:
