@@ -174,3 +174,12 @@ def test_no_directory(tmp_path):
 )
 def test_dockerignore(rules, path, ignored):
     assert DockerIgnore(rules.splitlines()).ignored(path) is ignored
+
+
+@pytest.mark.parametrize("pattern", ["a*" * 40 + "b", "**/a" * 20 + "/b", "**a" * 30 + "b", "[a]*" * 30 + "b"])
+def test_patterns_of_many_stars_keep_nobody_waiting(tmp_path, pattern):
+    for path in ("a" * 200, "/".join("a" * 60)):
+        assert not DockerIgnore([pattern]).ignored(path)
+    (tmp_path / ".gitignore").write_text(pattern + "\n")
+    (tmp_path / ("a" * 200)).touch()
+    assert "a" * 200 in [file.path for file in code_files(tmp_path)]

@@ -12,9 +12,10 @@ from pathlib import Path
 from attrs import frozen
 
 from windlass.artifacts.files import special
-from windlass.errors import ConfigError
+from windlass.artifacts.patterns import compile_glob
+from windlass.errors import ConfigError, UsageError
 
-__all__ = ["CodeFile", "LeftOut", "Rules", "code_files", "parse_rules", "translate"]
+__all__ = ["CodeFile", "LeftOut", "Rules", "code_files", "parse_rules"]
 
 IGNORE_FILES = (".gitignore", ".windlassignore")
 """Read in this order in every directory; later rules win, and deeper files win over higher ones."""
@@ -49,46 +50,6 @@ class CodeFile:
     executable: bool
 
 
-def translate(pattern: str) -> str:
-    """The regular expression of a git-style glob for a path without leading slash."""
-    out, i, size = "", 0, len(pattern)
-    while i < size:
-        char = pattern[i]
-        if char == "*":
-            end = i
-            while end < size and pattern[end] == "*":
-                end += 1
-            alone = end - i >= 2 and (i == 0 or pattern[i - 1] == "/") and (end == size or pattern[end] == "/")
-            if alone and end < size:
-                out += "(?:[^/]+/)*"
-                end += 1
-            else:
-                out += ".*" if alone else "[^/]*"
-            i = end
-        elif char == "?":
-            out += "[^/]"
-            i += 1
-        elif char == "[" and (close := _class_end(pattern, i)):
-            body = pattern[i + 1 : close]
-            negated = body[:1] in ("!", "^")
-            body = re.sub(r"([\\\[&~|])", r"\\\1", body[1:] if negated else body)
-            out += f"(?!/)[{'^' if negated else ''}{body}]"
-            i = close + 1
-        elif char == "\\" and i + 1 < size:
-            out += re.escape(pattern[i + 1])
-            i += 2
-        else:
-            out += re.escape(char)
-            i += 1
-    return out
-
-
-def _class_end(pattern: str, start: int) -> int:
-    first = start + 2 if pattern[start + 1 : start + 2] in ("!", "^") else start + 1
-    end = pattern.find("]", first + 1)
-    return max(end, 0)
-
-
 def parse_rules(lines: Iterable[str]) -> Rules:
     """Rules of one ignore file. A pattern that cannot be read matches nothing, as in git."""
     rules = []
@@ -103,11 +64,9 @@ def parse_rules(lines: Iterable[str]) -> Rules:
         text = text.rstrip("/")
         if not text:
             continue
-        anchored = "/" in text
-        body = translate(text.removeprefix("/"))
         try:
-            pattern = re.compile(body if anchored else f"(?:[^/]+/)*{body}", re.DOTALL)
-        except re.error:
+            pattern = compile_glob(text.removeprefix("/"), anchored="/" in text)
+        except UsageError:
             continue
         rules.append(_Rule(pattern=pattern, keep=keep, directories=directories))
     return tuple(rules)
@@ -235,8 +194,8 @@ class DockerIgnore:
             if not parts or ".." in parts:
                 continue
             try:
-                self._rules.append((re.compile(translate("/".join(parts)) + "(?:/.*)?", re.DOTALL), keep))
-            except re.error:
+                self._rules.append((compile_glob("/".join(parts), anchored=True), keep))
+            except UsageError:
                 continue
 
     @property
@@ -245,8 +204,10 @@ class DockerIgnore:
         return any(keep for _, keep in self._rules)
 
     def ignored(self, relative: str) -> bool:
-        """True if a path is left out of the build context."""
+        """True if a path is left out of the build context: a rule matches it, or a folder that it lies in."""
+        parts = relative.split("/")
+        places = ["/".join(parts[: count + 1]) for count in range(len(parts))]
         for pattern, keep in reversed(self._rules):
-            if pattern.fullmatch(relative):
+            if any(map(pattern.fullmatch, places)):
                 return not keep
         return False
