@@ -316,6 +316,15 @@ def test_base_images_of_a_dockerfile():
     )
 
 
+def test_an_endless_dockerfile_keeps_nobody_waiting():
+    doubled = "\n".join(["ARG A0=x", *(f"ARG A{i}=$A{i - 1}$A{i - 1}" for i in range(1, 60)), "FROM $A59"])
+    (image,) = base_images(doubled, {})
+    assert len(image) < 10_000
+    for line in ("COPY ", "--mount=", "--mount=from", "$A", "${A:-", "a \\\n", "<<", "<< "):
+        base_images("RUN " + line * 100_000, {})
+    assert base_images("ONBUILD COPY --from=img /a /b\nRUN --mount=from=x,type=bind true", {}) == ("img", "x")
+
+
 def test_tags_depend_on_everything(tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM a\n")
     given = {"dockerfile": "Dockerfile", "platform": "linux/amd64", "bases": {"a": "sha256:1"}, "build_args": {}}

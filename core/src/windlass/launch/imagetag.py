@@ -13,33 +13,46 @@ from windlass.launch.context import context_digest
 __all__ = ["base_images", "content_tag"]
 
 _FROM = re.compile(r"FROM\s+(?:--platform=\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
-_COPY_FROM = re.compile(r"(?:COPY|ADD)\s.*?--from=(\S+)", re.IGNORECASE)
-_MOUNT_FROM = re.compile(r"--mount=\S*?\bfrom=([^,\s]+)", re.IGNORECASE)
+_COPY = re.compile(r"(?:ONBUILD\s+)?(?:COPY|ADD)\s", re.IGNORECASE)
 _ARG = re.compile(r"ARG\s+([A-Za-z_]\w*)(?:=(.*))?$", re.IGNORECASE)
 _SYNTAX = re.compile(r"#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
+_LONGEST, _MOST = 1000, 100
+"""Characters of a build argument, and variables in one word, that may make an image's name."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
 
 
 def _instructions(dockerfile: str) -> Iterator[str]:
-    text, heredoc = "", ""
-    for line in dockerfile.splitlines():
+    pieces: list[str] = []
+    heredoc = ""
+    for line in map(str.strip, dockerfile.splitlines()):
         if heredoc:
-            heredoc = "" if line.strip() == heredoc else heredoc
+            heredoc = "" if line == heredoc else heredoc
             continue
-        if not text and (not line.strip() or line.lstrip().startswith("#")):
+        if line.startswith("#") or not (line or pieces):
             continue
-        if text and line.lstrip().startswith("#"):
+        if line.endswith("\\"):
+            pieces.append(line[:-1])
             continue
-        text += line.strip()
-        if text.endswith("\\"):
-            text = text[:-1] + " "
-            continue
+        text = " ".join([*pieces, line]).strip()
         if found := re.search(r"<<-?\s*[\"']?(\w+)[\"']?", text):
             heredoc = found.group(1)
-        yield text.strip()
-        text = ""
-    if text.strip():
-        yield text.strip()
+        yield text
+        pieces.clear()
+    if text := " ".join(pieces).strip():
+        yield text
+
+
+def _taken_from(instruction: str) -> Iterator[str]:
+    """Images or stages that an instruction takes files of."""
+    copies = _COPY.match(instruction) is not None
+    for word in instruction.split():
+        name, _, value = word.partition("=")
+        if copies and name.lower() == "--from":
+            yield value
+        elif name.lower() == "--mount":
+            for part in value.split(","):
+                if part.lower().startswith("from="):
+                    yield part[len("from=") :]
 
 
 def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ...]:
@@ -62,12 +75,12 @@ def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ..
                 return other if known else ""
             return known or (other or "" if operator == "-" else "")
 
-        return _VARIABLE.sub(value, text)
+        return _VARIABLE.sub(value, text, count=_MOST)
 
     for text in _instructions(dockerfile):
         if match := _ARG.fullmatch(text):
             name, default = match.group(1), (match.group(2) or "").strip().strip("\"'")
-            variables[name] = build_args.get(name, substitute(default))
+            variables[name] = build_args.get(name, substitute(default)[:_LONGEST])  # they could double with each line
         elif match := _FROM.fullmatch(text):
             image = substitute(match.group(1))
             if image.lower() not in stages and image != "scratch":
@@ -77,10 +90,7 @@ def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ..
             if match.group(2):
                 stages.add(match.group(2).lower())
         else:
-            for image in (*_COPY_FROM.findall(text), *_MOUNT_FROM.findall(text)):
-                image = substitute(image)
-                if image.lower() not in stages:
-                    found.append(image)
+            found += [image for image in map(substitute, _taken_from(text)) if image.lower() not in stages]
     return tuple(dict.fromkeys(image for image in found if image))
 
 
