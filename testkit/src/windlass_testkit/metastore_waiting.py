@@ -75,7 +75,8 @@ class WaitingTests:
         assert first.starts_in is not None
         assert second.starts_in is not None
         assert first.starts_in <= first.takes
-        assert second.starts_in == pytest.approx(first.starts_in + first.takes, abs=0.2)
+        # The run at work went on between the two questions.
+        assert first.takes <= second.starts_in + 0.001 <= first.starts_in + first.takes + 0.002
 
     def test_other_versions_of_a_job_are_like_it(self, store: MetadataStore) -> None:
         ref = make_queue(store)
