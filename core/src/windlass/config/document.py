@@ -109,11 +109,14 @@ def loads(text: str, source: str = "") -> Document:
         raise _deep(source) from None
     if node is None:
         return Document(data={}, source=source)
-    if _size(node, {}) > _MAX_NODES:
-        raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.")
     lines: dict[str, int] = {}
     problems: list[Problem] = []
-    data = _build(node, "$", lines, problems, source, frozenset())
+    try:
+        if _size(node, {}) > _MAX_NODES:
+            raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.")
+        data = _build(node, "$", lines, problems, source, frozenset())
+    except RecursionError:  # one alias in the next is deeper than it looks
+        raise _deep(source) from None
     if problems:
         raise ConfigError("the file is not well formed", where=source, problems=problems)
     # YAML reads JSON, but takes its NaN for a text, and not its escapes for characters outside of the basic plane.
