@@ -20,6 +20,7 @@ _FLOAT = re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
 
 
 _MAX_NODES = 1_000_000  # aliases of aliases grow without bound; no configuration is that large
+_MAX_DEPTH = 100  # nor so deep, and each value's path is kept
 
 
 class _Loader(yaml.SafeLoader):
@@ -109,14 +110,17 @@ def loads(text: str, source: str = "") -> Document:
         raise _deep(source) from None
     if node is None:
         return Document(data={}, source=source)
+    try:
+        size, depth = _extent(node, {})
+    except RecursionError:
+        raise _deep(source) from None
+    if size > _MAX_NODES:
+        raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.")
+    if depth > _MAX_DEPTH:  # one alias in the next is deeper than it looks
+        raise _deep(source)
     lines: dict[str, int] = {}
     problems: list[Problem] = []
-    try:
-        if _size(node, {}) > _MAX_NODES:
-            raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.")
-        data = _build(node, "$", lines, problems, source, frozenset())
-    except RecursionError:  # one alias in the next is deeper than it looks
-        raise _deep(source) from None
+    data = _build(node, "$", lines, problems, source, frozenset())
     if problems:
         raise ConfigError("the file is not well formed", where=source, problems=problems)
     # YAML reads JSON, but takes its NaN for a text, and not its escapes for characters outside of the basic plane.
@@ -163,15 +167,16 @@ def _compose(text: str) -> Any:
         return yaml.compose(spaced, Loader=_Loader)
 
 
-def _size(node: Any, known: dict[int, int]) -> int:
-    """How many values a node is with each alias written out; 0 inside of itself."""
-    if (size := known.get(id(node))) is None:
-        known[id(node)] = 0
-        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
-        pairs = isinstance(node, yaml.MappingNode)
-        size = 1 + sum(_size(part[1] if pairs else part, known) for part in parts)
-        known[id(node)] = size
-    return size
+def _extent(node: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many values a node is with each alias written out, and how many levels; none inside of itself."""
+    if (extent := known.get(id(node))) is None:
+        known[id(node)] = 0, 0
+        size = depth = 0
+        for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+            more, below = _extent(part[1] if isinstance(node, yaml.MappingNode) else part, known)
+            size, depth = size + more, max(depth, below)
+        extent = known[id(node)] = size + 1, depth + 1
+    return extent
 
 
 def _build(
