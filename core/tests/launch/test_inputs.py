@@ -332,6 +332,25 @@ def test_a_schema_that_contains_itself_ends():
     assert validate({"a": {"a": {"a": {}}}}, schema) == []
 
 
+def test_trees_and_what_names_each_other_end():
+    """Each level of a tree doubles what is written out; each class that names all others multiplies it."""
+    branch = {"$ref": "#/$defs/Node"}
+    node = {"type": "object", "properties": {"left": branch, "right": branch, "value": {"type": "integer"}}}
+    schema = schema_of({"type": "object", "properties": {"tree": branch}, "$defs": {"Node": node}})
+    assert validate({"tree": {"left": {"right": {"left": {"value": 1}}}}}, schema) == []
+    assert len(validate({"tree": {"left": {"right": {"left": {"value": "x"}}}}}, schema)) == 1
+    names = [f"N{i}" for i in range(4)]
+    others = {
+        name: {"type": "object", "properties": {other: {"$ref": f"#/$defs/{other}"} for other in names}}
+        for name in names
+    }
+    schema = schema_of({"type": "object", "properties": {"n": {"$ref": "#/$defs/N0"}}, "$defs": others})
+    assert len(validate({"n": {"N1": {"N2": 5}}}, schema)) == 1
+    doubled = {f"D{i}": {"anyOf": [{"$ref": f"#/$defs/D{i + 1}"}] * 2} for i in range(30)}
+    with pytest.raises(UsageError, match="references are written out"):
+        schema_of({"type": "object", "properties": {"d": {"$ref": "#/$defs/D0"}}, "$defs": doubled})
+
+
 @given(st.text(max_size=200), st.integers(1, 50))
 def test_shards_come_together_again(text, size):
     env = shards("NAME", text, size)

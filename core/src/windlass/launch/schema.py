@@ -18,6 +18,7 @@ import attrs
 
 from windlass.errors import ConfigError, Problem, UsageError
 from windlass.launch.paths import KeyPath, covered, dotted
+from windlass.launch.schema_references import written_out
 from windlass.models import JSON
 
 __all__ = ["at_path", "bounds_text", "infer_schema", "infer_types", "schema_of", "type_word", "validate"]
@@ -31,7 +32,6 @@ _FORMATS: dict[str, tuple[type[date | time], str]] = {  # a datetime is a date, 
 }
 _BEYOND = {"exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 _COUNTED = {"Length": "characters", "Items": "items"}
-_DEPTH = 64
 
 
 def _kind(value: JSON) -> str:
@@ -93,7 +93,7 @@ def schema_of(source: object) -> dict[str, JSON]:
     if isinstance(source, Mapping):
         if not _is_schema(source):
             return infer_schema(source)
-        schema: dict[str, JSON] = _inline(source, source.get("$defs") or source.get("definitions") or {}, 0)
+        schema: dict[str, JSON] = written_out(source, source.get("$defs") or source.get("definitions") or {})
         if problems := check_schema(schema):
             raise ConfigError("the schema has mistakes", where="schema", problems=problems)
         return schema
@@ -150,32 +150,6 @@ def _is_schema(value: Mapping[str, JSON]) -> bool:
     return "$ref" in value or (
         value.get("type") in ("object", ["object"]) and isinstance(value.get("properties", {}), Mapping)
     ) or any(isinstance(value.get(word), list) and value[word] for word in ("anyOf", "oneOf", "allOf"))  # fmt: skip
-
-
-def _inline(schema: JSON, definitions: Mapping[str, JSON], depth: int) -> Any:
-    """Replace references by what they mean; cyclic ones become "anything" below the depth limit."""
-    if isinstance(schema, list):
-        return [_inline(item, definitions, depth + 1) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    if depth > _DEPTH:
-        return {}
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
-        target = definitions.get(reference.rsplit("/", 1)[-1], {})
-        extra = {key: value for key, value in schema.items() if key != "$ref"}
-        return _inline({**target, **extra} if isinstance(target, Mapping) else extra, definitions, depth + 1)
-    plain = {key: value for key, value in schema.items() if key not in ("$defs", "definitions", "$schema")}
-    parts = plain.get("allOf")
-    if isinstance(parts, list) and len(parts) == 1 and isinstance(parts[0], Mapping):
-        plain.pop("allOf")
-        return _inline({**parts[0], **plain}, definitions, depth + 1)
-    return {
-        key: {name: _inline(part, definitions, depth + 1) for name, part in value.items()}
-        if key == "properties" and isinstance(value, Mapping)
-        else _inline(value, definitions, depth + 1)
-        for key, value in plain.items()
-    }
 
 
 def check_schema(schema: JSON, where: str = "$") -> list[Problem]:
