@@ -177,3 +177,26 @@ def test_schema_and_table_agree() -> None:
     assert words["names"] == "list of text"
     assert words["color"] == "red | blue"
     assert words["command"] == "text or list of text"
+
+
+@frozen
+class Tree:
+    left: Tree | None = None
+    right: Tree | None = None
+    leaves: tuple[Leaf, ...] = ()
+
+
+@frozen
+class Leaf:
+    size: int = 0
+
+
+def test_a_class_that_holds_itself_has_a_schema() -> None:
+    schema = json_schema(Tree)
+    tree = {"anyOf": [{"$ref": "#/$defs/Tree"}, {"type": "null"}]}
+    assert schema["properties"]["left"] == tree
+    assert schema["$defs"] == {"Tree": {key: schema[key] for key in ("type", "properties", "additionalProperties")}}
+    assert schema["properties"]["leaves"]["items"]["properties"]["size"]["type"] == "integer", (
+        "no reference where none is needed"
+    )
+    assert [key.type for key in keys(Tree)] == ["mapping", "mapping", "list of mapping"]

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -14,6 +14,9 @@ from typing import Any, get_args, get_origin
 import attrs
 
 __all__ = ["KeyInfo", "json_schema", "keys"]
+
+_Names = Mapping[type[Any], str]
+"""Classes that stand in ``$defs``, by their names there."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,12 +55,51 @@ def keys(cls: type[Any]) -> tuple[KeyInfo, ...]:
 
 
 def json_schema(cls: type[Any], title: str = "") -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a config class."""
-    schema = _class_schema(cls)
+    """The JSON Schema (2020-12) of a config class. Classes that hold themselves are in ``$defs``."""
+    names = _recursive(cls)
+    schema = _class_schema(cls, names)
+    if names:
+        schema["$defs"] = {name: _structure_schema(kind, names) for kind, name in names.items()}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title or cls.__name__, **schema}
 
 
-def _class_schema(cls: type[Any]) -> dict[str, Any]:
+def _recursive(kind: Any) -> dict[type[Any], str]:
+    """Classes that hold themselves, among those that a type hint leads to, with names of their own."""
+    held: dict[type[Any], list[type[Any]]] = {}
+    todo = list(_structures(kind))
+    while todo:
+        cls = todo.pop()
+        if cls not in held:
+            held[cls] = [part for hint in typing.get_type_hints(cls).values() for part in _structures(hint)]
+            todo += held[cls]
+
+    def leads_back(cls: type[Any]) -> bool:
+        seen: set[type[Any]] = set()
+        ahead = list(held[cls])
+        while ahead:
+            if (part := ahead.pop()) not in seen:
+                seen.add(part)
+                ahead += held[part]
+        return cls in seen
+
+    found = [cls for cls in held if leads_back(cls)]
+    same = {cls.__name__ for cls in found if sum(other.__name__ == cls.__name__ for other in found) > 1}
+    return {cls: f"{cls.__module__}.{cls.__qualname__}" if cls.__name__ in same else cls.__name__ for cls in found}
+
+
+def _structures(hint: Any) -> Iterator[type[Any]]:
+    """The attrs classes and dataclasses in a type hint."""
+    if isinstance(hint, type) and (attrs.has(hint) or dataclasses.is_dataclass(hint)):
+        yield hint
+    for part in get_args(hint):
+        yield from _structures(part)
+
+
+def _structure_schema(kind: type[Any], names: _Names) -> dict[str, Any]:
+    return _class_schema(kind, names) if attrs.has(kind) else _dataclass_schema(kind, names)
+
+
+def _class_schema(cls: type[Any], names: _Names) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     properties: dict[str, Any] = {}
     required: list[str] = []
@@ -65,7 +107,7 @@ def _class_schema(cls: type[Any]) -> dict[str, Any]:
         if not a.init:
             continue
         key = a.metadata.get("key") or a.name
-        part = _type_schema(hints[a.name])
+        part = _type_schema(hints[a.name], names)
         if a.metadata.get("help"):
             part["description"] = a.metadata["help"]
         if a.metadata.get("choices"):
@@ -85,7 +127,7 @@ def _class_schema(cls: type[Any]) -> dict[str, Any]:
     return schema
 
 
-def _dataclass_schema(cls: type[Any]) -> dict[str, Any]:
+def _dataclass_schema(cls: type[Any], names: _Names) -> dict[str, Any]:
     """Of a dataclass that a config class holds; code of users mixes the two."""
     hints = typing.get_type_hints(cls)
     properties: dict[str, Any] = {}
@@ -93,7 +135,7 @@ def _dataclass_schema(cls: type[Any]) -> dict[str, Any]:
     for found in dataclasses.fields(cls):
         if not found.init:
             continue
-        part = properties[found.name] = _type_schema(hints[found.name])
+        part = properties[found.name] = _type_schema(hints[found.name], names)
         if isinstance(found.default, (str, int, float, bool)) and not isinstance(found.default, enum.Enum):
             part["default"] = found.default
         if found.default is dataclasses.MISSING and found.default_factory is dataclasses.MISSING:
@@ -108,6 +150,8 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
         return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
     if "enum" in schema:
         return {**schema, "enum": [*schema["enum"], None]}
+    if "$ref" in schema:
+        return {"anyOf": [schema, {"type": "null"}]}
     return {**schema, "type": [*_kinds(schema), "null"]} if "type" in schema else schema
 
 
@@ -120,28 +164,28 @@ _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type
 _TIMES = {datetime: "date-time", date: "date", time: "time"}
 
 
-def _type_schema(kind: Any) -> dict[str, Any]:
+def _type_schema(kind: Any, names: _Names) -> dict[str, Any]:
     if kind in _SIMPLE:
         return {"type": _SIMPLE[kind]}
     if kind in _TIMES:
         return {"type": "string", "format": _TIMES[kind]}
-    if isinstance(kind, type) and attrs.has(kind):
-        return _class_schema(kind)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return _dataclass_schema(kind)
+    if isinstance(kind, type) and kind in names:
+        return {"$ref": f"#/$defs/{names[kind]}"}
+    if isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind)):
+        return _structure_schema(kind, names)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return {"enum": [member.value for member in kind]}
     origin, args = get_origin(kind), get_args(kind)
     if origin is typing.Literal:
         return {"enum": list(args)}
     if origin in (typing.Union, types.UnionType):
-        options = [_type_schema(arg) for arg in args if arg is not type(None)]
+        options = [_type_schema(arg, names) for arg in args if arg is not type(None)]
         made = options[0] if len(options) == 1 else {"anyOf": options}
         return _nullable(made) if type(None) in args else made
     if origin in (tuple, list, set, frozenset):
-        return {"type": "array", "items": _type_schema(args[0]) if args else {}}
+        return {"type": "array", "items": _type_schema(args[0], names) if args else {}}
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        value = _type_schema(args[1]) if len(args) == 2 else {}
+        value = _type_schema(args[1], names) if len(args) == 2 else {}
         return {"type": "object", "additionalProperties": value or True}
     return {}
 
@@ -158,7 +202,7 @@ _WORDS = {
 
 
 def _word(kind: Any) -> str:
-    return _schema_word(_type_schema(kind))
+    return _schema_word(_type_schema(kind, _recursive(kind)))
 
 
 def _schema_word(schema: dict[str, Any]) -> str:
@@ -171,7 +215,7 @@ def _schema_word(schema: dict[str, Any]) -> str:
         return f"list of {_schema_word(schema['items'])}"
     if "anyOf" in schema:
         return " or ".join(_schema_word(part) for part in schema["anyOf"] if part != {"type": "null"})
-    return _WORDS.get("".join(kinds), "value")
+    return "mapping" if "$ref" in schema else _WORDS.get("".join(kinds), "value")
 
 
 def _default(a: attrs.Attribute[Any]) -> Any:

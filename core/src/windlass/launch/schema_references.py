@@ -15,8 +15,8 @@ __all__ = ["written_out"]
 _DEPTH = 64
 _LARGEST = 20_000
 """Parts of a schema whose references are written out."""
-_WITHIN_ITSELF = 8, 4, 2, 1
-"""How often a definition is written out within itself: less often where that grows too large, as with trees."""
+_TRIES = (8, 2000), (4, 2000), (2, 2000), (1, _LARGEST)
+"""How often a definition is written out within itself, if it makes so many parts at most: trees grow fast."""
 
 
 @define
@@ -33,9 +33,9 @@ def written_out(schema: JSON, definitions: Mapping[str, JSON]) -> Any:
     Raises:
         UsageError: Even so it grows too large.
     """
-    for times in _WITHIN_ITSELF:
+    for times, parts in _TRIES:
         try:
-            return _inline(schema, definitions, (), _Room(_LARGEST, times), 0)
+            return _inline(schema, definitions, (), _Room(parts, times), 0)
         except OverflowError:
             continue
     raise UsageError(
