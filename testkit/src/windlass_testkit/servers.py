@@ -24,7 +24,8 @@ from attrs import field, frozen
 from windlass_testkit.services import POSTGRESQL_FOLDERS, program, require
 
 __all__ = ["Running", "alive", "free_port", "postgresql_server", "postgresql_url", "registry_server",
-           "restart_postgresql", "shared", "start", "start_postgresql", "stop", "wait_for_port"]  # fmt: skip
+           "restart_postgresql", "shared", "start", "start_postgresql", "stop", "stop_shared",
+           "wait_for_port"]  # fmt: skip
 
 
 def free_port() -> int:
@@ -138,6 +139,17 @@ def shared(factory: pytest.TempPathFactory, name: str, begin: Callable[[], Runni
                 record.unlink()
             else:
                 record.write_text(json.dumps(state))
+
+
+def stop_shared(root: Path) -> None:
+    """Stop what is left of `shared` below the folder of a session that was interrupted: its workers end unasked."""
+    for record in root.glob("service-*.json"):
+        with _locked(record.with_suffix(".lock")):
+            state = json.loads(record.read_text())
+            stop(state["pid"])
+            if state["folder"]:
+                shutil.rmtree(state["folder"], ignore_errors=True)
+            record.unlink()
 
 
 @contextlib.contextmanager
