@@ -133,10 +133,7 @@ def shared(factory: pytest.TempPathFactory, name: str, begin: Callable[[], Runni
             state = json.loads(record.read_text())
             state["users"] -= 1
             if state["users"] <= 0:
-                stop(state["pid"])
-                if state["folder"]:
-                    shutil.rmtree(state["folder"], ignore_errors=True)
-                record.unlink()
+                _end(record)
             else:
                 record.write_text(json.dumps(state))
 
@@ -145,11 +142,16 @@ def stop_shared(root: Path) -> None:
     """Stop what is left of `shared` below the folder of a session that was interrupted: its workers end unasked."""
     for record in root.glob("service-*.json"):
         with _locked(record.with_suffix(".lock")):
-            state = json.loads(record.read_text())
-            stop(state["pid"])
-            if state["folder"]:
-                shutil.rmtree(state["folder"], ignore_errors=True)
-            record.unlink()
+            _end(record)
+
+
+def _end(record: Path) -> None:
+    """Stop the server of a record, and remove both."""
+    state = json.loads(record.read_text())
+    stop(state["pid"])
+    if state["folder"]:
+        shutil.rmtree(state["folder"], ignore_errors=True)
+    record.unlink()
 
 
 @contextlib.contextmanager

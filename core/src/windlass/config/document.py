@@ -110,10 +110,7 @@ def loads(text: str, source: str = "") -> Document:
         raise _deep(source) from None
     if node is None:
         return Document(data={}, source=source)
-    try:
-        size, depth = _extent(node, {})
-    except RecursionError:
-        raise _deep(source) from None
+    size, depth = _extent(node, {})  # composing goes deeper into calls than this does
     if size > _MAX_NODES:
         raise ConfigError(f"more than {_MAX_NODES} values", where=source, hint="Do not nest aliases.")
     if depth > _MAX_DEPTH:  # one alias in the next is deeper than it looks
